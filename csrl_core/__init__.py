@@ -1,0 +1,46 @@
+"""Cluster-specific representation learning without a deep-learning framework.
+
+Importing the package loads nothing heavy: every public name is found in the table below on first
+use (PEP 562), so ``import csrl_core`` costs milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from csrl_core._version import __version__
+
+_HOME = {
+    "TensorizedAutoencoder": "autoencoder",
+    "ClusterModel": "algorithm",
+    "ClusterSpecific": "estimator",
+    "load": "persistence",
+    "NonFiniteLossError": "training",
+    "BackendError": "backend",
+    **dict.fromkeys(["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "verify"]),
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'csrl_core' has no attribute {name!r}")
+    home = _HOME[name]
+    module = import_module(f"csrl_core.{home or name}")
+    value = module if home is None else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])
+
+
+if TYPE_CHECKING:
+    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, verify
+    from csrl_core.algorithm import ClusterModel
+    from csrl_core.autoencoder import TensorizedAutoencoder
+    from csrl_core.backend import BackendError
+    from csrl_core.estimator import ClusterSpecific
+    from csrl_core.persistence import load
+    from csrl_core.training import NonFiniteLossError

@@ -1,0 +1,1 @@
+"""The CPU twins: Numba loops around NumPy products, same functions as the reference."""
