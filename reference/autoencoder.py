@@ -178,3 +178,13 @@ def fused_epoch(
     if not running:
         assignment.means(sums, totals, centers, 0)
     return loss_sum, weight_sum, moved
+
+
+def fused_epoch_applies(layers, n, d, k, batch_size):
+    """Whether a trainer should call ``fused_epoch`` rather than compose an epoch: never here.
+
+    The composition is what the fused kernels of the other backends are compared with.
+
+    n, d, k, batch_size : int; returns bool
+    """
+    return False

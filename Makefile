@@ -1,0 +1,42 @@
+# Everything from a bare checkout: needs Python >= 3.11, make and a compiler, and nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ORACLE := $(VENV)/.oracle
+
+.PHONY: demo test quick oracle lint bench clean
+
+demo: $(STAMP)        ## the main job, under a minute
+	$(BIN)/csrl demo
+
+test: $(STAMP)        ## the whole suite
+	$(BIN)/python -m pytest
+
+quick: $(STAMP)       ## the suite without what is marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(STAMP)
+	$(BIN)/python bench/bench_autoencoder.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"csrl_core needs Python >= 3.11, {sys.executable} is {sys.version.split()[0]}; make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]"
+	@touch $@
+
+$(ORACLE): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[oracle]"
+	@touch $@

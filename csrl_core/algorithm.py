@@ -1,0 +1,327 @@
+"""The joint assignment objective: the one place where assignment meets gradient.
+
+    minimise over Θ, s :   (1/Σw) Σ_i w_i L[i, s_i],        L[i, j] = ℓ_j(x_i; Θ, c_j)
+
+Source: Sabanayagam, Al-Dabooni, Esser, arXiv 2412.03471. A model contributes its losses and their
+gradient (`ClusterModel`); clusters, centres and weights are kept here (`JointAssignment`).
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from csrl_core.parameters import Layout, Parameters
+from csrl_core.streams import Use, stream
+from csrl_core.training import Batch, Objective, Run
+
+CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
+RESEED_NOISE = 0.01  # of the root mean square of the donor's parameters
+
+
+class ClusterModel(ABC):
+    """A model with one set of parameters per cluster, known by its losses and their gradient.
+
+    Subclass it and pass an instance to `ClusterSpecific` to train a model of your own. In every
+    method ``params`` maps names to arrays whose first axis is the cluster (length k, or 1 where
+    clusters share); X and target are (n, d), ``centers`` (k, d) (zeros where the estimator has
+    ``center=False``), all of one float dtype. Losses may not depend on other samples of the batch.
+    """
+
+    translation_invariant = False
+    """Whether losses depend on X, target and centers only through X − c and target − c. If so the
+    data arrive with the training mean taken off, which keeps digits in float32."""
+
+    @abstractmethod
+    def init_parameters(self, X, n_clusters, random):
+        """Initial parameters: dict of name → array (k or 1, …), float.
+
+        X : (n, d), the training data; random : `Draws`, host random numbers in float64
+        """
+
+    @abstractmethod
+    def losses(self, params, X, target, centers):
+        """L (n, k): the loss of every sample under every cluster."""
+
+    @abstractmethod
+    def gradient(self, params, X, target, centers, assign, weights):
+        """Gradient of Σ_i weights[i] L[i, assign[i]] with respect to ``params``.
+
+        assign : (n,) int64; weights : (n,); returns a dict with the names and shapes of ``params``
+        """
+
+    @abstractmethod
+    def embed(self, params, X, centers):
+        """Z (n, k, latent): every sample's representation under every cluster."""
+
+    def losses_and_gradient(self, params, X, target, centers, assign, weights):
+        """(L, assign, gradient); override it where both can share a forward pass.
+
+        ``assign`` None means argmin_j L. The gradient may also be flat, (p,).
+        """
+        L = self.losses(params, X, target, centers)
+        if assign is None:
+            assign = np.argmin(L, axis=1)
+        return L, assign, self.gradient(params, X, target, centers, assign, weights)
+
+    def fused_epoch(self, run, data, settings, options):
+        """A function (order, batch_size) → (loss_sum, weight_sum, moved), or None where there is no such kernel."""
+        return None
+
+
+class Draws:
+    """Random numbers for initial parameters: functions of (seed, restart, number of the draw)."""
+
+    def __init__(self, philox, key, restart):
+        self._philox, self._key, self._restart, self._draw = philox, key, restart, 0
+
+    def uniform(self, shape, low=0.0, high=1.0):
+        """Array of the given shape, U(low, high), float64, 53 bits."""
+        size = int(np.prod(shape))
+        label = stream(Use.INITIAL_PARAMETERS, 0, self._restart)
+        u = self._philox.uniform53(self._key, label, self._draw, 0, size)
+        self._draw += 1
+        return low + (high - low) * u.reshape(shape)
+
+    def normal(self, shape, scale=1.0):
+        """Array of the given shape, N(0, scale²), float64."""
+        size = int(np.prod(shape))
+        label = stream(Use.INITIAL_PARAMETERS, 0, self._restart)
+        row = np.zeros(1, np.int64)
+        z = self._philox.normal(self._key, label, self._draw, 0, row, size, np.float64)
+        self._draw += 1
+        return scale * z.reshape(shape)
+
+
+class JointAssignment(Objective):
+    """Joint minimisation over parameters and assignments.
+
+    The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64;
+    counts (k,) int64, samples with weight; shift (d,), taken off the data before they came here and
+    off the centres.
+
+    Parameters
+    ----------
+    model : ClusterModel
+    backend : Backend
+    n_clusters : int
+    center : bool
+        Whether the loss sees the centres, or zeros.
+    assign_first : bool
+        Assignment before the gradient ("assign-then-step") or after.
+    running : bool
+        The authors' running centres.
+    init : "k-means++", "random", labels (n,) or centres (k, d) (with the shift taken off)
+    key : (2,) uint32
+    """
+
+    def __init__(self, model, backend, *, n_clusters, center, assign_first, running, init, key, shift):
+        self.model, self.backend, self.n_clusters = model, backend, n_clusters
+        self.center, self.assign_first, self.running = center, assign_first, running
+        self.init, self.key, self.shift = init, key, shift
+        self.layout = None
+
+    def start(self, data, restart):
+        """Initial parameters and assignment (step 1 of the algorithm)."""
+        draws = Draws(self.backend.philox, self.key, restart)
+        named = self.model.init_parameters(data.X, self.n_clusters, draws)
+        self.set_layout({name: np.shape(array) for name, array in named.items()})
+        params = self.layout.flatten(named, data.X.dtype)
+        return Run(params, self._initial_state(data, restart), restart)
+
+    def set_layout(self, shapes):
+        """Fix names and shapes of the parameters; the cluster axis must be k or 1 long."""
+        for name, shape in shapes.items():
+            if not shape or shape[0] not in (1, self.n_clusters):
+                raise ValueError(
+                    f"parameter {name!r} has shape {tuple(shape)}; its first axis must be the cluster's, "
+                    f"of length n_clusters={self.n_clusters} or 1 (shared)"
+                )
+        self.layout = Layout(shapes)
+
+    def _initial_state(self, data, restart):
+        kernel, k = self.backend.assign, self.n_clusters
+        T = data.target
+        centers = None
+        if isinstance(self.init, str):
+            seed = self.backend.philox.integers(2**31, self.key, stream(Use.INITIAL_CENTERS, 0, restart), 0, 0, 1)[0]
+            if self.init == "k-means++":
+                centers, _ = kmeans_plusplus(T, k, sample_weight=data.weight, random_state=int(seed))
+            else:
+                rows = np.flatnonzero(data.weight > 0)
+                chosen = self.backend.philox.permutation(
+                    len(rows), self.key, stream(Use.INITIAL_CENTERS, 0, restart), 1
+                )[:k]
+                centers = T[rows[chosen]]
+        elif self.init.ndim == 2:
+            centers = self.init
+        if centers is None:
+            assign = self.init.astype(np.int64)
+            centers = np.zeros((k, T.shape[1]))
+        else:
+            centers = np.array(centers, dtype=np.float64)
+            assign = kernel.nearest(T, np.ascontiguousarray(centers, T.dtype))
+        sums, totals, counts = kernel.cluster_sums(T, assign, data.weight, k)
+        kernel.means(sums, totals, centers, 0)
+        return {
+            "assign": assign,
+            "centers": centers,
+            "sums": sums,
+            "totals": totals,
+            "counts": counts,
+            "shift": np.array(self.shift, dtype=np.float64),
+        }
+
+    def loss_centers(self, state, dtype):
+        """The centres that the loss sees, (k, d)."""
+        if self.center:
+            return state["centers"].astype(dtype)
+        return np.zeros(state["centers"].shape, dtype)
+
+    def step(self, params, state, batch, step):
+        """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
+        kernel = self.backend.assign
+        L, assign, gradient = self._evaluate(params, state, batch, not self.assign_first)
+        loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
+        moved = kernel.move(
+            batch.target,
+            batch.index,
+            kernel.assign(L),
+            state["assign"],
+            batch.weight,
+            state["sums"],
+            state["totals"],
+            state["counts"],
+        )
+        kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
+        return loss_sum, weight_sum, gradient, moved
+
+    def accumulate(self, params, state, batch, assigned):
+        """Like `step`, for data that come in parts: sums grow by the batch, no earlier sample moves.
+
+        assigned : bool, whether the state's assignment is this batch's; if not, assignment comes first
+        """
+        kernel = self.backend.assign
+        L, assign, gradient = self._evaluate(params, state, batch, assigned and not self.assign_first)
+        loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
+        state["assign"] = kernel.assign(L)
+        added = kernel.cluster_sums(batch.target, state["assign"], batch.weight, self.n_clusters)
+        for name, part in zip(("sums", "totals", "counts"), added, strict=True):
+            state[name] += part
+        kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        return loss_sum, weight_sum, gradient
+
+    def _evaluate(self, params, state, batch, assigned):
+        centers = self.loss_centers(state, batch.X.dtype)
+        assign = state["assign"][batch.index] if assigned else None
+        L, assign, gradient = self.model.losses_and_gradient(
+            Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
+        )
+        self._check(L, (len(batch.X), self.n_clusters), "losses")
+        if not isinstance(gradient, np.ndarray):
+            gradient = self.layout.flatten(gradient, params.dtype, "gradient")
+        return np.ascontiguousarray(L, batch.X.dtype), np.asarray(assign, np.int64), gradient
+
+    def _check(self, array, shape, what):
+        if np.shape(array) != shape:
+            raise ValueError(f"{type(self.model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")
+
+    def fused_epoch(self, run, data, settings):
+        """The model's own kernel for a whole epoch, where it has one."""
+        options = {
+            "center": self.center,
+            "assign_first": self.assign_first,
+            "running": self.running,
+            "rule": self.backend.optimizer.RULES[settings.optimizer],
+        }
+        return self.model.fused_epoch(run, data, settings, options)
+
+    def losses(self, params, state, X, target):
+        """L (n, k) of any samples, in chunks."""
+        parameters, centers = Parameters(self.layout, params), self.loss_centers(state, X.dtype)
+        L = np.empty((len(X), self.n_clusters), X.dtype)
+        for first in range(0, len(X), CHUNK):
+            rows = slice(first, first + CHUNK)
+            part = self.model.losses(parameters, X[rows], target[rows], centers)
+            self._check(part, L[rows].shape, "losses")
+            L[rows] = part
+        return L
+
+    def final(self, run, data):
+        """The last full pass: (labels (n,), mean loss); nothing moves."""
+        kernel = self.backend.assign
+        L = self.losses(run.params, run.state, data.X, data.target)
+        labels = kernel.assign(L)
+        loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
+        return labels, loss_sum / weight_sum
+
+    def selection_score(self, run, data):
+        """−loss of a full pass."""
+        return -self.final(run, data)[1]
+
+    def end_of_epoch(self, run, data, fused):
+        """Sums from scratch, and clusters without weight re-seeded (step 3); returns how many."""
+        kernel, state = self.backend.assign, run.state
+        if not fused:  # the fused kernel has done it
+            sums, totals, counts = kernel.cluster_sums(data.target, state["assign"], data.weight, self.n_clusters)
+            for name, fresh in (("sums", sums), ("totals", totals), ("counts", counts)):
+                state[name][...] = fresh
+            if not self.running:
+                kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        return self.reseed(run, data) if not state["counts"].all() else 0
+
+    def reseed(self, run, data):
+        """Give each empty cluster the sample that its own cluster fits worst, and that cluster's parameters.
+
+        Distinct samples, never a donor's only one. Returns the number of clusters re-seeded.
+        """
+        kernel, state = self.backend.assign, run.state
+        L = self.losses(run.params, state, data.X, data.target)
+        own = L[np.arange(len(L)), state["assign"]]
+        candidates = iter(np.argsort(-own, kind="stable"))
+        filled = 0
+        for j in np.flatnonzero(state["counts"] == 0):
+            i = next(
+                (i for i in candidates if data.weight[i] > 0 and state["counts"][state["assign"][i]] > 1),
+                None,
+            )
+            if i is None:  # fewer samples with weight than clusters
+                break
+            donor = int(state["assign"][i])
+            kernel.move(
+                data.target[i : i + 1],
+                np.array([i], np.int64),
+                np.array([j], np.int64),
+                state["assign"],
+                data.weight[i : i + 1],
+                state["sums"],
+                state["totals"],
+                state["counts"],
+            )
+            state["centers"][j] = data.target[i]
+            self._copy_parameters(run, donor, int(j))
+            filled += 1
+        if not self.running:
+            kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        run.n_reseeded += filled
+        return filled
+
+    def _copy_parameters(self, run, donor, j):
+        k, philox = self.n_clusters, self.backend.philox
+        pairs = zip(self.layout.cluster(run.params, donor, k), self.layout.cluster(run.params, j, k), strict=True)
+        for number, (theirs, ours) in enumerate(pairs):
+            label = stream(Use.RESEED_NOISE, number, run.restart)
+            noise = philox.normal(self.key, label, run.step, j, np.zeros(1, np.int64), theirs.size, np.float64)
+            size = RESEED_NOISE * np.sqrt(np.mean(np.square(theirs, dtype=np.float64))) if theirs.size else 0.0
+            ours[...] = theirs + size * noise.reshape(theirs.shape)
+        for moment in run.moments:
+            for view in self.layout.cluster(moment, j, k):
+                view[...] = 0
+
+
+def as_batch(X, target, weight, shift):
+    """The `Batch` of all samples of a data set, less the shift; target may be X itself."""
+    shift = shift.astype(X.dtype)
+    moved = np.ascontiguousarray(X - shift)
+    index = np.arange(len(X), dtype=np.int64)
+    return Batch(moved, moved if target is X else np.ascontiguousarray(target - shift), index, weight)

@@ -1,0 +1,235 @@
+"""What every fitted clustering estimator answers: clusters, embeddings, reconstructions, scores.
+
+Everything works in chunks of rows, so that data larger than memory (a memory map) can be asked about.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
+
+from csrl_core import backend as backends
+from csrl_core import persistence
+from csrl_core.algorithm import CHUNK, as_batch
+from csrl_core.parameters import Layout, Parameters
+
+FLOATS = [np.float64, np.float32]
+
+
+class _Fitted:
+    """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
+
+    def __init__(self, estimator, dtype, params=None, centers=None):
+        self.estimator = estimator
+        self.backend = backends.get(estimator.backend)
+        self.model = estimator._model(self.backend)
+        params = estimator.params_ if params is None else params
+        self.parameters = Parameters(Layout(estimator._shapes), params.astype(dtype, copy=False))
+        if centers is None:
+            centers = estimator.state_["centers"] if estimator.center else np.zeros_like(estimator.state_["centers"])
+        self.centers = centers.astype(dtype)
+        self.shift = estimator.state_["shift"].astype(dtype)
+
+    def threads(self):
+        return self.backend.threads(self.estimator.n_jobs)
+
+    def losses(self, x):
+        return self.model.losses(self.parameters, x, x, self.centers)
+
+    def assign(self, x):
+        return self.backend.assign.assign(np.ascontiguousarray(self.losses(x), x.dtype))
+
+    def embed(self, x):
+        return self.model.embed(self.parameters, x, self.centers)
+
+    def embed_assigned(self, x):
+        assign = self.assign(x)
+        return np.ascontiguousarray(self.embed(x)[np.arange(len(x)), assign]), assign
+
+    def decode(self, z, assign):
+        return self.model.decode(self.parameters, z, assign, self.centers)
+
+
+def _has_decoder(estimator):
+    return estimator._has_decoder()
+
+
+class Answers(ABC):
+    """Mixin of the fitted estimator's methods."""
+
+    @abstractmethod
+    def _model(self, backend):
+        """The `ClusterModel` that the constructor's arguments describe."""
+
+    def _has_decoder(self):
+        """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
+        return True
+
+    def _map(self, X, function):
+        """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        fitted = _Fitted(self, X.dtype)
+        result = None
+        with fitted.threads():
+            for first in range(0, len(X), CHUNK):
+                rows = slice(first, first + CHUNK)
+                part = function(fitted, np.ascontiguousarray(X[rows] - fitted.shift))
+                if result is None:
+                    result = np.empty((len(X), *part.shape[1:]), part.dtype)
+                result[rows] = part
+        return result
+
+    def cluster_losses(self, X):
+        """L (n, k): the loss of every sample under every cluster's model."""
+        return self._map(X, lambda fitted, x: fitted.losses(x))
+
+    def predict(self, X):
+        """The cluster of every sample, (n,) int64: argmin_j of the losses, ties to the lowest."""
+        return self._map(X, lambda fitted, x: fitted.assign(x))
+
+    def transform(self, X):
+        """The embedding of every sample under its assigned cluster, (n, latent)."""
+        return self._map(X, lambda fitted, x: fitted.embed_assigned(x)[0])
+
+    def transform_all(self, X):
+        """The embedding of every sample under every cluster, (n, k, latent)."""
+        return self._map(X, lambda fitted, x: fitted.embed(x))
+
+    @available_if(_has_decoder)
+    def reconstruct(self, X):
+        """Every sample as its assigned cluster's model sees it, in input space, (n, d)."""
+        return self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
+
+    @available_if(_has_decoder)
+    def inverse_transform(self, Z, labels=None):
+        """Decode embeddings into input space, (n, d).
+
+        Parameters
+        ----------
+        Z : array-like (n, latent)
+        labels : array-like (n,) of int, optional
+            The cluster of each row, as `predict` gives it. An embedding alone does not say which
+            cluster it came from: without labels every cluster decodes it, and the decoding that
+            lies nearest to its own cluster's centre is taken.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
+        fitted = _Fitted(self, Z.dtype)
+        with fitted.threads():
+            if labels is not None:
+                return fitted.decode(Z, self._check_labels(labels, len(Z))) + fitted.shift
+            means = self.state_["centers"].astype(Z.dtype)
+            best = np.full(len(Z), np.inf)
+            X = np.empty((len(Z), self.n_features_in_), Z.dtype)
+            for j in range(self.n_clusters):
+                decoded = fitted.decode(Z, np.full(len(Z), j, np.int64))
+                distance = np.sum((decoded - means[j]) ** 2, axis=1)
+                nearer = distance < best
+                X[nearer], best[nearer] = decoded[nearer], distance[nearer]
+            return X + fitted.shift
+
+    def score_samples(self, X):
+        """−min_j of the losses of every sample, (n,); the larger the better."""
+        return -self.cluster_losses(X).min(axis=1)
+
+    def score(self, X, y=None, sample_weight=None):
+        """The (weighted) mean of `score_samples`; y is ignored."""
+        scores = self.score_samples(X).astype(np.float64)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+        return float(np.average(scores, weights=sample_weight))
+
+    def named_parameters(self):
+        """Name → view into ``params_``, cluster axis first; ``params_`` is their concatenation, in this order."""
+        check_is_fitted(self)
+        return Layout(self._shapes).views(self.params_)
+
+    def value_and_gradient(self, X, labels, *, target=None, params=None, centers=None):
+        """Σ_i L[i, labels_i], not divided by n, and its gradient with respect to ``params``.
+
+        What finite differences and `scipy.optimize.minimize` need. Computed in the wider dtype of X
+        and params.
+
+        Parameters
+        ----------
+        X : array-like (n, d)
+        labels : array-like (n,) of int
+        target : array-like (n, d), optional
+        params : array-like (p,), optional
+            Instead of ``params_``.
+        centers : array-like (k, d), optional
+            Instead of ``cluster_centers_`` (or of zeros, with ``center=False``).
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray (p,)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        if params is None:
+            params = self.params_
+        params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
+        if params.shape != self.params_.shape:
+            raise ValueError(f"params has shape {params.shape}; expected {self.params_.shape}")
+        dtype = np.result_type(X, params)
+        X = X.astype(dtype, copy=False)
+        target = self._check_target(target, X)
+        labels = self._check_labels(labels, len(X))
+        if centers is not None:
+            centers = check_array(centers, dtype=np.float64, input_name="centers")
+            if centers.shape != self.cluster_centers_.shape:
+                raise ValueError(f"centers has shape {centers.shape}; expected {self.cluster_centers_.shape}")
+            centers = centers - self.state_["shift"]
+        fitted = _Fitted(self, dtype, params, centers)
+        data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift)
+        with fitted.threads():
+            L, _, gradient = fitted.model.losses_and_gradient(
+                fitted.parameters, data.X, data.target, fitted.centers, labels, data.weight
+            )
+            value, _ = fitted.backend.assign.objective(np.ascontiguousarray(L, dtype), labels, data.weight)
+        if not isinstance(gradient, np.ndarray):
+            gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
+        return value, gradient
+
+    def save(self, path):
+        """Write the fitted estimator to a safetensors file, atomically; `csrl_core.load` reads it.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written or is full; an older file at ``path`` stays as it was.
+        """
+        check_is_fitted(self)
+        persistence.write_model(path, self)
+
+    @property
+    def _n_features_out(self):
+        fitted = _Fitted(self, self.params_.dtype)
+        return fitted.embed(np.zeros((1, self.n_features_in_), self.params_.dtype)).shape[2]
+
+    def _check_target(self, target, X):
+        """``target`` with X's dtype and shape; X itself for None."""
+        if target is None:
+            return X
+        target = check_array(target, dtype=X.dtype, input_name="target", estimator=self)
+        if target.shape != X.shape:
+            raise ValueError(f"target has shape {target.shape}; expected that of X, {X.shape}")
+        return target
+
+    def _check_labels(self, labels, n, argument="labels"):
+        """``labels`` as (n,) int64 within range."""
+        labels = np.asarray(labels)
+        if labels.shape != (n,) or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"{argument} has shape {labels.shape} and dtype {labels.dtype}; expected shape ({n},) and integers"
+            )
+        if n and (labels.min() < 0 or labels.max() >= self.n_clusters):
+            raise ValueError(
+                f"{argument} range from {labels.min()} to {labels.max()}; expected 0 to {self.n_clusters - 1}"
+            )
+        return labels.astype(np.int64)

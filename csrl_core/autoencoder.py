@@ -1,0 +1,273 @@
+"""Tensorized autoencoders (TAE, PTAE) and, with one cluster, the standard autoencoder.
+
+Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core.reference.autoencoder`.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from csrl_core.algorithm import ClusterModel
+from csrl_core.estimator import BaseClusterSpecific
+from csrl_core.reference.dense import ACTIVATIONS, layer_table
+
+
+class AutoencoderModel(ClusterModel):
+    """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
+
+    translation_invariant = True
+
+    def __init__(self, backend, n_features, n_clusters, hidden, shared, activation, output_activation, bias, reg):
+        self.kernel, self.reg = backend.autoencoder, float(reg)
+        self.table, self.size = layer_table(
+            layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
+        )
+
+    def init_parameters(self, X, n_clusters, random):
+        """U(±1/√fan_in) for weights and biases, layer by layer."""
+        named, half = {}, len(self.table) // 2
+        for number, (fan_in, fan_out, copies, _, bias, _) in enumerate(self.table.tolist()):
+            name = f"encoder.{number}" if number < half else f"decoder.{number - half}"
+            bound = 1 / np.sqrt(fan_in)
+            named[f"{name}.weight"] = random.uniform((copies, fan_in, fan_out), -bound, bound)
+            if bias >= 0:
+                named[f"{name}.bias"] = random.uniform((copies, fan_out), -bound, bound)
+        return named
+
+    def losses(self, params, X, target, centers):
+        """L (n, k)."""
+        return self.kernel.losses(params.flat, self.table, X, target, centers, self.reg)
+
+    def losses_and_gradient(self, params, X, target, centers, assign, weights):
+        """(L, assign, gradient (p,)), one forward pass for both."""
+        return self.kernel.losses_and_gradient(params.flat, self.table, X, target, centers, assign, weights, self.reg)
+
+    def gradient(self, params, X, target, centers, assign, weights):
+        """Gradient of Σ w L[i, s_i], named."""
+        return params.layout.views(self.losses_and_gradient(params, X, target, centers, assign, weights)[2])
+
+    def embed(self, params, X, centers):
+        """Z (n, k, h)."""
+        return self.kernel.encode(params.flat, self.table, X, centers)
+
+    def decode(self, params, Z, assign, centers):
+        """Decoded samples in the space of ``centers``, (n, d)."""
+        return self.kernel.decode(params.flat, self.table, Z, assign, centers)
+
+    def fused_epoch(self, run, data, settings, options):
+        """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
+        (n, d), k = data.X.shape, len(run.state["centers"])
+        batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
+        if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
+            return None
+        kernel, table, reg, state = self.kernel.fused_epoch, self.table, self.reg, run.state
+        params, moments, hyper = run.params, run.moments, settings.hyper()
+        X, target, weight = data.X, data.target, data.weight
+        assign, centers, sums, totals, counts = (
+            state[name] for name in ("assign", "centers", "sums", "totals", "counts")
+        )
+        center, assign_first, running = options["center"], options["assign_first"], options["running"]
+        rule = options["rule"]
+        clip_norm = float(settings.clip_norm or 0.0)
+
+        def epoch(order, batch_size):
+            return kernel(
+                params,
+                table,
+                X,
+                target,
+                weight,
+                reg,
+                order,
+                batch_size,
+                assign,
+                centers,
+                sums,
+                totals,
+                counts,
+                center,
+                assign_first,
+                running,
+                moments,
+                rule,
+                run.step,
+                hyper,
+                clip_norm,
+            )
+
+        return epoch
+
+
+def layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias):
+    """Rows for `layer_table`: encoder d → h1 → … → hm and its mirror image.
+
+    The activation follows every encoder layer, the last included, and no decoder layer but the
+    output's own; the first ``shared`` encoder layers and the last ``shared`` decoder layers have one copy.
+    """
+    widths = [n_features, *hidden]
+    m = len(hidden)
+    copies = [1 if l < shared else n_clusters for l in range(m)]
+    encoder = [(widths[l], widths[l + 1], copies[l], activation, bias) for l in range(m)]
+    decoder = [
+        (widths[l + 1], widths[l], copies[l], output_activation if l == 0 else "linear", bias)
+        for l in reversed(range(m))
+    ]
+    return encoder + decoder
+
+
+class TensorizedAutoencoder(BaseClusterSpecific):
+    """One autoencoder per cluster, learnt together with the clusters.
+
+    With x̃ = x − c_j, z = f_j(x̃) and x̂ = g_j(z), minimises over parameters and assignments s the
+    weighted mean of L[i, s_i] with L[i, j] = (1/d) ‖g_j(f_j(x̃)) − t̃‖² + λ ‖z‖².
+
+    Parameters
+    ----------
+    n_clusters : int, default=2
+        k. With 1 and ``center=False`` this is the standard autoencoder.
+    hidden : tuple of int, default=(2, 1)
+        Widths of the encoder's layers; the last is the embedding's. The decoder mirrors them.
+    shared : int, default=0
+        How many outer layer pairs all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE.
+    activation : {"linear", "relu", "leaky_relu", "tanh", "sigmoid"}, default="linear"
+        Follows every encoder layer and no decoder layer. The leaky slope is 0.2.
+    output_activation : same names, default="linear"
+    bias : bool, default=False
+    reg : float, default=0.1
+        λ, the k-means penalty on the embedding.
+    epochs : int, default=150
+    batch_size : int or None, default=None
+        None is full batch.
+    learning_rate : float, default=0.01
+    optimizer : {"adam", "sgd"}, default="adam"
+    center : bool, default=True
+        Whether each cluster's centre is subtracted from input and target.
+    update : {"step-then-assign", "assign-then-step"}, default="step-then-assign"
+        Whether the gradient uses the assignments as they stand, or new ones.
+    center_update : {"mean", "running"}, default="mean"
+    assignment : {"loss"}, default="loss"
+        Samples go to the cluster of the lowest loss.
+    tol : float, default=0
+        0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
+        assignment changed and the best loss improved by no more than tol·max(1, |best|).
+    n_iter_no_change : int, default=10
+    n_init : int, default=1
+        Restarts; the one with the lowest final loss is kept.
+    init : {"k-means++", "random"}, labels (n,) or centres (k, d), default="k-means++"
+    clip_norm : float or None, default=None
+        Global norm to which the mean gradient is clipped.
+    backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
+        "auto" takes numba.
+    n_jobs : int or None, default=None
+        Threads; None takes all usable cores. Results do not depend on it.
+    random_state : int, RandomState or None, default=None
+    verbose : int, default=0
+        1 prints a line every two seconds, 2 one an epoch.
+
+    Attributes
+    ----------
+    labels_ : (n,) int64, equal to ``predict(X)``
+    cluster_centers_ : (k, d), means of the target over the clusters
+    params_ : (p,), all trained parameters, in the order of `named_parameters`
+    loss_ : float, the final objective; loss_curve_ : list, its mean over each epoch's batches, before their steps
+    n_iter_, n_steps_ : epochs and optimizer steps done
+    n_reseeded_ : int, empty clusters that were re-seeded
+    backend_ : str, what was used
+    state_ : dict of arrays that no gradient trains
+
+    Examples
+    --------
+    >>> from csrl_core import TensorizedAutoencoder, datasets
+    >>> X, y = datasets.make_lines_3d(random_state=0)
+    >>> model = TensorizedAutoencoder(n_clusters=3, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (300, 1)
+    """
+
+    _parameter_constraints = {
+        **BaseClusterSpecific._parameter_constraints,
+        "hidden": ["array-like"],
+        "shared": [Interval(Integral, 0, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "bias": ["boolean"],
+        "reg": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_clusters=2,
+        hidden=(2, 1),
+        shared=0,
+        activation="linear",
+        output_activation="linear",
+        bias=False,
+        reg=0.1,
+        epochs=150,
+        batch_size=None,
+        learning_rate=0.01,
+        optimizer="adam",
+        center=True,
+        update="step-then-assign",
+        center_update="mean",
+        assignment="loss",
+        tol=0.0,
+        n_iter_no_change=10,
+        n_init=1,
+        init="k-means++",
+        clip_norm=None,
+        backend="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_clusters = n_clusters
+        self.hidden = hidden
+        self.shared = shared
+        self.activation = activation
+        self.output_activation = output_activation
+        self.bias = bias
+        self.reg = reg
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.center = center
+        self.update = update
+        self.center_update = center_update
+        self.assignment = assignment
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.n_init = n_init
+        self.init = init
+        self.clip_norm = clip_norm
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _validate_params(self):
+        super()._validate_params()
+        hidden = tuple(self.hidden)
+        if not hidden or not all(isinstance(width, Integral) and width >= 1 for width in hidden):
+            raise ValueError(f"hidden={self.hidden!r}; expected at least one width, each an int of at least 1")
+        if self.shared > len(hidden):
+            raise ValueError(
+                f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
+                f"expected 0 (TAE) to {len(hidden)}"
+            )
+
+    def _model(self, backend):
+        return AutoencoderModel(
+            backend,
+            self.n_features_in_,
+            self.n_clusters,
+            tuple(int(width) for width in self.hidden),
+            self.shared,
+            self.activation,
+            self.output_activation,
+            self.bias,
+            self.reg,
+        )

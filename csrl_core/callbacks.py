@@ -1,0 +1,197 @@
+"""Callbacks of scikit-learn 1.9's protocol, and the only place that talks to it.
+
+    TensorizedAutoencoder().set_callbacks(EarlyStopping(), Checkpoint("model.checkpoint")).fit(X)
+
+scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback's hook at
+the end of an "epoch" task finds in ``metadata``: "epoch" and "restart" (from 0), "epochs", "loss", and
+"run", the run itself; returning True stops the restart.
+"""
+
+import logging
+import sys
+import time
+
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+
+__all__ = ["CallbackSupportMixin", "Checkpoint", "EarlyStopping", "LogLines", "LossHistory", "with_callbacks"]
+
+
+class _Callback:
+    """Hooks that do nothing; the protocol asks for all of them."""
+
+    def setup(self, estimator, context):
+        """Before the fit."""
+
+    def teardown(self, estimator, context):
+        """After the fit, also after one that failed."""
+
+    def on_fit_task_begin(self, estimator, context):
+        """At the beginning of the fit, of each restart, of each epoch."""
+
+    def on_fit_task_end(self, estimator, context, *, metadata=None):
+        """At the end of the same; True stops the loop the task belongs to."""
+        if context.task_name == "epoch" and metadata:
+            return self.on_epoch_end(estimator, metadata)
+        return False
+
+    def on_epoch_end(self, estimator, metadata):
+        """At the end of an epoch; True stops the restart."""
+        return False
+
+
+class EarlyStopping(_Callback):
+    """Stop a restart when its loss has not improved for some epochs.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement.
+    min_delta : float
+        The least decrease of the best loss that counts.
+    """
+
+    def __init__(self, patience=10, min_delta=0.0):
+        if patience < 1:
+            raise ValueError(f"patience={patience!r}; expected at least 1")
+        self.patience, self.min_delta = patience, min_delta
+
+    def on_epoch_end(self, estimator, metadata):
+        """Compare with the best loss more than ``patience`` epochs ago: no memory, so a resumed fit stops alike."""
+        curve = metadata["run"].loss_curve
+        if len(curve) <= self.patience:
+            return False
+        return min(curve[-self.patience :]) >= min(curve[: -self.patience]) - self.min_delta
+
+
+class LossHistory(_Callback):
+    """Keep (restart, epoch, loss) of every epoch of every restart, in ``history``."""
+
+    def __init__(self):
+        self.history = []
+
+    def setup(self, estimator, context):
+        """Begin a new list."""
+        self.history = []
+
+    def on_epoch_end(self, estimator, metadata):
+        """Add a row."""
+        self.history.append((metadata["restart"], metadata["epoch"], metadata["loss"]))
+        return False
+
+
+class LogLines(_Callback):
+    """A plain line every so many seconds, and for the last epoch: for jobs without a terminal.
+
+    Parameters
+    ----------
+    every : float
+        Seconds between lines, 0 for every epoch.
+    logger : logging.Logger, optional
+        Where lines go; standard error if None.
+    """
+
+    def __init__(self, every=2.0, logger=None):
+        self.every, self.logger = every, logger
+        self._last = 0.0
+
+    def setup(self, estimator, context):
+        """Begin with the first epoch."""
+        self._last = 0.0
+
+    def on_epoch_end(self, estimator, metadata):
+        """Write a line if it is time."""
+        now = time.monotonic()
+        if now - self._last >= self.every or metadata["epoch"] + 1 == metadata["epochs"]:
+            self._last = now
+            line = (
+                f"restart {metadata['restart'] + 1}, epoch {metadata['epoch'] + 1}/{metadata['epochs']}, "
+                f"loss {metadata['loss']:.6g}"
+            )
+            if self.logger is None:
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self.logger.log(logging.INFO, line)
+        return False
+
+
+class Checkpoint(_Callback):
+    """Save the whole state of training at epoch boundaries; ``fit(X, resume=path)`` continues it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; replaced atomically, so that it is whole whenever the process dies.
+    every : int
+        Epochs between two writes.
+    """
+
+    def __init__(self, path, every=1):
+        if every < 1:
+            raise ValueError(f"every={every!r}; expected at least 1 epoch")
+        self.path, self.every = path, every
+
+    def on_epoch_end(self, estimator, metadata):
+        """Write if it is time."""
+        if (metadata["epoch"] + 1) % self.every == 0 or metadata["epoch"] + 1 == metadata["epochs"]:
+            metadata["save_checkpoint"](self.path)
+        return False
+
+
+class Reporter:
+    """Tells an estimator's callbacks about restarts and epochs.
+
+    Contexts live until the fit ends, so there is one an epoch, never one a batch, and none at all
+    without callbacks.
+    """
+
+    def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint):
+        self.estimator, self.X, self.y, self.epochs = estimator, X, y, epochs
+        self.save_checkpoint = save_checkpoint
+        self.root = self.restart = None
+        if getattr(estimator, "_skl_callbacks", None):
+            self.root = estimator._init_callback_context(max_subtasks=n_init)
+            self._begin(self.root)
+
+    def _begin(self, context):
+        context.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
+
+    def _end(self, context, metadata=None, attributes=None):
+        return context.call_on_fit_task_end(
+            estimator=self.estimator,
+            X=self.X,
+            y=self.y,
+            metadata=metadata,
+            reconstruction_attributes=attributes,
+        )
+
+    def begin_restart(self):
+        """A restart begins."""
+        if self.root is not None:
+            self.restart = self.root.subcontext("restart", max_subtasks=self.epochs)
+            self._begin(self.restart)
+
+    def after_epoch(self, run, attributes):
+        """An epoch has ended; ``attributes()`` would give the fitted attributes at this point."""
+        if self.root is None:
+            return False
+        context = self.restart.subcontext("epoch")
+        self._begin(context)
+        metadata = {
+            "restart": run.restart,
+            "epoch": run.epoch - 1,
+            "epochs": self.epochs,
+            "loss": run.loss_curve[-1],
+            "run": run,
+            "save_checkpoint": self.save_checkpoint,
+        }
+        return self._end(context, metadata, attributes)
+
+    def end_restart(self):
+        """A restart has ended."""
+        if self.root is not None:
+            self._end(self.restart)
+
+    def end(self, attributes):
+        """The fit has ended."""
+        if self.root is not None:
+            self._end(self.root, attributes=attributes)

@@ -1,0 +1,353 @@
+"""Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+
+from csrl_core import backend as backends
+from csrl_core import persistence
+from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
+from csrl_core.answers import FLOATS, Answers
+from csrl_core.callbacks import CallbackSupportMixin, LogLines, Reporter, with_callbacks
+from csrl_core.streams import draw_key
+from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
+
+
+class BaseClusterSpecific(
+    CallbackSupportMixin,
+    Answers,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
+
+    _parameter_constraints = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [None, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions({"adam", "sgd"})],
+        "center": ["boolean"],
+        "update": [StrOptions({"step-then-assign", "assign-then-step"})],
+        "center_update": [StrOptions({"mean", "running"})],
+        "assignment": [StrOptions({"loss"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), "array-like"],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "backend": [StrOptions({"auto", *backends.BACKENDS})],
+        "n_jobs": [None, Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @with_callbacks
+    def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
+        """Learn clusters and their representations together.
+
+        Parameters
+        ----------
+        X : array-like (n, d)
+        y : ignored
+        target : array-like (n, d), optional
+            What to reconstruct, where that is not X itself (de-noising: X noisy, target clean).
+        sample_weight : array-like (n,), optional
+            Non-negative weights, 1 by default.
+        resume : path, optional
+            A checkpoint of this estimator on the same data; training continues to the same curve.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            An argument is not what is expected; the message names it.
+        NonFiniteLossError
+            Training diverged; the estimator holds the last parameters whose loss was finite.
+        """
+        self._validate_params()
+        X, target, weight = self._check_data(X, target, sample_weight, reset=True)
+        if len(X) < self.n_clusters:
+            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}")
+        backend = backends.get(self.backend)
+        model = self._model(backend)
+        with backend.threads(self.n_jobs):
+            self._fit(backend, model, X, y, target, weight, resume)
+        return self
+
+    def _fit(self, backend, model, X, y, target, weight, resume):
+        key = draw_key(self.random_state)
+        checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
+        if checkpoint:
+            key = checkpoint.key
+        shift = self._shift(model, target, weight)
+        data = as_batch(X, target, weight, shift)
+        objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
+        trainer = Trainer(objective, data, self._settings(key), backend)
+        best, best_score = (checkpoint.best, checkpoint.best_score) if checkpoint else (None, -np.inf)
+        run = None
+
+        def save_checkpoint(path):
+            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout)
+
+        def attributes():
+            return self._attributes(objective, run, data, key, backend)
+
+        verbose = LogLines(every=0 if self.verbose > 1 else 2.0) if self.verbose else None
+
+        def after_epoch(run):
+            stop = reporter.after_epoch(run, attributes)
+            if verbose is not None:
+                verbose.on_epoch_end(
+                    self,
+                    {
+                        "restart": run.restart,
+                        "epoch": run.epoch - 1,
+                        "epochs": self.epochs,
+                        "loss": run.loss_curve[-1],
+                    },
+                )
+            return stop
+
+        reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint)
+        listening = after_epoch if reporter.root is not None or verbose is not None else None
+        first = 0
+        if checkpoint:
+            objective.set_layout(checkpoint.shapes)
+            run, first = checkpoint.run, checkpoint.run.restart
+        try:
+            for restart in range(first, self.n_init):
+                reporter.begin_restart()
+                if run is None or run.restart != restart:
+                    run = objective.start(data, restart)
+                if not run.finished:
+                    trainer.train(run, listening)
+                reporter.end_restart()
+                score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
+                if best is None or score > best_score:
+                    best, best_score = run, score
+        except BaseException:
+            # Nothing learnt is lost: the best run so far, or the one that was stopped.
+            kept = best if best is not None else run
+            if kept is not None and kept.epoch:
+                self._install(self._attributes(objective, kept, data, key, backend))
+            raise
+        run = best
+        self._install(attributes())
+        reporter.end(lambda: {})
+
+    def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
+        """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
+
+        The first batch chooses the centres and needs at least ``n_clusters`` rows. ``labels_`` and
+        ``loss_`` are those of the batch. Parameters as in `fit`.
+        """
+        self._validate_params()
+        first = not hasattr(self, "params_")
+        X, target, weight = self._check_data(X, target, sample_weight, reset=first)
+        if first and len(X) < self.n_clusters:
+            raise ValueError(
+                f"the first batch has n_samples={len(X)}, which should be >= n_clusters={self.n_clusters}: "
+                f"it chooses the centres"
+            )
+        backend = backends.get(self.backend)
+        model = self._model(backend)
+        with backend.threads(self.n_jobs):
+            if first:
+                key, shift = draw_key(self.random_state), self._shift(model, target, weight)
+            else:
+                key, shift = self._key, self.state_["shift"]
+                X, target, weight = (array.astype(self.params_.dtype, copy=False) for array in (X, target, weight))
+            data = as_batch(X, target, weight, shift)
+            objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
+            if first:
+                run = objective.start(data, 0)
+                for name in ("sums", "totals", "counts"):  # the batch is added once, by its step
+                    run.state[name][...] = 0
+            else:
+                run = self._fitted_run()
+                objective.set_layout(self._shapes)
+            loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first)
+            Optimizer(backend, self._settings(key)).apply(run, gradient, weight_sum)
+            if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
+                raise NonFiniteLossError(
+                    f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
+                    f"{self.learning_rate:g}, or scale the data. The estimator is as it was before the call"
+                )
+            run.step, run.epoch = run.step + 1, run.epoch + 1
+            run.loss_curve.append(loss_sum / weight_sum)
+            self._install(self._attributes(objective, run, data, key, backend))
+        return self
+
+    def _fitted_run(self):
+        """A run that continues where the fitted attributes stand, in arrays of its own."""
+        run = Run(self.params_, self.state_, moments=self._moments).copy()
+        run.step, run.epoch, run.n_reseeded = self.n_steps_, self.n_iter_, self.n_reseeded_
+        run.loss_curve = list(self.loss_curve_)
+        return run
+
+    def _check_data(self, X, target, sample_weight, reset):
+        X = validate_data(self, X, dtype=FLOATS, reset=reset, accept_large_sparse=False)
+        target = self._check_target(target, X)
+        weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
+        return X, target, weight
+
+    def _settings(self, key):
+        return Settings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            clip_norm=self.clip_norm,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            key=key,
+        )
+
+    def _shift(self, model, target, weight):
+        """The one vector that is taken off X, target and centres, so that float32 keeps its digits."""
+        if not (model.translation_invariant and self.center):
+            return np.zeros(target.shape[1])
+        mean = np.average(target, axis=0, weights=weight.astype(np.float64))
+        return mean.astype(target.dtype).astype(
+            np.float64
+        )  # a value of the data's own dtype: X − shift is one rounding
+
+    def _objective(self, model, backend, key, shift, init):
+        return JointAssignment(
+            model,
+            backend,
+            n_clusters=self.n_clusters,
+            center=self.center,
+            assign_first=self.update == "assign-then-step",
+            running=self.center_update == "running",
+            init=init,
+            key=key,
+            shift=shift,
+        )
+
+    def _initial(self, target, shift, n):
+        """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
+        if isinstance(self.init, str):
+            return self.init
+        init = np.asarray(self.init)
+        if init.ndim == 1:
+            return self._check_labels(init, n, "init")
+        init = check_array(init, dtype=np.float64, input_name="init")
+        if init.shape != (self.n_clusters, target.shape[1]):
+            raise ValueError(
+                f"init has shape {init.shape}; expected centres of shape "
+                f"(n_clusters, n_features) = {(self.n_clusters, target.shape[1])}, or labels of shape ({n},)"
+            )
+        return init - shift
+
+    def _attributes(self, objective, run, data, key, backend):
+        """Everything that a fit leaves, as a dict."""
+        state = {name: array.copy() for name, array in run.state.items()}
+        if objective.running:
+            objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
+        run_at_means = Run(run.params, state, moments=run.moments)
+        labels, loss = objective.final(run_at_means, data)
+        return {
+            "params_": run.params.copy(),
+            "state_": state,
+            "labels_": labels,
+            "loss_": loss,
+            "loss_curve_": list(run.loss_curve),
+            "n_iter_": run.epoch,
+            "n_steps_": run.step,
+            "n_reseeded_": run.n_reseeded,
+            "cluster_centers_": (state["centers"] + state["shift"]).astype(run.params.dtype),
+            "backend_": backend.name,
+            "_moments": run.moments.copy(),
+            "_key": key,
+            "_shapes": objective.layout.shapes,
+        }
+
+    def _install(self, attributes):
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+class ClusterSpecific(BaseClusterSpecific):
+    """Any `ClusterModel` under the joint assignment objective.
+
+    Parameters
+    ----------
+    model : ClusterModel
+        Losses, their gradient, and an embedding.
+    n_clusters : int
+    epochs, batch_size, learning_rate, optimizer, clip_norm
+        Training; ``batch_size=None`` is full batch.
+    center : bool
+        Whether the model sees the clusters' centres (else zeros).
+    update : {"step-then-assign", "assign-then-step"}
+    center_update : {"mean", "running"}
+    assignment : {"loss"}
+    tol, n_iter_no_change
+        Stopping; ``tol=0`` runs all epochs.
+    n_init, init
+        Restarts and the first assignment: "k-means++", "random", labels (n,) or centres (k, d).
+    backend, n_jobs, random_state, verbose
+    """
+
+    _parameter_constraints = {**BaseClusterSpecific._parameter_constraints, "model": [ClusterModel]}
+
+    def __init__(
+        self,
+        model,
+        *,
+        n_clusters=2,
+        epochs=150,
+        batch_size=None,
+        learning_rate=0.01,
+        optimizer="adam",
+        center=True,
+        update="step-then-assign",
+        center_update="mean",
+        assignment="loss",
+        tol=0.0,
+        n_iter_no_change=10,
+        n_init=1,
+        init="k-means++",
+        clip_norm=None,
+        backend="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.n_clusters = n_clusters
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.center = center
+        self.update = update
+        self.center_update = center_update
+        self.assignment = assignment
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.n_init = n_init
+        self.init = init
+        self.clip_norm = clip_norm
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _model(self, backend):
+        return self.model
+
+    def _has_decoder(self):
+        return hasattr(self.model, "decode")

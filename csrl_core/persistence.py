@@ -1,0 +1,254 @@
+"""Models and checkpoints on disk: safetensors with a JSON header, written atomically.
+
+Nothing in a file is ever executed. A file is written beside its destination and then renamed, so a
+process that dies in between leaves the old file whole.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from csrl_core._version import __version__
+from csrl_core.parameters import Layout
+from csrl_core.training import Run
+
+FORMAT = 1
+HEADER = "csrl_core"
+CLASSES = {"TensorizedAutoencoder": "csrl_core.autoencoder", "ClusterSpecific": "csrl_core.estimator"}
+
+_MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
+_MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
+_RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "finished"]
+# What may differ between a checkpoint and the estimator that resumes it: none of it changes the curve.
+_FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
+
+
+class ModelFileError(ValueError):
+    """A file is no model or checkpoint of ours, is damaged, or is of another version."""
+
+
+def write_atomically(path, data):
+    """Write bytes to ``path`` so that at any time either the old or the new file is there, whole."""
+    path = Path(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; a saved model is an ordinary file
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _write(path, kind, header, arrays):
+    header = {"format": FORMAT, "kind": kind, "version": __version__, **header}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, safetensors.numpy.save(arrays, {HEADER: json.dumps(header)}))
+
+
+def _read(path, kind):
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such {kind} file")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(
+            f"{path} is not a whole safetensors file ({error}); expected a {kind} written by csrl_core"
+        ) from None
+    if HEADER not in metadata:
+        raise ModelFileError(f"{path} is a safetensors file of another program; expected a {kind} written by csrl_core")
+    header = json.loads(metadata[HEADER])
+    if header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} has format version {header.get('format')}; this csrl_core {__version__} reads version {FORMAT}. "
+            f"It was written by csrl_core {header.get('version')}"
+        )
+    if header.get("kind") != kind:
+        raise ModelFileError(f"{path} is a {header.get('kind')}; expected a {kind}")
+    return header, arrays
+
+
+def _arguments(estimator):
+    """Constructor arguments as JSON, arrays apart; what has no such form (a RandomState, a model) is left out."""
+    plain, arrays = {}, {}
+    for name, value in estimator.get_params(deep=False).items():
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, np.ndarray) or (name == "init" and not isinstance(value, str)):
+            arrays[f"argument.{name}"] = np.asarray(value)
+        elif isinstance(value, (str, int, float, bool, type(None))):
+            plain[name] = value
+        elif isinstance(value, (tuple, list)):
+            plain[name] = [item.item() if isinstance(item, np.generic) else item for item in value]
+    return plain, arrays
+
+
+def write_model(path, estimator):
+    """A fitted estimator: arguments, parameters, state, optimizer moments and step."""
+    arguments, arrays = _arguments(estimator)
+    arrays["params"] = estimator.params_
+    arrays["loss_curve"] = np.asarray(estimator.loss_curve_, dtype=np.float64)
+    arrays.update({name: getattr(estimator, attribute) for name, attribute in _MODEL_ARRAYS.items()})
+    arrays.update({f"state.{name}": array for name, array in estimator.state_.items()})
+    header = {
+        "class": type(estimator).__name__,
+        "arguments": arguments,
+        "shapes": estimator._shapes,
+        "numbers": {name: getattr(estimator, name) for name in _MODEL_NUMBERS},
+    }
+    if hasattr(estimator, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    _write(path, "model", header, arrays)
+
+
+def load(path, *, model=None, backend=None):
+    """Read an estimator that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+    model : ClusterModel, optional
+        For a `ClusterSpecific`: its model, whose code no file contains.
+    backend : str, optional
+        Instead of the backend it was made with.
+
+    Returns
+    -------
+    estimator
+        Fitted; `predict` gives what it gave, and `partial_fit` continues.
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+        The file is truncated, foreign, of another format version, or not a model.
+    """
+    header, arrays = _read(path, "model")
+    if header["class"] not in CLASSES:
+        raise ModelFileError(f"{path} holds a {header['class']!r}; expected one of {', '.join(CLASSES)}")
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in header["arguments"].items()
+    }
+    arguments.update(
+        {name.removeprefix("argument."): array for name, array in arrays.items() if name.startswith("argument.")}
+    )
+    if header["class"] == "ClusterSpecific":
+        if model is None:
+            raise ValueError(f"{path} holds a ClusterSpecific; pass its model: load(path, model=YourModel())")
+        arguments["model"] = model
+    if backend is not None:
+        arguments["backend"] = backend
+    estimator = getattr(import_module(CLASSES[header["class"]]), header["class"])(**arguments)
+    try:
+        estimator.params_ = arrays["params"]
+        estimator.loss_curve_ = arrays["loss_curve"].tolist()
+        for name, attribute in _MODEL_ARRAYS.items():
+            setattr(estimator, attribute, arrays[name])
+    except KeyError as error:
+        raise ModelFileError(f"{path} lacks the array {error}; it is damaged") from None
+    estimator.state_ = _subset(arrays, "state.")
+    estimator._shapes = Layout(header["shapes"]).shapes
+    for name in _MODEL_NUMBERS:
+        setattr(estimator, name, header["numbers"][name])
+    if "feature_names" in header:
+        estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+    return estimator
+
+
+@dataclass
+class CheckpointState:
+    """What a checkpoint holds: the run that was going on, and the best one that was finished."""
+
+    key: np.ndarray
+    shapes: dict
+    run: Run
+    best: Run | None
+    best_score: float
+
+
+def write_checkpoint(path, estimator, key, run, best, best_score, layout):
+    """Everything that training needs to go on from an epoch's end."""
+    arguments, arrays = _arguments(estimator)
+    arrays["key"] = key
+    header = {
+        "class": type(estimator).__name__,
+        "arguments": arguments,
+        "shapes": layout.shapes,
+        "run": _run_header(run),
+        "best": None if best is None else _run_header(best),
+        "best_score": float(best_score),
+    }
+    arrays.update(_run_arrays(run, "run."))
+    if best is not None:
+        arrays.update(_run_arrays(best, "best."))
+    _write(path, "checkpoint", header, arrays)
+
+
+def read_checkpoint(path, estimator, X):
+    """The state of a checkpoint, if it is one of this estimator on data of X's shape and dtype.
+
+    Raises
+    ------
+    ModelFileError
+        No checkpoint, damaged, or of another estimator, other arguments or other data.
+    """
+    header, arrays = _read(path, "checkpoint")
+    if header["class"] != type(estimator).__name__:
+        raise ModelFileError(f"{path} is a checkpoint of {header['class']}; expected {type(estimator).__name__}")
+    plain, own = _arguments(estimator)
+    for name in set(plain) | set(header["arguments"]):
+        if name not in _FREE_ARGUMENTS and plain.get(name) != header["arguments"].get(name):
+            raise ModelFileError(
+                f"{path} was made with {name}={header['arguments'].get(name)!r}, the estimator has "
+                f"{name}={plain.get(name)!r}; resume needs the same"
+            )
+    for name in {*own, *(name for name in arrays if name.startswith("argument."))}:
+        if not np.array_equal(own.get(name), arrays.get(name)):
+            raise ModelFileError(
+                f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
+            )
+    run = _read_run(header["run"], _subset(arrays, "run."))
+    made_for = (len(run.state["assign"]), run.state["centers"].shape[1], run.params.dtype)
+    if made_for != (*X.shape, X.dtype):
+        raise ModelFileError(
+            f"{path} was made on X of shape {made_for[:2]} and dtype {made_for[2]}; X has {X.shape} and {X.dtype}"
+        )
+    best = None if header["best"] is None else _read_run(header["best"], _subset(arrays, "best."))
+    return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"])
+
+
+def _run_header(run):
+    return {name: getattr(run, name) for name in _RUN_NUMBERS}
+
+
+def _run_arrays(run, prefix):
+    arrays = {"params": run.params, "moments": run.moments, "loss_curve": np.asarray(run.loss_curve, np.float64)}
+    arrays.update({f"state.{name}": array for name, array in run.state.items()})
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def _read_run(header, arrays):
+    run = Run(arrays["params"].copy(), {n: a.copy() for n, a in _subset(arrays, "state.").items()})
+    run.moments, run.loss_curve = arrays["moments"].copy(), arrays["loss_curve"].tolist()
+    for name in _RUN_NUMBERS:
+        setattr(run, name, header[name])
+    return run
+
+
+def _subset(arrays, prefix):
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,169 @@
+"""Numba twin of ``reference.assign``: assignment of samples to clusters, and the clusters' means.
+
+Everywhere: n samples, d features, k clusters, b rows in a batch; X (n, d), weights (n,) and losses
+(n, k) of one float dtype; assign (n,) int64; sums (k, d) float64, totals (k,) float64 and counts
+(k,) int64 : Σ w x, Σ w and the number of samples with w > 0 of every cluster; centers (k, d) float64.
+
+Sums over samples: products in the working dtype, converted to float64, summed in float64 within
+chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n alone.
+"""
+
+import numpy as np
+from numba import njit
+
+CHUNK = 1024
+
+_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit
+def assign(costs):
+    """s_i = argmin_j A[i, j], ties to the lowest j.
+
+    NaN counts as +∞; a row of nothing else gets cluster 0.
+
+    costs : (n, k) float; returns (n,) int64
+    Cost: n k comparisons
+    """
+    n, k = costs.shape
+    s = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        # 1. lowest cost
+        # No comparison with NaN is true, so NaN never becomes the lowest.
+        best, lowest = 0, np.inf
+        for j in range(k):
+            if costs[i, j] < lowest:
+                best, lowest = j, costs[i, j]
+        s[i] = best
+    return s
+
+
+@_jit
+def nearest(X, centers):
+    """s_i = argmin_j ‖x_i − c_j‖², ties to the lowest j.
+
+    From differences in float64 and not from ‖x‖² − 2xc + ‖c‖², which loses all digits far from the origin.
+
+    X : (n, d) float; centers : (k, d) float; returns (n,) int64
+    Cost: 3 n k d flops, memory n k
+    """
+    n, d = X.shape
+    distances = np.empty((n, len(centers)))
+    for i in range(n):
+        for j in range(len(centers)):
+            # 1. squared distance
+            distance = 0.0
+            for l in range(d):
+                difference = np.float64(X[i, l]) - np.float64(centers[j, l])
+                distance += difference * difference
+            distances[i, j] = distance
+    # 2. lowest cost
+    return assign(distances)
+
+
+@_jit
+def objective(losses, assign, weights):
+    """Σ_i w_i L[i, s_i] and Σ_i w_i.
+
+    losses : (n, k) float; assign : (n,) int64; weights : (n,)
+    returns (loss_sum, weight_sum), floats, sums over samples
+    Cost: 2 n flops
+    """
+    n = len(losses)
+    loss_sum = weight_sum = 0.0
+    for start in range(0, n, CHUNK):
+        loss = weight = 0.0
+        for i in range(start, min(start + CHUNK, n)):
+            # 1. assigned losses
+            assigned = losses[i, assign[i]]
+            # 2. sums
+            loss += np.float64(weights[i] * assigned)
+            weight += np.float64(weights[i])
+        loss_sum += loss
+        weight_sum += weight
+    return loss_sum, weight_sum
+
+
+@_jit
+def cluster_sums(X, assign, weights, k):
+    """Σ w x, Σ w and the number of samples with w > 0, of every cluster.
+
+    X : (n, d) float; assign : (n,) int64; weights : (n,); k : int
+    returns (sums (k, d) float64, totals (k,) float64, counts (k,) int64), sums over samples
+    Cost: 2 n d flops
+    """
+    n, d = X.shape
+    sums, totals, counts = np.zeros((k, d)), np.zeros(k), np.zeros(k, dtype=np.int64)
+    part, total = np.empty((k, d)), np.empty(k)
+    for start in range(0, n, CHUNK):
+        part[:] = 0
+        total[:] = 0
+        for i in range(start, min(start + CHUNK, n)):
+            j, w = assign[i], weights[i]
+            # 1. sums
+            for l in range(d):
+                part[j, l] += np.float64(w * X[i, l])
+            total[j] += np.float64(w)
+            # 2. counts
+            if w > 0:
+                counts[j] += 1
+        for j in range(k):
+            for l in range(d):
+                sums[j, l] += part[j, l]
+            totals[j] += total[j]
+    return sums, totals, counts
+
+
+@_jit
+def move(X, index, new, assign, weights, sums, totals, counts):
+    """Give the batch its new clusters, and carry what moved from the old sums to the new, in place.
+
+    A cluster that empties gets sums and total exactly 0, whatever rounding has left in them.
+
+    X : (b, d) float, the batch's rows; index : (b,) int64, their places in ``assign``, distinct;
+    new : (b,) int64; assign : (n,) int64; weights : (b,), the batch's
+    returns int, how many samples moved
+    Cost: 4 moved d flops
+    """
+    d = X.shape[1]
+    moved = 0
+    for r in range(len(index)):
+        i, j = index[r], new[r]
+        old = assign[i]
+        if old == j:
+            continue
+        assign[i] = j
+        moved += 1
+        w = weights[r]
+        if w > 0:
+            # 1. out of the old cluster
+            for l in range(d):
+                sums[old, l] -= np.float64(w * X[r, l])
+            totals[old] -= np.float64(w)
+            counts[old] -= 1
+            # 2. an empty cluster is exactly zero
+            if counts[old] == 0:
+                sums[old] = 0
+                totals[old] = 0
+            # 3. into the new cluster
+            for l in range(d):
+                sums[j, l] += np.float64(w * X[r, l])
+            totals[j] += np.float64(w)
+            counts[j] += 1
+    return moved
+
+
+@_jit
+def means(sums, totals, centers, b):
+    """c_j ← (b c_j + sums_j / totals_j) / (b + 1), in place; the means themselves for b = 0.
+
+    A cluster without weight keeps its centre.
+
+    b : int, how many earlier centres the old one stands for
+    Cost: 4 k d flops
+    """
+    # 1. means of the clusters that have weight
+    for j in range(len(totals)):
+        if totals[j] > 0:
+            for l in range(sums.shape[1]):
+                centers[j, l] = (b * centers[j, l] + sums[j, l] / totals[j]) / (b + 1)

@@ -1,0 +1,102 @@
+"""Adam and SGD on one flat parameter vector, in place.
+
+Sources: Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1 (ε outside the
+root, bias corrections as there); SGD with momentum in the form v ← μ v + g, θ ← θ − η v.
+
+A gradient arrives as a sum over samples. ``scale`` makes it the mean and carries the clipping, so
+that neither costs a pass over memory of its own: g = scale · gradient.
+
+Everywhere: p parameters; params, gradient and moments of one float dtype; scale, learning_rate = η,
+beta1, beta2, epsilon, momentum floats; step int, from 1 on.
+"""
+
+import math
+
+import numpy as np
+
+ADAM, SGD = 0, 1
+RULES = {"adam": ADAM, "sgd": SGD}
+
+CHUNK = 1024
+
+
+def squared_norm(gradient):
+    """‖gradient‖², squared and summed in float64, by chunks in order.
+
+    gradient : (p,) float; returns float
+    Cost: 2 p flops, one read of the gradient
+    """
+    total = 0.0
+    for start in range(0, len(gradient), CHUNK):
+        # 1. sum of squares
+        part = gradient[start : start + CHUNK].astype(np.float64)
+        total += float((part * part).sum())
+    return total
+
+
+def mean_scale(gradient, weight, clip_norm):
+    """What turns a gradient summed over samples into the clipped mean gradient.
+
+    1/W · min(1, clip_norm / ‖gradient / W‖); no clipping, and no pass over the gradient, for clip_norm = 0
+
+    gradient : (p,) float, a sum over samples; weight : float, W = Σ w; clip_norm : float
+    returns float
+    """
+    # 1. mean
+    scale = 1.0 / weight
+    # 2. clipping by the global norm
+    if clip_norm > 0:
+        norm = math.sqrt(squared_norm(gradient)) * scale
+        if norm > clip_norm:
+            scale *= clip_norm / norm
+    return scale
+
+
+def adam(params, gradient, scale, first, second, step, learning_rate, beta1, beta2, epsilon):
+    """One step of Adam, in place.
+
+        g = scale · gradient;   m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²
+        θ ← θ − η m̂ / (√v̂ + ε),   m̂ = m / (1 − β₁ᵗ),   v̂ = v / (1 − β₂ᵗ)
+
+    The scalars are made in float64 and cast; elementwise all is in the working dtype.
+
+    params, gradient : (p,) float; first, second : (p,), the moments m and v; step : int, t
+    Cost: 13 p flops; 7 p numbers read or written
+    """
+    t = params.dtype.type
+    rate = t(learning_rate / (1 - beta1**step))
+    correction = t(1 / math.sqrt(1 - beta2**step))
+    # 1. gradient
+    g = t(scale) * gradient
+    # 2. moments
+    first[:] = t(beta1) * first + t(1 - beta1) * g
+    second[:] = t(beta2) * second + t(1 - beta2) * (g * g)
+    # 3. parameters
+    params -= rate * first / (np.sqrt(second) * correction + t(epsilon))
+
+
+def sgd(params, gradient, scale, velocity, learning_rate, momentum):
+    """One step of stochastic gradient descent with momentum, in place.
+
+        v ← μ v + scale · gradient;   θ ← θ − η v
+
+    params, gradient, velocity : (p,) float; momentum : float, μ
+    Cost: 5 p flops; 5 p numbers read or written
+    """
+    t = params.dtype.type
+    # 1. velocity
+    velocity[:] = t(momentum) * velocity + t(scale) * gradient
+    # 2. parameters
+    params -= t(learning_rate) * velocity
+
+
+def update(params, gradient, scale, moments, rule, step, hyper):
+    """One step of the optimizer ``rule``, in place.
+
+    moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD; rule : int, ADAM or SGD
+    hyper : (4,) float64, (η, β₁, β₂, ε) for Adam, (η, μ, -, -) for SGD
+    """
+    if rule == ADAM:
+        adam(params, gradient, scale, moments[0], moments[1], step, hyper[0], hyper[1], hyper[2], hyper[3])
+    else:
+        sgd(params, gradient, scale, moments[0], hyper[0], hyper[1])
