@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from csrl_core.parameters import Layout, Parameters
+from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
 from csrl_core.training import Batch, Objective, Run
 
@@ -171,6 +172,12 @@ class JointAssignment(Objective):
             "counts": counts,
             "shift": np.array(self.shift, dtype=np.float64),
         }
+
+    def check_data(self, run, data, path):
+        """Refuse a run that was made on other data: its sums would not be those of its assignment."""
+        sums, _, _ = self.backend.assign.cluster_sums(data.target, run.state["assign"], data.weight, self.n_clusters)
+        if not np.allclose(sums, run.state["sums"], rtol=1e-4, atol=1e-4 * np.abs(data.target).max()):
+            raise ModelFileError(f"{path} was made on other data (or weights) than those to resume with")
 
     def loss_centers(self, state, dtype):
         """The centres that the loss sees, (k, d)."""

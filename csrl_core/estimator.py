@@ -1,5 +1,6 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -74,14 +75,29 @@ class BaseClusterSpecific(
             Training diverged; the estimator holds the last parameters whose loss was finite.
         """
         self._validate_params()
-        X, target, weight = self._check_data(X, target, sample_weight, reset=True)
-        if len(X) < self.n_clusters:
-            raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}")
-        backend = backends.get(self.backend)
-        model = self._model(backend)
-        with backend.threads(self.n_jobs):
-            self._fit(backend, model, X, y, target, weight, resume)
+        with self._features_of_the_last_fit():
+            X, target, weight = self._check_data(X, target, sample_weight, reset=True)
+            if len(X) < self.n_clusters:
+                raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}")
+            backend = backends.get(self.backend)
+            model = self._model(backend)
+            with backend.threads(self.n_jobs):
+                self._fit(backend, model, X, y, target, weight, resume)
         return self
+
+    @contextmanager
+    def _features_of_the_last_fit(self):
+        """A fit that fails before it has learnt anything leaves the features of the parameters that stay."""
+        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
+        kept = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            if vars(self).get("params_") is params:
+                for name in names:
+                    vars(self).pop(name, None)
+                vars(self).update(kept)
+            raise
 
     def _fit(self, backend, model, X, y, target, weight, resume):
         key = draw_key(self.random_state)
@@ -123,6 +139,7 @@ class BaseClusterSpecific(
         if checkpoint:
             objective.set_layout(checkpoint.shapes)
             run, first = checkpoint.run, checkpoint.run.restart
+            objective.check_data(run, data, resume)
         try:
             for restart in range(first, self.n_init):
                 reporter.begin_restart()

@@ -10,6 +10,11 @@ from csrl_core.datasets import DataFileError, read_idx, read_table
 # ----------------------------------------------------------------------- IDX files, whole and damaged
 
 
+def short_id(value):
+    """Names tests by the length of a file's contents instead of the bytes themselves."""
+    return f"{len(value)} bytes" if isinstance(value, bytes) else None
+
+
 def idx_bytes(array, code=0x08):
     shape = b"".join(length.to_bytes(4, "big") for length in array.shape)
     return bytes([0, 0, code, array.ndim]) + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
@@ -47,6 +52,7 @@ WHOLE = idx_bytes(np.arange(30, dtype="u1").reshape(5, 3, 2))
         # dimensions that would need 2⁹⁶ bytes
         (WHOLE[:4] + b"\xff" * 12 + WHOLE[16:], r"cut short: found 30 bytes of values, expected 7922816"),
     ],
+    ids=short_id,
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_damaged_idx_is_refused(contents, message, pack, tmp_path):
@@ -122,6 +128,7 @@ def test_csv_delimiter_single_column_and_nan(tmp_path):
         (b"1,2\n\xff\xfe,4\n", "not UTF-8 text"),
         (b'1,2\n"' + b"3" * 200_000 + b'",4\n', "line 2: not readable as CSV .*expected rows of numbers"),
     ],
+    ids=short_id,
 )
 def test_damaged_csv_is_refused(contents, message, tmp_path):
     path = tmp_path / "table.csv"
