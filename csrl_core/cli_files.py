@@ -205,8 +205,10 @@ def write_table(path, parts, n, name):
                 continue
             if number == 0:
                 file.write((",".join(_columns(name, part.shape[1:])) + "\n").encode())
-            digits = "%d" if part.dtype.kind in "iu" else "%.9g" if part.dtype.itemsize == 4 else "%.17g"
-            np.savetxt(file, part.reshape(len(part), -1), fmt=digits, delimiter=",")
+            rows = part.reshape(len(part), -1)
+            # str gives the fewest digits that read back as the same number, of Python's or of NumPy's floats.
+            lines = (",".join(map(str, row)) for row in (rows if part.dtype == np.float32 else rows.tolist()))
+            file.write("".join(line + "\n" for line in lines).encode())
 
 
 def _columns(name, shape):

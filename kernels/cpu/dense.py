@@ -16,11 +16,16 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from .pool import blocks, parallel, single_blas_thread
+
 FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
 
 LINEAR, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
 ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH, "sigmoid": SIGMOID}
 LEAKY_SLOPE = 0.2  # the slope of the papers' networks
+
+CHUNK = 1024  # rows summed in the working dtype; across chunks sums are float64
+_ROWS, _ELEMENTS = 256, 1 << 16  # of a task
 
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -129,3 +134,110 @@ def through_activation(g, y, activation):
     elif activation == SIGMOID:
         for i in range(len(g)):
             g[i] *= y[i] * (one - y[i])
+
+
+@_jit
+def offset_activate(A, offset, activation, out):
+    """out[j] ← act(A[j] + offset[j]) for every cluster j; one pass, and ``out`` may be A.
+
+    A : (k or 1, m, h) float; offset : (k or 1, h), or (0, h) for none; out : (k, m, h)
+    """
+    k, m, h = out.shape
+    for j in range(k):
+        source = A[j if len(A) > 1 else 0]
+        for i in range(m):
+            row = out[j, i]
+            if len(offset):
+                shift = offset[j if len(offset) > 1 else 0]
+                for f in range(h):
+                    row[f] = source[i, f] + shift[f]
+            else:
+                row[:] = source[i]
+            activate_row(row, activation)
+
+
+@_jit
+def _column_sums(G):
+    out = np.zeros(G.shape[1], dtype=G.dtype)
+    for i in range(len(G)):
+        for f in range(G.shape[1]):
+            out[f] += G[i, f]
+    return out
+
+
+def activate(A, activation):
+    """Y = act(A), elementwise.
+
+    A : (n, m) float; activation : int, one of ``ACTIVATIONS``' codes; returns (n, m)
+    """
+    Y = np.array(A, order="C")
+    parallel(lambda part: activate_row(Y.reshape(-1)[part], activation), blocks(Y.size, _ELEMENTS))
+    return Y
+
+
+def activation_gradient(G, Y, activation):
+    """∂/∂A of a loss whose gradient with respect to Y = act(A) is G, from the OUTPUT Y alone.
+
+    relu' = [Y > 0], tanh' = 1 − Y², σ' = Y (1 − Y). At the kink of relu the slope is that of the left side.
+
+    G, Y : (n, m) float; returns (n, m)
+    """
+    out, flat = np.array(G, order="C"), np.ascontiguousarray(Y).reshape(-1)
+    parallel(
+        lambda part: through_activation(out.reshape(-1)[part], flat[part], activation), blocks(out.size, _ELEMENTS)
+    )
+    return out
+
+
+def forward(X, weight, bias, activation):
+    """Y = act(X W + b).
+
+    X : (n, fan_in) float; weight : (fan_in, fan_out); bias : (fan_out,), or empty for none
+    returns (n, fan_out)
+    Cost: 2 n fan_in fan_out flops
+    """
+    Y = np.empty((len(X), weight.shape[1]), dtype=X.dtype)
+    offset = np.ascontiguousarray(bias).reshape(-1, weight.shape[1]) if bias.size else Y[:0]
+
+    def block(rows):
+        # 1. product
+        np.matmul(X[rows], weight, out=Y[rows])
+        # 2. bias
+        # 3. activation
+        offset_activate(Y[rows][None], offset, activation, Y[rows][None])
+
+    with single_blas_thread():
+        parallel(block, blocks(len(X), _ROWS))
+    return Y
+
+
+def backward(G, X, Y, weight, activation):
+    """Gradients of a loss with respect to a layer's weight, bias and input.
+
+    With Ĝ = G ∘ act'(A):   ∂W = Xᵀ Ĝ,   ∂b = Σ_rows Ĝ,   ∂X = Ĝ Wᵀ
+
+    G : (n, fan_out) float, gradient with respect to Y = forward(X); X : (n, fan_in)
+    returns (∂W (fan_in, fan_out), ∂b (fan_out,), ∂X (n, fan_in)), sums over the samples
+    Cost: 4 n fan_in fan_out flops
+    """
+    # 1. through the activation
+    G = activation_gradient(G, Y, activation)
+    dW, dX = np.empty_like(weight, order="C"), np.empty((len(G), len(weight)), dtype=G.dtype)
+    chunks = blocks(len(G), CHUNK)
+
+    def columns(part):
+        total = 0.0
+        for rows in chunks:
+            total = total + (X[rows, part].T @ G[rows]).astype(np.float64)
+        dW[part] = total
+
+    def block(rows):
+        np.matmul(G[rows], weight.T, out=dX[rows])
+
+    with single_blas_thread():
+        # 2. weight and bias
+        parallel(columns, blocks(len(weight), _ROWS))
+        db = sum((_column_sums(G[rows]).astype(np.float64) for rows in chunks), np.zeros(G.shape[1]))
+        # 3. input
+        parallel(block, blocks(len(G), _ROWS))
+    return dW, db.astype(G.dtype), dX

@@ -1,0 +1,187 @@
+"""The work of ``csrl fit``: training that can be watched, interrupted and continued, and loses nothing."""
+
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from csrl_core import cli_files as files
+from csrl_core import doctor
+from csrl_core.autoencoder import TensorizedAutoencoder
+from csrl_core.callbacks import Checkpoint, LogLines
+from csrl_core.metrics import scores
+from csrl_core.training import NonFiniteLossError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class ProgressBar(LogLines):
+    """A bar with epoch, loss and remaining time, for a terminal; redrawn ten times a second at most."""
+
+    def __init__(self, n_init):
+        super().__init__(every=0.1)
+        self.n_init = n_init
+
+    def setup(self, estimator, context):
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().setup(estimator, context)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs, loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("fit", total=estimator.epochs, loss="–")
+        self._bar.start()
+
+    def teardown(self, estimator, context):
+        """Leave the bar as it is."""
+        self._bar.stop()
+
+    def on_epoch_end(self, estimator, metadata):
+        """Redraw it if it is time."""
+        now, last = time.monotonic(), metadata["epoch"] + 1 == metadata["epochs"]
+        if last or now - self._last >= self.every:
+            self._last = now
+            name = f"restart {metadata['restart'] + 1}/{self.n_init}" if self.n_init > 1 else "fit"
+            loss = f"{metadata['loss']:.6g}"
+            self._bar.update(self._task, description=name, completed=metadata["epoch"] + 1, loss=loss)
+        return False
+
+
+@contextmanager
+def one_interrupt(grace=5.0):
+    """The first Ctrl-C raises KeyboardInterrupt; more of them within ``grace`` seconds do not spoil the saving."""
+    if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
+        yield
+        return
+    last = -np.inf
+
+    def interrupt(number, frame):
+        nonlocal last
+        now = time.monotonic()
+        if now - last > grace:
+            last = now
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def save_somewhere(model, path, say):
+    """Save to ``path``; where that fails, into the folder for temporary files, so that the training is not lost."""
+    try:
+        model.save(path)
+    except OSError as error:
+        why = f"cannot write {path}: {error.strerror or error}"
+        with tempfile.NamedTemporaryFile(prefix="csrl-", suffix=".safetensors", delete=False) as rescue:
+            pass
+        try:
+            model.save(rescue.name)
+        except OSError:
+            Path(rescue.name).unlink(missing_ok=True)
+            raise OSError(why) from error
+        raise OSError(f"{why}; the model was saved to {rescue.name} instead") from error
+    say(f"model      {path}")
+
+
+def fit(source, arguments, *, out, labels, embedding, target, key, label_column, checkpoint, every, resume, say):
+    """Fit a `TensorizedAutoencoder` and write what was asked for; returns the exit code.
+
+    Parameters
+    ----------
+    source, target : data as `cli_files.read_data` takes them; target may be None
+    arguments : dict of the estimator's constructor arguments
+    out, labels, embedding : path of the model; paths of tables or None
+    key, label_column : see `cli_files.read_data`
+    checkpoint, every, resume : path or None, epochs between two writes, path or None
+    say : callable, takes a line for the user
+
+    Raises
+    ------
+    ValueError, OSError, BackendError
+        What `cli_app` prints as one line. Whatever had been learnt is saved before.
+    """
+    outputs = {
+        "--out": (out, None),
+        "--labels": (labels, files.TABLES),
+        "--embedding": (embedding, files.TABLES),
+        "--checkpoint": (checkpoint, None),
+    }
+    resumes_in_place = resume is not None and checkpoint is not None and Path(resume) == Path(checkpoint)
+    files.check_outputs(outputs, [source, target, None if resumes_in_place else resume])
+    data = files.read_data(source, key=key, label_column=label_column, say=say)
+    clean = None
+    if target is not None:
+        clean = files.read_data(target, key=key, label_column=label_column, say=say).X
+    model = TensorizedAutoencoder(**arguments)
+    callbacks = [ProgressBar(model.n_init) if sys.stderr.isatty() else LogLines()]
+    if checkpoint is not None:
+        callbacks.append(Checkpoint(checkpoint, every))
+    model.set_callbacks(*callbacks)
+    doctor.say_if_compiling(model.backend, say)
+    begin = time.perf_counter()
+    with one_interrupt():
+        try:
+            model.fit(data.X, target=clean, resume=resume)
+        except KeyboardInterrupt:
+            _keep(model, out, "interrupted", say)
+            if checkpoint is not None and Path(checkpoint).exists():
+                say(f"continue with --resume {shlex.quote(str(checkpoint))}")
+            return INTERRUPTED
+        except NonFiniteLossError:
+            _keep(model, out, "the fit diverged", say)
+            raise
+        except Exception:
+            if hasattr(model, "params_"):
+                _keep(model, out, "the fit failed", say)
+            raise
+        seconds = time.perf_counter() - begin
+        sizes = np.bincount(model.labels_, minlength=model.n_clusters)
+        say(
+            f"fitted     {len(data.X)} samples × {data.X.shape[1]} features, {model.n_clusters} clusters of "
+            f"{', '.join(map(str, sizes))}; {len(model.params_)} parameters"
+        )
+        say(
+            f"loss       {model.loss_:.6g} after {model.n_iter_} epochs in {seconds:.2f} s, backend {model.backend_}"
+            + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
+        )
+        if data.y is not None:
+            measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
+            say(f"classes    {measures} (known classes, which the fit did not see)")
+        save_somewhere(model, out, say)
+        n = len(data.X)
+        if labels is not None:
+            files.write_table(labels, iter([model.labels_]), n, "cluster")
+            say(f"labels     {labels}")
+        if embedding is not None:
+            parts = (model.transform(rows) for rows in files.row_chunks(data.X))
+            files.write_table(embedding, parts, n, "z")
+            say(f"embedding  {embedding}")
+    return 0
+
+
+def _keep(model, out, what, say):
+    """Save what a fit that did not end has learnt, and say so."""
+    if not hasattr(model, "params_"):
+        say(f"{what} before the first epoch ended; nothing was learnt, and {out} was not written")
+        return
+    say(
+        f"{what}: the parameters after epoch {model.n_iter_} (loss {model.loss_:.6g}) are kept; labels and "
+        f"embedding were not written (csrl predict and csrl transform make them from the model)"
+    )
+    save_somewhere(model, out, say)

@@ -1,0 +1,144 @@
+"""What ``csrl doctor`` says about this machine: versions, backends, threads, JIT cache, data. It changes nothing."""
+
+import os
+import platform
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from csrl_core._version import __version__
+
+CORE = ("numpy", "scipy", "numba", "scikit-learn", "safetensors")
+OPTIONAL = {
+    "typer": "cli",
+    "rich": "cli",
+    "matplotlib": "plot",
+    "torch": "oracle",
+    "cupy-cuda12x": "cuda12",
+    "cupy-cuda13x": "cuda13",
+}
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def examine():
+    """All findings: dict of section → list of (name, finding, whether it is as it should be or None)."""
+    return {
+        "versions": versions(),
+        "backends": backends(),
+        "threads": threads(),
+        "JIT cache": cache(),
+        "data": data(),
+    }
+
+
+def versions():
+    """Python, csrl_core, and what they stand on."""
+    rows = [
+        ("python", f"{sys.version.split()[0]} ({platform.system()} {platform.machine()})", sys.version_info >= (3, 11)),
+        ("csrl_core", f"{__version__} in {Path(__file__).parent}", None),
+    ]
+    for name in CORE:
+        found = _version(name)
+        rows.append((name, found or "not installed; pip install csrl_core installs it", found is not None))
+    for name, extra in OPTIONAL.items():
+        rows.append((name, _version(name) or f"not installed (optional: pip install 'csrl_core[{extra}]')", None))
+    return rows
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def backends():
+    """Each backend, and why it cannot be used if it cannot; only numpy and numba must be usable."""
+    from csrl_core import backend, contract
+
+    rows = []
+    for name in backend.BACKENDS:
+        try:
+            resolved = backend.get(name)
+            for stem in contract.STEMS:
+                getattr(resolved, stem)
+            finding, good = "usable" + (" (what 'auto' takes)" if name == backend.get("auto").name else ""), True
+        except Exception as error:  # whatever is wrong with a backend is what is asked for here
+            finding, good = f"not usable: {error}", False if name in ("numpy", "numba") else None
+        rows.append((name, finding, good))
+    return rows
+
+
+def threads():
+    """Cores, and how many threads each library takes."""
+    import numpy  # noqa: F401  (threadpoolctl lists what is loaded)
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    rows = [("cores", f"{usable} usable of {os.cpu_count()}", None)]
+    rows += [(name, os.environ.get(name, "not set"), None) for name in THREAD_VARIABLES]
+    for pool in threadpool_info():
+        name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        rows.append((name, f"{pool['num_threads']} threads, {Path(pool['filepath']).name}", None))
+    try:
+        from numba import config
+
+        rows.append(("numba", f"{config.NUMBA_NUM_THREADS} threads, layer {config.THREADING_LAYER}", None))
+    except ImportError as error:
+        rows.append(("numba", f"cannot be imported: {error}", False))
+    return rows
+
+
+def cache_folder():
+    """Where Numba keeps compiled kernels; None if there is no kernel that is cached."""
+    for stem in ("autoencoder", "assign"):
+        try:
+            module = import_module(f"csrl_core.kernels.cpu.{stem}")
+        except ImportError:
+            continue
+        for value in vars(module).values():
+            if type(value).__name__ == "CPUDispatcher" and value.stats.cache_path:
+                return Path(value.stats.cache_path)
+    return None
+
+
+def cache():
+    """Where compiled kernels lie, and whether they can be kept."""
+    folder = cache_folder()
+    if folder is None:
+        return [("folder", "none: no kernel is cached, each process compiles anew", False)]
+    compiled = [path for path in folder.glob("*.nb[ic]") if path.is_file()] if folder.is_dir() else []
+    size = sum(path.stat().st_size for path in compiled)
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    writable = os.access(nearest, os.W_OK)
+    advice = "" if writable else "; set NUMBA_CACHE_DIR to a folder that is"
+    return [
+        ("folder", str(folder), None),
+        ("writable", ("yes" if writable else "no") + advice, writable),
+        ("kept", f"{len(compiled)} files, {size / 2**20:.1f} MiB", None),
+    ]
+
+
+def say_if_compiling(backend, say):
+    """Tell the user that a backend's kernels will be compiled on first use; whether they will."""
+    if backend not in ("auto", "numba"):
+        return False
+    folder = cache_folder()
+    cold = folder is None or not any(folder.glob("autoencoder.*.nbi"))
+    if cold:
+        say("compiling the Numba kernels: some seconds, once on this machine")
+    return cold
+
+
+def data():
+    """The folder of real data, and which sets lie in it."""
+    from csrl_core import datasets
+
+    folder = os.environ.get(datasets.DATA_VARIABLE)
+    rows = [(datasets.DATA_VARIABLE, folder or "not set; penguins, MNIST and Fashion-MNIST need it", None)]
+    if folder and not Path(folder).is_dir():
+        rows[0] = (datasets.DATA_VARIABLE, f"{folder} is no folder", False)
+    rows += [(name, "found" if datasets.available(name) else "no files", None) for name in datasets.NAMES]
+    return rows

@@ -1,0 +1,31 @@
+"""The code in the documentation runs as it stands there, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def snippets():
+    """Every python block, with a readable id."""
+    for page in PAGES:
+        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.S)):
+            yield pytest.param(code, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("code", list(snippets()))
+def test_python_in_the_documentation_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_the_documentation_names_exist(page):
+    text = page.read_text()
+    named = set(re.findall(r"`((?:reference|kernels|csrl_core|tests|bench|docs)/[\w./]+\.\w+)`", text))
+    named |= {link for link in re.findall(r"\]\(([^)#]+?)\)", text) if "://" not in link}
+    missing = [name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()]
+    assert not missing
