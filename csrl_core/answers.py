@@ -51,10 +51,6 @@ class _Fitted:
         return self.model.decode(self.parameters, z, assign, self.centers)
 
 
-def _has_decoder(estimator):
-    return estimator._has_decoder()
-
-
 class Answers(ABC):
     """Mixin of the fitted estimator's methods."""
 
@@ -97,12 +93,12 @@ class Answers(ABC):
         """The embedding of every sample under every cluster, (n, k, latent)."""
         return self._map(X, lambda fitted, x: fitted.embed(x))
 
-    @available_if(_has_decoder)
+    @available_if(lambda estimator: estimator._has_decoder())
     def reconstruct(self, X):
         """Every sample as its assigned cluster's model sees it, in input space, (n, d)."""
         return self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
 
-    @available_if(_has_decoder)
+    @available_if(lambda estimator: estimator._has_decoder())
     def inverse_transform(self, Z, labels=None):
         """Decode embeddings into input space, (n, d).
 

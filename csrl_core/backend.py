@@ -4,7 +4,6 @@ A backend is a name and one module per kernel stem; all backends have the same f
 same arguments (see ``contract``). An explicit choice never falls back to another one.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -42,10 +41,10 @@ class Backend:
         return module
 
     def threads(self, n_jobs):
-        """Context in which kernels use ``n_jobs`` threads (None: all usable cores)."""
-        if self.name == "numba":
-            return self.pool.threads(n_jobs)
-        return nullcontext()
+        """Context in which kernels use ``n_jobs`` threads (None: all usable cores), and BLAS one."""
+        from csrl_core.kernels.cpu import pool
+
+        return pool.threads(n_jobs)
 
 
 @cache

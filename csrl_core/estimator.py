@@ -43,7 +43,7 @@ class BaseClusterSpecific(
         "init": [StrOptions({"k-means++", "random"}), "array-like"],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "backend": [StrOptions({"auto", *backends.BACKENDS})],
-        "n_jobs": [None, Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
