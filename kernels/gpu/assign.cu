@@ -1,6 +1,6 @@
 // CUDA twin of reference/assign.py: argmin by warp reduction, segmented sums in fixed order.
 
-#define HUGE_COST ((real)1e400)  // +∞
+#define INFINITE __longlong_as_double(0x7ff0000000000000ll)
 
 // The lower cost, ties to the lower cluster; NaN is never lower.
 __device__ __forceinline__ void keep_lower(real* best, int* at, real other, int other_at) {
@@ -21,14 +21,14 @@ KERNEL assign(const real* __restrict__ costs, i64* __restrict__ s, i64 n, int k,
         real best[UNROLL];
         int at[UNROLL];
         for (int u = 0; u < UNROLL; u++) {
-            best[u] = HUGE_COST;
+            best[u] = (real)INFINITE;
             at[u] = k;
         }
         for (int j = lane; j < k; j += group) {
             real cost[UNROLL];
             for (int u = 0; u < UNROLL; u++) {
                 i64 i = round * stride + u * groups + first;
-                cost[u] = i < n ? costs[i * k + j] : HUGE_COST;
+                cost[u] = i < n ? costs[i * k + j] : (real)INFINITE;
             }
             for (int u = 0; u < UNROLL; u++)
                 if (cost[u] < best[u]) {
@@ -53,7 +53,7 @@ KERNEL nearest(const real* __restrict__ X, const double* __restrict__ centers, i
     int lane = threadIdx.x % WARP;
     i64 warps = (i64)gridDim.x * (blockDim.x / WARP), first = (i64)blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
     for (i64 i = first; i < n; i += warps) {
-        double best = 1e400;
+        double best = INFINITE;
         int at = 0;
         for (int j = 0; j < k; j += TOGETHER) {
             // 1. squared distance
