@@ -7,10 +7,12 @@ gradient (`ClusterModel`); clusters, centres and weights are kept here (`JointAs
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
+from csrl_core.backend import as_numpy
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
@@ -69,6 +71,10 @@ class ClusterModel(ABC):
         """A function (order, batch_size) → (loss_sum, weight_sum, moved), or None where there is no such kernel."""
         return None
 
+    def batch_bytes(self, rows, n_features, n_clusters, itemsize):
+        """Memory that losses and gradient of a batch take: an estimate, for devices that have little."""
+        return rows * itemsize * (2 * n_features + 2 * n_clusters)
+
 
 class Draws:
     """Random numbers for initial parameters: functions of (seed, restart, number of the draw)."""
@@ -80,7 +86,7 @@ class Draws:
         """Array of the given shape, U(low, high), float64, 53 bits."""
         size = int(np.prod(shape))
         label = stream(Use.INITIAL_PARAMETERS, 0, self._restart)
-        u = self._philox.uniform53(self._key, label, self._draw, 0, size)
+        u = as_numpy(self._philox.uniform53(self._key, label, self._draw, 0, size))
         self._draw += 1
         return low + (high - low) * u.reshape(shape)
 
@@ -89,7 +95,7 @@ class Draws:
         size = int(np.prod(shape))
         label = stream(Use.INITIAL_PARAMETERS, 0, self._restart)
         row = np.zeros(1, np.int64)
-        z = self._philox.normal(self._key, label, self._draw, 0, row, size, np.float64)
+        z = as_numpy(self._philox.normal(self._key, label, self._draw, 0, row, size, np.float64))
         self._draw += 1
         return scale * z.reshape(shape)
 
@@ -127,7 +133,7 @@ class JointAssignment(Objective):
         draws = Draws(self.backend.philox, self.key, restart)
         named = self.model.init_parameters(data.X, self.n_clusters, draws)
         self.set_layout({name: np.shape(array) for name, array in named.items()})
-        params = self.layout.flatten(named, data.X.dtype)
+        params = self.backend.own(self.layout.flatten(named, data.X.dtype))
         return Run(params, self._initial_state(data, restart), restart)
 
     def set_layout(self, shapes):
@@ -142,26 +148,27 @@ class JointAssignment(Objective):
 
     def _initial_state(self, data, restart):
         kernel, k = self.backend.assign, self.n_clusters
-        T = data.target
+        T, own = data.target, self.backend.own
         centers = None
         if isinstance(self.init, str):
             seed = self.backend.philox.integers(2**31, self.key, stream(Use.INITIAL_CENTERS, 0, restart), 0, 0, 1)[0]
+            host, weight = as_numpy(T), as_numpy(data.weight)
             if self.init == "k-means++":
-                centers, _ = kmeans_plusplus(T, k, sample_weight=data.weight, random_state=int(seed))
+                centers, _ = kmeans_plusplus(host, k, sample_weight=weight, random_state=int(seed))
             else:
-                rows = np.flatnonzero(data.weight > 0)
+                rows = np.flatnonzero(weight > 0)
                 chosen = self.backend.philox.permutation(
                     len(rows), self.key, stream(Use.INITIAL_CENTERS, 0, restart), 1
                 )[:k]
-                centers = T[rows[chosen]]
+                centers = host[rows[as_numpy(chosen)]]
         elif self.init.ndim == 2:
             centers = self.init
         if centers is None:
-            assign = self.init.astype(np.int64)
-            centers = np.zeros((k, T.shape[1]))
+            assign = own(self.init.astype(np.int64))
+            centers = own(np.zeros((k, T.shape[1])))
         else:
-            centers = np.array(centers, dtype=np.float64)
-            assign = kernel.nearest(T, np.ascontiguousarray(centers, T.dtype))
+            centers = own(np.array(centers, dtype=np.float64))
+            assign = kernel.nearest(T, own(centers, T.dtype))
         sums, totals, counts = kernel.cluster_sums(T, assign, data.weight, k)
         kernel.means(sums, totals, centers, 0)
         return {
@@ -170,20 +177,21 @@ class JointAssignment(Objective):
             "sums": sums,
             "totals": totals,
             "counts": counts,
-            "shift": np.array(self.shift, dtype=np.float64),
+            "shift": own(np.array(self.shift, dtype=np.float64)),
         }
 
     def check_data(self, run, data, path):
         """Refuse a run that was made on other data: its sums would not be those of its assignment."""
         sums, _, _ = self.backend.assign.cluster_sums(data.target, run.state["assign"], data.weight, self.n_clusters)
-        if not np.allclose(sums, run.state["sums"], rtol=1e-4, atol=1e-4 * np.abs(data.target).max()):
+        scale = float(np.abs(data.target).max())
+        if not np.allclose(as_numpy(sums), as_numpy(run.state["sums"]), rtol=1e-4, atol=1e-4 * scale):
             raise ModelFileError(f"{path} was made on other data (or weights) than those to resume with")
 
     def loss_centers(self, state, dtype):
         """The centres that the loss sees, (k, d)."""
         if self.center:
             return state["centers"].astype(dtype)
-        return np.zeros(state["centers"].shape, dtype)
+        return np.zeros_like(state["centers"], dtype=dtype)
 
     def step(self, params, state, batch, step):
         """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
@@ -225,9 +233,10 @@ class JointAssignment(Objective):
             Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
         )
         self._check(L, (len(batch.X), self.n_clusters), "losses")
-        if not isinstance(gradient, np.ndarray):
+        if isinstance(gradient, Mapping):
             gradient = self.layout.flatten(gradient, params.dtype, "gradient")
-        return np.ascontiguousarray(L, batch.X.dtype), np.asarray(assign, np.int64), gradient
+        own = self.backend.own
+        return own(L, batch.X.dtype), own(assign, np.int64), gradient
 
     def _check(self, array, shape, what):
         if np.shape(array) != shape:
@@ -246,7 +255,7 @@ class JointAssignment(Objective):
     def losses(self, params, state, X, target):
         """L (n, k) of any samples, in chunks."""
         parameters, centers = Parameters(self.layout, params), self.loss_centers(state, X.dtype)
-        L = np.empty((len(X), self.n_clusters), X.dtype)
+        L = np.empty_like(X, shape=(len(X), self.n_clusters))
         for first in range(0, len(X), CHUNK):
             rows = slice(first, first + CHUNK)
             part = self.model.losses(parameters, X[rows], target[rows], centers)
@@ -284,10 +293,10 @@ class JointAssignment(Objective):
         """
         kernel, state = self.backend.assign, run.state
         L = self.losses(run.params, state, data.X, data.target)
-        own = L[np.arange(len(L)), state["assign"]]
-        candidates = iter(np.argsort(-own, kind="stable"))
+        own = np.take_along_axis(as_numpy(L), as_numpy(state["assign"])[:, None], axis=1)[:, 0]
+        candidates = iter(np.argsort(-own, kind="stable").tolist())
         filled = 0
-        for j in np.flatnonzero(state["counts"] == 0):
+        for j in np.flatnonzero(as_numpy(state["counts"]) == 0):
             i = next(
                 (i for i in candidates if data.weight[i] > 0 and state["counts"][state["assign"][i]] > 1),
                 None,
@@ -297,8 +306,8 @@ class JointAssignment(Objective):
             donor = int(state["assign"][i])
             kernel.move(
                 data.target[i : i + 1],
-                np.array([i], np.int64),
-                np.array([j], np.int64),
+                self.backend.own(np.array([i], np.int64)),
+                self.backend.own(np.array([j], np.int64)),
                 state["assign"],
                 data.weight[i : i + 1],
                 state["sums"],
@@ -326,9 +335,10 @@ class JointAssignment(Objective):
                 view[...] = 0
 
 
-def as_batch(X, target, weight, shift):
-    """The `Batch` of all samples of a data set, less the shift; target may be X itself."""
-    shift = shift.astype(X.dtype)
-    moved = np.ascontiguousarray(X - shift)
-    index = np.arange(len(X), dtype=np.int64)
-    return Batch(moved, moved if target is X else np.ascontiguousarray(target - shift), index, weight)
+def as_batch(X, target, weight, shift, backend=None):
+    """The `Batch` of all samples of a data set, less the shift, on the backend (None: the host); target may be X."""
+    own = np.ascontiguousarray if backend is None else backend.own
+    shift = own(shift.astype(X.dtype))
+    moved = own(X) - shift
+    index = own(np.arange(len(X), dtype=np.int64))
+    return Batch(moved, moved if target is X else own(target) - shift, index, own(weight))

@@ -4,17 +4,18 @@ Everything works in chunks of rows, so that data larger than memory (a memory ma
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
 
 from csrl_core import backend as backends
 from csrl_core import persistence
 from csrl_core.algorithm import CHUNK, as_batch
+from csrl_core.backend import as_numpy, is_device_array
+from csrl_core.device_input import FLOATS, check_beside, check_X
 from csrl_core.parameters import Layout, Parameters
-
-FLOATS = [np.float64, np.float32]
 
 
 class _Fitted:
@@ -25,11 +26,12 @@ class _Fitted:
         self.backend = backends.get(estimator.backend)
         self.model = estimator._model(self.backend)
         params = estimator.params_ if params is None else params
-        self.parameters = Parameters(Layout(estimator._shapes), params.astype(dtype, copy=False))
+        own = self.backend.own
+        self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype))
         if centers is None:
             centers = estimator.state_["centers"] if estimator.center else np.zeros_like(estimator.state_["centers"])
-        self.centers = centers.astype(dtype)
-        self.shift = estimator.state_["shift"].astype(dtype)
+        self.centers = own(centers.astype(dtype))
+        self.shift = own(estimator.state_["shift"].astype(dtype))
 
     def threads(self):
         return self.backend.threads(self.estimator.n_jobs)
@@ -38,14 +40,15 @@ class _Fitted:
         return self.model.losses(self.parameters, x, x, self.centers)
 
     def assign(self, x):
-        return self.backend.assign.assign(np.ascontiguousarray(self.losses(x), x.dtype))
+        return self.backend.assign.assign(self.backend.own(self.losses(x), x.dtype))
 
     def embed(self, x):
         return self.model.embed(self.parameters, x, self.centers)
 
     def embed_assigned(self, x):
         assign = self.assign(x)
-        return np.ascontiguousarray(self.embed(x)[np.arange(len(x)), assign]), assign
+        index = assign[:, None, None]
+        return self.backend.own(np.take_along_axis(self.embed(x), index, axis=1)[:, 0]), assign
 
     def decode(self, z, assign):
         return self.model.decode(self.parameters, z, assign, self.centers)
@@ -65,15 +68,16 @@ class Answers(ABC):
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = check_X(self, X, False)
         fitted = _Fitted(self, X.dtype)
+        home = (lambda part: part) if is_device_array(X) else as_numpy
         result = None
         with fitted.threads():
             for first in range(0, len(X), CHUNK):
                 rows = slice(first, first + CHUNK)
-                part = function(fitted, np.ascontiguousarray(X[rows] - fitted.shift))
+                part = home(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
                 if result is None:
-                    result = np.empty((len(X), *part.shape[1:]), part.dtype)
+                    result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
                 result[rows] = part
         return result
 
@@ -111,22 +115,31 @@ class Answers(ABC):
             lies nearest to its own cluster's centre is taken.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
+        Z, home = self._check_embedding(Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
         fitted = _Fitted(self, Z.dtype)
         with fitted.threads():
+            own = fitted.backend.own
             if labels is not None:
-                return fitted.decode(Z, self._check_labels(labels, len(Z))) + fitted.shift
-            means = self.state_["centers"].astype(Z.dtype)
-            best = np.full(len(Z), np.inf)
-            X = np.empty((len(Z), self.n_features_in_), Z.dtype)
+                labels = own(self._check_labels(labels, len(Z)))
+                return home(fitted.decode(Z, labels) + fitted.shift)
+            means = own(self.state_["centers"].astype(Z.dtype))
+            best = np.full_like(Z, np.inf, shape=(len(Z),), dtype=np.float64)
+            X = np.empty_like(Z, shape=(len(Z), self.n_features_in_))
             for j in range(self.n_clusters):
-                decoded = fitted.decode(Z, np.full(len(Z), j, np.int64))
+                decoded = fitted.decode(Z, np.full_like(best, j, dtype=np.int64))
                 distance = np.sum((decoded - means[j]) ** 2, axis=1)
                 nearer = distance < best
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
-            return X + fitted.shift
+            return home(X + fitted.shift)
+
+    def _check_embedding(self, Z):
+        """Z on the backend, and what brings results to where Z came from."""
+        if is_device_array(Z):
+            return check_beside(self, Z, Z, "Z"), lambda array: array
+        Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
+        return backends.get(self.backend).own(Z), as_numpy
 
     def score_samples(self, X):
         """−min_j of the losses of every sample, (n,); the larger the better."""
@@ -134,9 +147,9 @@ class Answers(ABC):
 
     def score(self, X, y=None, sample_weight=None):
         """The (weighted) mean of `score_samples`; y is ignored."""
-        scores = self.score_samples(X).astype(np.float64)
+        scores = as_numpy(self.score_samples(X)).astype(np.float64)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(as_numpy(sample_weight), scores[:, None], ensure_non_negative=True)
         return float(np.average(scores, weights=sample_weight))
 
     def named_parameters(self):
@@ -166,31 +179,32 @@ class Answers(ABC):
         gradient : ndarray (p,)
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
-        if params is None:
-            params = self.params_
+        X = check_X(self, X, False)
+        home = (lambda array: array) if is_device_array(X) else as_numpy
+        params = as_numpy(self.params_ if params is None else params)
         params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
         if params.shape != self.params_.shape:
             raise ValueError(f"params has shape {params.shape}; expected {self.params_.shape}")
-        dtype = np.result_type(X, params)
+        dtype = np.result_type(X.dtype, params.dtype)
         X = X.astype(dtype, copy=False)
         target = self._check_target(target, X)
         labels = self._check_labels(labels, len(X))
         if centers is not None:
-            centers = check_array(centers, dtype=np.float64, input_name="centers")
+            centers = check_array(as_numpy(centers), dtype=np.float64, input_name="centers")
             if centers.shape != self.cluster_centers_.shape:
                 raise ValueError(f"centers has shape {centers.shape}; expected {self.cluster_centers_.shape}")
-            centers = centers - self.state_["shift"]
+            centers = centers - as_numpy(self.state_["shift"])
         fitted = _Fitted(self, dtype, params, centers)
-        data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift)
+        data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift, fitted.backend)
+        labels = fitted.backend.own(labels)
         with fitted.threads():
             L, _, gradient = fitted.model.losses_and_gradient(
                 fitted.parameters, data.X, data.target, fitted.centers, labels, data.weight
             )
-            value, _ = fitted.backend.assign.objective(np.ascontiguousarray(L, dtype), labels, data.weight)
-        if not isinstance(gradient, np.ndarray):
+            value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
+        if isinstance(gradient, Mapping):
             gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
-        return value, gradient
+        return value, home(gradient)
 
     def save(self, path):
         """Write the fitted estimator to a safetensors file, atomically; `csrl_core.load` reads it.
@@ -206,20 +220,33 @@ class Answers(ABC):
     @property
     def _n_features_out(self):
         fitted = _Fitted(self, self.params_.dtype)
-        return fitted.embed(np.zeros((1, self.n_features_in_), self.params_.dtype)).shape[2]
+        return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
+
+    def to_cpu(self):
+        """Bring what was fitted on CuPy arrays to the host; returns the estimator itself.
+
+        ``backend`` stays what it is; ``set_params(backend="auto")`` lets it compute on the host. What
+        `csrl_core.load` returns is on the host in any case.
+        """
+        check_is_fitted(self)
+        for name, value in vars(self).items():
+            if is_device_array(value):
+                setattr(self, name, as_numpy(value))
+        self.state_ = {name: as_numpy(array) for name, array in self.state_.items()}
+        return self
 
     def _check_target(self, target, X):
         """``target`` with X's dtype and shape; X itself for None."""
         if target is None:
             return X
-        target = check_array(target, dtype=X.dtype, input_name="target", estimator=self)
+        target = check_beside(self, target, X, "target")
         if target.shape != X.shape:
             raise ValueError(f"target has shape {target.shape}; expected that of X, {X.shape}")
         return target
 
     def _check_labels(self, labels, n, argument="labels"):
         """``labels`` as (n,) int64 within range."""
-        labels = np.asarray(labels)
+        labels = as_numpy(labels)
         if labels.shape != (n,) or labels.dtype.kind not in "iu":
             raise ValueError(
                 f"{argument} has shape {labels.shape} and dtype {labels.dtype}; expected shape ({n},) and integers"

@@ -55,6 +55,12 @@ class AutoencoderModel(ClusterModel):
         """Decoded samples in the space of ``centers``, (n, d)."""
         return self.kernel.decode(params.flat, self.table, Z, assign, centers)
 
+    def batch_bytes(self, rows, n_features, n_clusters, itemsize):
+        """What the kernels of a device take for a batch, and four vectors like the parameters."""
+        return 4 * itemsize * self.size + self.kernel.workspace_bytes(
+            self.table, rows, n_features, n_clusters, itemsize
+        )
+
     def fused_epoch(self, run, data, settings, options):
         """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
         (n, d), k = data.X.shape, len(run.state["centers"])

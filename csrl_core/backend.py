@@ -2,12 +2,16 @@
 
 A backend is a name and one module per kernel stem; all backends have the same functions with the
 same arguments (see ``contract``). An explicit choice never falls back to another one.
+
+"cupy" keeps its arrays on a CUDA device; "emulated" runs the same device code on the host, slowly, to
+verify it. Both share the modules of ``csrl_core.kernels.gpu``, each bound to its platform.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
+
+import numpy as np
 
 BACKENDS = ("numpy", "numba", "cupy", "emulated")
 _FLOORS = {
@@ -22,11 +26,19 @@ class BackendError(RuntimeError):
     """A backend that was asked for cannot be used here; the message says why and what to do."""
 
 
+class DeviceMemoryError(MemoryError):
+    """The device has too little memory; the message names what was wanted, what is free, and what would fit."""
+
+
 @dataclass(frozen=True)
 class Backend:
-    """A resolved backend: ``backend.assign``, ``backend.optimizer``, … are the kernel modules."""
+    """A resolved backend: ``backend.assign``, ``backend.optimizer``, … are the kernel modules.
+
+    ``platform`` is that of the CUDA floor, None for the others.
+    """
 
     name: str
+    platform: object = None
 
     def __getattr__(self, stem):
         if stem.startswith("_"):
@@ -37,6 +49,10 @@ class Backend:
             if error.name != f"{_FLOORS[self.name]}.{stem}":
                 raise
             raise AttributeError(f"backend {self.name!r} has no kernels of the stem {stem!r}") from None
+        if self.platform is not None:
+            from csrl_core.kernels.gpu.launch import Bound
+
+            module = Bound(module, self.platform)
         object.__setattr__(self, stem, module)  # found once, then an ordinary attribute
         return module
 
@@ -45,6 +61,52 @@ class Backend:
         from csrl_core.kernels.cpu import pool
 
         return pool.threads(n_jobs)
+
+    @property
+    def on_device(self):
+        """Whether its arrays are not the host's."""
+        return self.name == "cupy"
+
+    @property
+    def xp(self):
+        """The array module of its arrays."""
+        return self.platform.xp if self.on_device else np
+
+    def own(self, array, dtype=None):
+        """``array`` as a contiguous array of this backend; a copy only where it is not one already."""
+        if not self.on_device:
+            return np.ascontiguousarray(as_numpy(array), dtype)
+        return self.xp.ascontiguousarray(self.xp.asarray(array), dtype)
+
+    def check_memory(self, fixed, of_batch, rows):
+        """Raise `DeviceMemoryError` unless the device holds ``fixed`` bytes and a batch of ``rows`` rows.
+
+        of_batch : function of a number of rows → bytes, growing
+        """
+        if not self.on_device:
+            return
+        free, total = self.platform.free_bytes()
+        wanted = fixed + of_batch(rows)
+        if wanted <= free:
+            return
+        said = f"backend='cupy': {wanted} bytes of device memory are wanted, {free} of {total} are free; "
+        if fixed + of_batch(1) > free:
+            raise DeviceMemoryError(f"{said}data and parameters alone take {fixed}, so no batch_size would fit")
+        low, high = 1, rows  # fits, does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fixed + of_batch(middle) <= free else (low, middle)
+        raise DeviceMemoryError(f"{said}batch_size={low} would fit (it is {rows})")
+
+
+def is_device_array(array):
+    """Whether an array lies on a CUDA device: CuPy's, or that of any library with the same interface."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def as_numpy(array):
+    """A host array: ``array`` itself, or a copy of what lies on a device."""
+    return array.get() if is_device_array(array) else np.asarray(array)
 
 
 @cache
@@ -71,14 +133,22 @@ def get(name="auto"):
         name = "numba"
     if name not in BACKENDS:
         raise ValueError(f"backend={name!r} is unknown; expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
-    if name in ("cupy", "emulated"):
-        if name == "cupy" and find_spec("cupy") is None:
-            raise BackendError(
-                "backend='cupy' needs CuPy, which is not installed; "
-                "pip install 'csrl_core[cuda12]' (or [cuda13], to match your driver)"
-            )
-        if find_spec(f"{_FLOORS[name]}.assign") is None:
-            raise BackendError(
-                f"backend={name!r} has no kernels in this version of csrl_core; use 'numba' (the default) or 'numpy'"
-            )
-    return Backend(name)
+    return Backend(name, _platform(name))
+
+
+def _platform(name):
+    """The platform of a backend of the CUDA floor, or None."""
+    if name not in ("cupy", "emulated"):
+        return None
+    from csrl_core.kernels.gpu.launch import DeviceError
+
+    try:
+        if name == "cupy":
+            from csrl_core.kernels.gpu.device import device
+
+            return device()
+        from csrl_core.kernels.gpu.emulator import Emulator
+
+        return Emulator()
+    except DeviceError as error:
+        raise BackendError(str(error)) from error

@@ -6,13 +6,15 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array
 
 from csrl_core import backend as backends
 from csrl_core import persistence
 from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
-from csrl_core.answers import FLOATS, Answers
+from csrl_core.answers import Answers
+from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, LogLines, Reporter, with_callbacks
+from csrl_core.device_input import check_weight, check_X
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 
@@ -100,22 +102,22 @@ class BaseClusterSpecific(
             raise
 
     def _fit(self, backend, model, X, y, target, weight, resume):
-        key = draw_key(self.random_state)
+        key, home = draw_key(self.random_state), _home_of(X)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         if checkpoint:
             key = checkpoint.key
         shift = self._shift(model, target, weight)
-        data = as_batch(X, target, weight, shift)
+        self._check_memory(backend, model, X, target)
+        data = as_batch(X, target, weight, shift, backend)
         objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
         trainer = Trainer(objective, data, self._settings(key), backend)
-        best, best_score = (checkpoint.best, checkpoint.best_score) if checkpoint else (None, -np.inf)
-        run = None
+        best, best_score, run = None, -np.inf, None
 
         def save_checkpoint(path):
             persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout)
 
         def attributes():
-            return self._attributes(objective, run, data, key, backend)
+            return self._attributes(objective, run, data, key, home)
 
         verbose = LogLines(every=0 if self.verbose > 1 else 2.0) if self.verbose else None
 
@@ -138,7 +140,8 @@ class BaseClusterSpecific(
         first = 0
         if checkpoint:
             objective.set_layout(checkpoint.shapes)
-            run, first = checkpoint.run, checkpoint.run.restart
+            run, first = checkpoint.run.on(backend), checkpoint.run.restart
+            best, best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score
             objective.check_data(run, data, resume)
         try:
             for restart in range(first, self.n_init):
@@ -155,7 +158,7 @@ class BaseClusterSpecific(
             # Nothing learnt is lost: the best run so far, or the one that was stopped.
             kept = best if best is not None else run
             if kept is not None and kept.epoch:
-                self._install(self._attributes(objective, kept, data, key, backend))
+                self._install(self._attributes(objective, kept, data, key, home))
             raise
         run = best
         self._install(attributes())
@@ -181,16 +184,17 @@ class BaseClusterSpecific(
             if first:
                 key, shift = draw_key(self.random_state), self._shift(model, target, weight)
             else:
-                key, shift = self._key, self.state_["shift"]
+                key, shift = self._key, as_numpy(self.state_["shift"])
                 X, target, weight = (array.astype(self.params_.dtype, copy=False) for array in (X, target, weight))
-            data = as_batch(X, target, weight, shift)
+            self._check_memory(backend, model, X, target, batch_size=None)
+            data = as_batch(X, target, weight, shift, backend)
             objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
             if first:
                 run = objective.start(data, 0)
                 for name in ("sums", "totals", "counts"):  # the batch is added once, by its step
                     run.state[name][...] = 0
             else:
-                run = self._fitted_run()
+                run = self._fitted_run().on(backend)
                 objective.set_layout(self._shapes)
             loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first)
             Optimizer(backend, self._settings(key)).apply(run, gradient, weight_sum)
@@ -201,7 +205,7 @@ class BaseClusterSpecific(
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)
-            self._install(self._attributes(objective, run, data, key, backend))
+            self._install(self._attributes(objective, run, data, key, _home_of(X)))
         return self
 
     def _fitted_run(self):
@@ -212,10 +216,12 @@ class BaseClusterSpecific(
         return run
 
     def _check_data(self, X, target, sample_weight, reset):
-        X = validate_data(self, X, dtype=FLOATS, reset=reset, accept_large_sparse=False)
+        X = check_X(self, X, reset, accept_large_sparse=False)
         target = self._check_target(target, X)
-        weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        if not weight.any():
+        weight = check_weight(
+            sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)
+        )
+        if not bool((weight > 0).any()):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
@@ -235,10 +241,25 @@ class BaseClusterSpecific(
         """The one vector that is taken off X, target and centres, so that float32 keeps its digits."""
         if not (model.translation_invariant and self.center):
             return np.zeros(target.shape[1])
-        mean = np.average(target, axis=0, weights=weight.astype(np.float64))
+        mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
         return mean.astype(target.dtype).astype(
             np.float64
         )  # a value of the data's own dtype: X − shift is one rounding
+
+    def _check_memory(self, backend, model, X, target, **changes):
+        """Refuse what a device cannot hold before anything is sent to it."""
+        if not backend.on_device:
+            return
+        (n, d), k, itemsize = X.shape, self.n_clusters, X.dtype.itemsize
+        data = itemsize * n * (d * (1 if target is X else 2) + 1) + 8 * (2 * n + 2 * k * (d + 1))
+        data += itemsize * n * (d * (0 if target is X else 1) + d) * is_device_array(X)  # theirs stay beside ours
+
+        def of_batch(rows):
+            gathered = 0 if rows == n else itemsize * rows * (2 * d + 1)
+            return gathered + model.batch_bytes(rows, d, k, itemsize)
+
+        batch_size = {"batch_size": self.batch_size, **changes}["batch_size"]
+        backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
 
     def _objective(self, model, backend, key, shift, init):
         return JointAssignment(
@@ -257,7 +278,7 @@ class BaseClusterSpecific(
         """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
         if isinstance(self.init, str):
             return self.init
-        init = np.asarray(self.init)
+        init = as_numpy(self.init)
         if init.ndim == 1:
             return self._check_labels(init, n, "init")
         init = check_array(init, dtype=np.float64, input_name="init")
@@ -268,25 +289,25 @@ class BaseClusterSpecific(
             )
         return init - shift
 
-    def _attributes(self, objective, run, data, key, backend):
-        """Everything that a fit leaves, as a dict."""
+    def _attributes(self, objective, run, data, key, home):
+        """Everything that a fit leaves, as a dict; home : where arrays go, a function of an array."""
         state = {name: array.copy() for name, array in run.state.items()}
         if objective.running:
             objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
         run_at_means = Run(run.params, state, moments=run.moments)
         labels, loss = objective.final(run_at_means, data)
         return {
-            "params_": run.params.copy(),
-            "state_": state,
-            "labels_": labels,
+            "params_": home(run.params.copy()),
+            "state_": {name: home(array) for name, array in state.items()},
+            "labels_": home(labels),
             "loss_": loss,
             "loss_curve_": list(run.loss_curve),
             "n_iter_": run.epoch,
             "n_steps_": run.step,
             "n_reseeded_": run.n_reseeded,
-            "cluster_centers_": (state["centers"] + state["shift"]).astype(run.params.dtype),
-            "backend_": backend.name,
-            "_moments": run.moments.copy(),
+            "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
+            "backend_": objective.backend.name,
+            "_moments": home(run.moments.copy()),
             "_key": key,
             "_shapes": objective.layout.shapes,
         }
@@ -294,6 +315,11 @@ class BaseClusterSpecific(
     def _install(self, attributes):
         for name, value in attributes.items():
             setattr(self, name, value)
+
+
+def _home_of(X):
+    """Where fitted arrays go: where X came from."""
+    return (lambda array: array) if is_device_array(X) else as_numpy
 
 
 class ClusterSpecific(BaseClusterSpecific):

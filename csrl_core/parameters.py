@@ -43,7 +43,8 @@ class Layout:
         for name, shape in self.shapes.items():
             if np.shape(named[name]) != shape:
                 raise ValueError(f"{argument}[{name!r}] has shape {np.shape(named[name])}; expected {shape}")
-        parts = [np.asarray(named[name], dtype=dtype).ravel() for name in self.shapes]
+        arrays = [named[name] if hasattr(named[name], "dtype") else np.asarray(named[name]) for name in self.shapes]
+        parts = [array.astype(dtype or array.dtype, copy=False).ravel() for array in arrays]
         return np.concatenate(parts) if parts else np.empty(0, dtype or np.float64)
 
     def cluster(self, flat, j, n_clusters):

@@ -16,6 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from csrl_core._version import __version__
+from csrl_core.backend import as_numpy
 from csrl_core.parameters import Layout
 from csrl_core.training import Run
 
@@ -54,7 +55,7 @@ def write_atomically(path, data):
 
 def _write(path, kind, header, arrays):
     header = {"format": FORMAT, "kind": kind, "version": __version__, **header}
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.ascontiguousarray(as_numpy(array)) for name, array in arrays.items()}
     write_atomically(path, safetensors.numpy.save(arrays, {HEADER: json.dumps(header)}))
 
 
@@ -90,7 +91,7 @@ def _arguments(estimator):
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, np.ndarray) or (name == "init" and not isinstance(value, str)):
-            arrays[f"argument.{name}"] = np.asarray(value)
+            arrays[f"argument.{name}"] = as_numpy(value)
         elif isinstance(value, (str, int, float, bool, type(None))):
             plain[name] = value
         elif isinstance(value, (tuple, list)):

@@ -86,7 +86,12 @@ class Run:
 
     def __post_init__(self):
         if self.moments is None:
-            self.moments = np.zeros((2, len(self.params)), self.params.dtype)
+            self.moments = np.zeros_like(self.params, shape=(2, len(self.params)))
+
+    def on(self, backend):
+        """The run with its arrays on a backend; those that are there already are taken as they are."""
+        state = {name: backend.own(array) for name, array in self.state.items()}
+        return replace(self, params=backend.own(self.params), moments=backend.own(self.moments), state=state)
 
     def _arrays(self):
         return [self.params, self.moments, *self.state.values()]
