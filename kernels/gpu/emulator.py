@@ -23,7 +23,7 @@ from .launch import FOLDER, THREADS, DeviceError, KernelError, Platform, source
 ORDERS = ("forward", "reverse", "random")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fsanitize=bounds")
 MARGIN = 256  # bytes of canaries before and after an array
-CANARY = np.array([0xA5, 0xA5, 0xFF, 0xFF], np.uint8)  # NaN in either dtype, a huge index among integers
+CANARY = np.uint32(0xFFFFA5A5)  # NaN in either dtype, far out of range among integers
 
 
 class PoisonedArrays:
@@ -35,7 +35,7 @@ class PoisonedArrays:
     @staticmethod
     def empty(shape, dtype=np.float64):
         out = np.empty(shape, dtype)
-        out.reshape(-1).view(np.uint8)[:] = np.resize(CANARY, out.nbytes)
+        out.reshape(-1).view(np.uint32)[:] = CANARY  # no dtype of a kernel is narrower
         return out
 
 
@@ -105,8 +105,7 @@ class _Guarded:
 
     @staticmethod
     def _guard(value):
-        size = MARGIN * 2 + 32 + value.nbytes
-        whole = np.resize(CANARY, size + -size % 4)
+        whole = np.full((MARGIN * 2 + 16 + value.nbytes) // 4, CANARY).view(np.uint8)
         # As far from a multiple of 16 bytes as the array itself, in which vector loads depend on it.
         start = MARGIN + (value.ctypes.data - (whole.ctypes.data + MARGIN)) % 16
         inner = whole[start : start + value.nbytes]
@@ -116,11 +115,11 @@ class _Guarded:
     def check(self, title):
         """No canary may have changed."""
         for (whole, inner, start), _, name in self._copies.values():
-            intact = np.resize(CANARY, len(whole)) == whole
-            intact[start : start + len(inner)] = True
-            if not intact.all():
-                at = int(np.flatnonzero(~intact)[0]) - start
-                where = f"{-at} bytes before its start" if at < 0 else f"{at - len(inner)} bytes past its end"
+            end = start + len(inner)
+            before, after = (np.flatnonzero(part.view(np.uint32) != CANARY) for part in (whole[:start], whole[end:]))
+            if len(before) or len(after):
+                where = f"{start - 4 * before[-1]} bytes before its start" if len(before) else ""
+                where = where or f"{4 * after[0]} bytes past its end"
                 raise KernelError(f"{title} wrote outside of {name}, {where}")
 
     def compare(self, first, title, one, other):
