@@ -26,6 +26,7 @@ def examine():
     return {
         "versions": versions(),
         "backends": backends(),
+        "CUDA": cuda(),
         "threads": threads(),
         "JIT cache": cache(),
         "data": data(),
@@ -67,6 +68,24 @@ def backends():
         except Exception as error:  # whatever is wrong with a backend is what is asked for here
             finding, good = f"not usable: {error}", False if name in ("numpy", "numba") else None
         rows.append((name, finding, good))
+    return rows
+
+
+def cuda():
+    """Driver, device, CUDA and CuPy versions, and what the emulator needs; none of it is needed by the others."""
+    from csrl_core.kernels.gpu import device, emulator
+    from csrl_core.kernels.gpu.launch import DeviceError
+
+    rows = [("CuPy packages", ", ".join(f"{n} {v}" for n, v in sorted(device.wheels().items())) or "none", None)]
+    try:
+        rows += [(name, finding, None) for name, finding in device.describe()]
+    except DeviceError as error:
+        rows.append(("device", f"none usable: {error}", None))
+    try:
+        emulator.check_host()
+        rows += [("C++ compiler", emulator.compiler(), None), ("emulator's cache", str(emulator.cache_folder()), None)]
+    except DeviceError as error:
+        rows.append(("C++ compiler", f"not usable: {error}", None))
     return rows
 
 

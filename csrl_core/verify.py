@@ -92,7 +92,7 @@ def check(case, backend, dtype):
         working = dtype if any(a.dtype in ("float", "dtype") for a in entry.arguments) else np.dtype(np.float64)
         expected = _run(entry, reference, _wide(entry, case.arguments(dtype)))
         typical = _run(entry, reference, case.arguments(dtype))
-        arguments = case.arguments(dtype)
+        arguments = _send(entry, backend, case.arguments(dtype))
         start = time.perf_counter()
         got = _run(entry, getattr(getattr(backend, case.stem), case.function), arguments)
         seconds = time.perf_counter() - start
@@ -129,8 +129,8 @@ def verify(backends=("numba",), stems=None, dtypes=DTYPES):
 
 
 def table(results):
-    """One line per function, backend and dtype; what failed is listed below."""
-    header = ("function", "backend", "dtype", "cases", "error/budget", "seconds", "")
+    """One line per function, backend and dtype: the case nearest to its budget, and where; what failed is listed below."""
+    header = ("function", "backend", "dtype", "cases", "worst error", "budget", "where", "seconds", "")
     rows = [header]
 
     def key(result):
@@ -139,11 +139,13 @@ def table(results):
     order = {name: i for i, name in enumerate(dict.fromkeys(key(result) for result in results))}
     for name, group in groupby(sorted(results, key=lambda result: order[key(result)]), key=key):
         group = list(group)
-        ratio = max(result.ratio for result in group)
+        worst = max(group, key=lambda result: result.ratio)
+        where = f"{worst.case}: {worst.where}" if worst.worst_error and worst.ok else "-"
         seconds = sum(result.seconds for result in group)
         passed = sum(result.ok for result in group)
         state = "ok" if passed == len(group) else f"{len(group) - passed} FAILED"
-        rows.append((*name, str(len(group)), f"{ratio:.2g}", f"{seconds:.2g}", state))
+        error = f"{worst.worst_error:.2g}", f"{worst.budget:.2g}"
+        rows.append((*name, str(len(group)), *error, where, f"{seconds:.2g}", state))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths).rstrip())
@@ -178,10 +180,25 @@ def _run(entry, function, arguments):
     if returned is not None:
         several = isinstance(returned, (tuple, list))
         for i, value in enumerate(returned if several else [returned]):
-            values[f"return[{i}]" if several else "return"] = np.asarray(value)
+            values[f"return[{i}]" if several else "return"] = backends_.as_numpy(value)
     for i in entry.in_place:
-        values[entry.arguments[i].name] = np.asarray(arguments[i])
+        values[entry.arguments[i].name] = backends_.as_numpy(arguments[i])
     return values
+
+
+def _send(entry, backend, arguments):
+    """The arguments as the backend takes them: arrays on its device, with gaps where they have some."""
+    if not getattr(backend, "on_device", False):
+        return arguments
+    sent = []
+    for spec, value in zip(entry.arguments, arguments, strict=True):
+        if isinstance(value, np.ndarray) and spec.name not in contract.HOST_ARGUMENTS:
+            gap = 1 if value.flags.c_contiguous else 2
+            place = backend.xp.empty((*value.shape[:-1], gap * value.shape[-1]), value.dtype)[..., ::gap]
+            place[...] = backend.xp.asarray(value)
+            value = place
+        sent.append(value)
+    return sent
 
 
 def _budgets(entry, case, reference):
@@ -205,6 +222,7 @@ def _budgets(entry, case, reference):
 
 def _check_untouched(entry, arguments, fresh):
     for spec, value, before in zip(entry.arguments, arguments, fresh):
+        value = backends_.as_numpy(value) if backends_.is_device_array(value) else value
         same = not isinstance(value, np.ndarray) or np.array_equal(value, before, equal_nan=value.dtype.kind == "f")
         if not (spec.in_place or same):
             raise _Wrong(f"argument {spec.name} was changed")

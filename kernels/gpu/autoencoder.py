@@ -273,9 +273,13 @@ def _forward_own(params, layer, Y, begins):
     """Act(Y W_s + b_s) of samples sorted by cluster, (n, fan_out)."""
     W, bias = _weight(params, layer)
     activation = int(layer[dense.ACTIVATION])
-    out = xp.empty((len(Y), W.shape[2]), Y.dtype)
+    h = W.shape[2]
+    out = xp.empty((len(Y), h), Y.dtype)
     for copy, rows in _shares(len(W), begins):
-        out[rows] = dense.forward(Y[rows], W[copy], bias[copy] if bias is not None else W[0, 0, :0], activation)
+        part = out[rows]
+        xp.matmul(Y[rows], W[copy], out=part)
+        if bias is not None or activation != dense.LINEAR:
+            dense.offset_activate(part, h, 0, bias if bias is None else bias[copy : copy + 1], activation, part[None])
     return out
 
 
@@ -288,9 +292,9 @@ def _backward_own(params, gradient, layer, Y, G, begins, wanted):
     dW, db = _weight(gradient, layer)
     below = xp.empty(Y.shape, Y.dtype) if wanted else None
     for copy, rows in _shares(len(W), begins):
-        dW[copy] = xp.matmul(Y[rows].T, G[rows])
+        xp.matmul(Y[rows].T, G[rows], out=dW[copy])
         if db is not None:
             db[copy] = dense.column_sums(G[rows], xp.zeros(rows.stop - rows.start, np.int64), 1)[0]
         if wanted:
-            below[rows] = xp.matmul(G[rows], W[copy].T)
+            xp.matmul(G[rows], W[copy].T, out=below[rows])
     return below

@@ -327,12 +327,17 @@ static inline double __longlong_as_double(long long bits) {
     return value;
 }
 
-// What -fsanitize=bounds calls; the library that usually answers is not linked.
+// What -fsanitize=bounds,alignment calls; the library that usually answers is not linked.
 struct csrl_place {
     const char* file;
     unsigned line, column;
 };
 extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_out_of_bounds(csrl_place* place, uintptr_t index) {
     csrl::say("%s:%u: index %lld is outside of an array of fixed size", place->file, place->line, (long long)index);
+    csrl::to_scheduler();
+}
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(csrl_place* place, uintptr_t address) {
+    csrl::say("%s:%u: the address %#llx is not aligned for what is read or written there", place->file, place->line,
+              (unsigned long long)address);
     csrl::to_scheduler();
 }

@@ -21,7 +21,7 @@ import numpy as np
 from .launch import FOLDER, THREADS, DeviceError, KernelError, Platform, source
 
 ORDERS = ("forward", "reverse", "random")
-FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fsanitize=bounds")
+FLAGS = ("-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fsanitize=bounds,alignment")
 MARGIN = 256  # bytes of canaries before and after an array
 CANARY = np.uint32(0xFFFFA5A5)  # NaN in either dtype, far out of range among integers
 
