@@ -64,6 +64,7 @@ def imports(path):
         ("reference", {"numpy"}),
         ("kernels/cpu", {"numpy", "scipy", "numba", "threadpoolctl"}),
         ("kernels/composed", {"numpy"}),
+        ("kernels/gpu", {"numpy", "cupy"}),
     ],
 )
 def test_floors_import_only_what_is_theirs(folder, allowed):

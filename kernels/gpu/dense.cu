@@ -98,9 +98,7 @@ KERNEL offset_activate(const real* A, i64 row, i64 column, const real* __restric
         if (wide) {
             vec x = *(const vec*)a;
             for (int l = 0; l < LANES; l++) {
-                // 2. bias
                 real b = per >= 0 ? x.v[l] + c[l] : x.v[l];
-                // 3. activation
                 x.v[l] = activate_one(b, activation);
             }
             *(vec*)y = x;

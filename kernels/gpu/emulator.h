@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CSRL_PORTABLE)
+#define CSRL_ASSEMBLY
+#else
 #include <ucontext.h>
 #endif
 
@@ -42,7 +44,7 @@ struct Thread {
     int source;     // the lane it wants
     uint64_t given, got;
     char* stack;
-#if defined(__x86_64__)
+#if defined(CSRL_ASSEMBLY)
     void* context;
 #else
     ucontext_t context;
@@ -59,7 +61,7 @@ static bool failed;
 static void (*body)(void**);
 static void** arguments;
 static Triple block_index, block_size, grid_size;
-#if defined(__x86_64__)
+#if defined(CSRL_ASSEMBLY)
 static void* scheduler;
 #else
 static ucontext_t scheduler;
@@ -70,7 +72,7 @@ extern char __start_csrl_shared[] __attribute__((weak, visibility("hidden")));
 extern char __stop_csrl_shared[] __attribute__((weak, visibility("hidden")));
 }
 
-#if defined(__x86_64__)
+#if defined(CSRL_ASSEMBLY)
 // Saves what a call preserves, changes stacks, restores: void switch(void** save, void* load).
 extern "C" void csrl_switch(void** save, void* load) __attribute__((visibility("hidden")));
 asm(".text\n.hidden csrl_switch\n.globl csrl_switch\n.type csrl_switch,@function\ncsrl_switch:\n"
@@ -109,7 +111,7 @@ static void start(Thread* t) {
         stacks[free_stacks++] = (char*)fresh;
     }
     t->stack = stacks[--free_stacks];
-#if defined(__x86_64__)
+#if defined(CSRL_ASSEMBLY)
     void** top = (void**)(t->stack + STACK) - 2;  // as if called: the stack pointer at 8 modulo 16
     top[0] = (void*)entry;
     top[1] = 0;

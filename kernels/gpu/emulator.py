@@ -118,7 +118,7 @@ class _Guarded:
             end = start + len(inner)
             before, after = (np.flatnonzero(part.view(np.uint32) != CANARY) for part in (whole[:start], whole[end:]))
             if len(before) or len(after):
-                where = f"{start - 4 * before[-1]} bytes before its start" if len(before) else ""
+                where = f"{start - 4 * before[0]} bytes before its start" if len(before) else ""
                 where = where or f"{4 * after[0]} bytes past its end"
                 raise KernelError(f"{title} wrote outside of {name}, {where}")
 
