@@ -37,7 +37,9 @@ def check_X(estimator, X, reset, **options):
 def check_beside(estimator, array, X, name):
     """An array (n, d) that goes with X: of its dtype, and where X lies."""
     if is_device_array(array) != is_device_array(X):
-        raise ValueError(f"{name} is a {kind(array)}, X is a {kind(X)}; expected both on the host, or both on the device")
+        raise ValueError(
+            f"{name} is a {kind(array)}, X is a {kind(X)}; expected both on the host, or both on the device"
+        )
     if is_device_array(array):
         return _on_device(estimator, array, name).astype(X.dtype, copy=False)
     return check_array(array, dtype=X.dtype, input_name=name, estimator=estimator)

@@ -129,7 +129,7 @@ def verify(backends=("numba",), stems=None, dtypes=DTYPES):
 
 
 def table(results):
-    """One line per function, backend and dtype: the case nearest to its budget, and where; what failed is listed below."""
+    """One line per function, backend and dtype, with the case nearest to its budget; what failed is listed below."""
     header = ("function", "backend", "dtype", "cases", "worst error", "budget", "where", "seconds", "")
     rows = [header]
 

@@ -90,7 +90,11 @@ class ndarray:
         value = getattr(self._host, name)
         if callable(value):
             return lambda *args, **kwargs: _wrap(value(*_unwrap(args), **{k: _unwrap(v) for k, v in kwargs.items()}))
-        return value if name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "flags", "strides") else _wrap(value)
+        return (
+            value
+            if name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "flags", "strides")
+            else _wrap(value)
+        )
 
 
 def _operator(name):

@@ -43,5 +43,7 @@ def run(text, name, blocks, *arguments, dtype="float64", shared=0, orders=emulat
     platform = emulator.Emulator(orders, lambda stem: source)
     kernel = platform.kernel("kernel", name, launch.np.dtype(dtype))
     types = source.kernels[name]
-    values = [v if t.pointer else t.dtype(launch.np.dtype(dtype)).type(v) for t, v in zip(types, arguments, strict=True)]
+    values = [
+        v if t.pointer else t.dtype(launch.np.dtype(dtype)).type(v) for t, v in zip(types, arguments, strict=True)
+    ]
     platform.run(kernel, blocks, values, shared)

@@ -225,7 +225,7 @@ def test_an_unknown_backend():
 def test_an_explicit_backend_never_falls_back(monkeypatch):
     monkeypatch.setenv("CXX", "/no/compiler")
     backend.get.cache_clear()
-    with pytest.raises(BackendError, match="backend='emulated' .*needs a C..17 compiler|backend='emulated' runs on"):
+    with pytest.raises(BackendError, match=r"backend='emulated' .*needs a C..17 compiler|backend='emulated' runs on"):
         fit(backend="emulated")
 
 

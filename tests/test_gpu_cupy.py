@@ -1,5 +1,6 @@
 """Backend "cupy" without a GPU: what is around the kernels, run on a stand-in that keeps host and device apart."""
 
+import re
 import sys
 
 import cupy_double
@@ -136,19 +137,25 @@ def test_a_checkpoint_goes_on_there(cupy, lines, tmp_path):
 
 def test_device_arrays_need_the_backend(cupy, lines):
     for name in ("auto", "numba", "emulated"):
-        with pytest.raises(ValueError, match=rf"X is a cupy.ndarray on a CUDA device, and backend='{name}' computes on the host"):
+        with pytest.raises(
+            ValueError, match=rf"X is a cupy.ndarray on a CUDA device, and backend='{name}' computes on the host"
+        ):
             TensorizedAutoencoder(backend=name).fit(cupy.asarray(lines))
 
 
 def test_mixed_arguments_of_an_estimator(cupy, lines):
     X, model = cupy.asarray(lines), TensorizedAutoencoder(backend="cupy", epochs=1)
-    with pytest.raises(ValueError, match="sample_weight is a numpy.ndarray, X is a cupy.ndarray; expected both on the device"):
+    with pytest.raises(
+        ValueError, match=r"sample_weight is a numpy.ndarray, X is a cupy.ndarray; expected both on the device"
+    ):
         model.fit(X, sample_weight=np.ones(300))
-    with pytest.raises(ValueError, match="sample_weight is a cupy.ndarray, X is a numpy.ndarray; expected both on the host"):
+    with pytest.raises(
+        ValueError, match=r"sample_weight is a cupy.ndarray, X is a numpy.ndarray; expected both on the host"
+    ):
         model.fit(lines, sample_weight=cupy.asarray(np.ones(300)))
-    with pytest.raises(ValueError, match="target is a numpy.ndarray, X is a cupy.ndarray; expected both"):
+    with pytest.raises(ValueError, match=r"target is a numpy.ndarray, X is a cupy.ndarray; expected both"):
         model.fit(X, target=lines)
-    with pytest.raises(ValueError, match="target is a cupy.ndarray, X is a numpy.ndarray; expected both"):
+    with pytest.raises(ValueError, match=r"target is a cupy.ndarray, X is a numpy.ndarray; expected both"):
         model.fit(lines, target=X)
 
 
@@ -191,10 +198,10 @@ def test_mixed_arguments_of_a_kernel(cupy, lines):
     message = "assign is a numpy.ndarray; backend 'cupy' expected a cupy.ndarray; cupy.asarray brings it to the device"
     with pytest.raises(TypeError, match=message):
         kernel.cluster_sums(cupy.asarray(X), s, cupy.asarray(w), 3)
-    with pytest.raises(TypeError, match="X is a cupy.ndarray; backend 'emulated' expected a numpy.ndarray$"):
+    with pytest.raises(TypeError, match=r"X is a cupy.ndarray; backend 'emulated' expected a numpy.ndarray$"):
         backend.get("emulated").assign.cluster_sums(cupy.asarray(X), s, w, 3)
     other = cupy.asarray(w.astype(np.float32))
-    with pytest.raises(TypeError, match="assign.cluster_sums: weights has dtype float32; the kernel takes float64"):
+    with pytest.raises(TypeError, match=r"assign.cluster_sums: weights has dtype float32; the kernel takes float64"):
         kernel.cluster_sums(cupy.asarray(X), cupy.asarray(s), other, 3)
 
 
@@ -203,13 +210,15 @@ def test_mixed_arguments_of_a_kernel(cupy, lines):
 
 def test_no_driver(use):
     use(devices=None)
-    with pytest.raises(BackendError, match=r"CuPy 14.0.0 finds no usable NVIDIA driver or GPU \(cudaErrorInsufficientDriver"):
+    with pytest.raises(
+        BackendError, match=r"CuPy 14.0.0 finds no usable NVIDIA driver or GPU \(cudaErrorInsufficientDriver"
+    ):
         backend.get("cupy")
 
 
 def test_no_device(use):
     use(devices=0)
-    with pytest.raises(BackendError, match="the driver lists no GPU .*CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(BackendError, match=r"the driver lists no GPU .*CUDA_VISIBLE_DEVICES"):
         backend.get("cupy")
 
 
@@ -242,9 +251,12 @@ def test_too_little_memory(use, lines):
         with pytest.raises(DeviceMemoryError) as raised:
             model.fit(X)
         text = str(raised.value)
-        wanted, free, total, fits, rows = (int(number) for number in __import__("re").findall(r"\d+", text))
+        wanted, free, total, fits, rows = (int(number) for number in re.findall(r"\d+", text))
         assert (free, total, rows) == (100_000, 2**34, len(X))
-        assert f"backend='cupy': {wanted} bytes of device memory are wanted, 100000 of {2**34} are free; batch_size=" in text
+        assert (
+            f"backend='cupy': {wanted} bytes of device memory are wanted, 100000 of {2**34} are free; batch_size="
+            in text
+        )
         assert wanted > free
         assert 0 < fits < rows
         with pytest.raises(DeviceMemoryError):

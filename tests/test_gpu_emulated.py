@@ -59,7 +59,7 @@ def device_steps(stem, name):
 
 
 def steps(file, function):
-    """The numbered comments of a Python function, else of the first kernel that it launches with any, else of a helper."""
+    """The numbered comments of a Python function, else of a kernel that it launches, else of a helper."""
     source = inspect.getsource(function)
     found = re.findall(r"^\s*# (\d+\. .*)$", source, re.MULTILINE)
     for stem, name in [] if found else re.findall(r'"(\w+)", "(\w+)"', source):
@@ -175,7 +175,14 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
         {},
         {"shared": 1, "update": "assign-then-step", "batch_size": 64},
         {"hidden": (5, 3), "activation": "relu", "bias": True, "center_update": "running"},
-        {"hidden": (3,), "activation": "sigmoid", "center": False, "optimizer": "sgd", "clip_norm": 0.1, "batch_size": 64},
+        {
+            "hidden": (3,),
+            "activation": "sigmoid",
+            "center": False,
+            "optimizer": "sgd",
+            "clip_norm": 0.1,
+            "batch_size": 64,
+        },
         {"n_clusters": 12, "epochs": 8},
     ],
     ids=["TAE", "PTAE", "deep", "sgd", "clusters-that-empty"],
@@ -196,5 +203,3 @@ def test_whole_fits_have_the_references_labels(arguments, dtype):
     else:  # twice what the reference itself loses in float32, and a floor of the steps' rounding
         budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 20 * 2**-23
         assert np.abs(np.subtract(device.loss_curve_, exact.loss_curve_)).max() <= budget
-
-

@@ -20,7 +20,9 @@ def fresh():
 def test_no_compiler(monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BackendError, match=r"needs a C\+\+17 compiler: none of g\+\+, clang\+\+, c\+\+ is on PATH; install one"):
+    with pytest.raises(
+        BackendError, match=r"needs a C\+\+17 compiler: none of g\+\+, clang\+\+, c\+\+ is on PATH; install one"
+    ):
         backend.get("emulated")
 
 
@@ -44,14 +46,18 @@ def test_a_compiler_that_fails(monkeypatch, tmp_path):
 def test_an_unsupported_host(monkeypatch, name, order):
     monkeypatch.setattr(sys, "platform", name)
     monkeypatch.setattr(sys, "byteorder", order)
-    with pytest.raises(BackendError, match=f"runs on little-endian Linux only, this is {name} on .*; use backend='numba'"):
+    with pytest.raises(
+        BackendError, match=f"runs on little-endian Linux only, this is {name} on .*; use backend='numba'"
+    ):
         backend.get("emulated")
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("CSRL_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(launch.DeviceError, match="cannot keep compiled code in .*; set CSRL_CACHE_DIR to a folder that it can"):
+    with pytest.raises(
+        launch.DeviceError, match=r"cannot keep compiled code in .*; set CSRL_CACHE_DIR to a folder that it can"
+    ):
         backend.get("emulated").assign.assign(np.ones((2, 2)))
 
 
@@ -91,8 +97,12 @@ def test_the_portable_fibers_give_the_same(monkeypatch):
 
 
 def test_nothing_is_imported_before_it_is_needed():
-    code = "import sys; from csrl_core import backend; backend.get('numba'); print([m for m in sys.modules if 'gpu' in m])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys; from csrl_core import backend; backend.get('numba'); print([m for m in sys.modules if 'gpu' in m])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_arguments_are_converted_to_the_kernels_own_width():

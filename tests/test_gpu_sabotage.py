@@ -25,7 +25,7 @@ def failures(stem, function, changes, orders=emulator.ORDERS):
 BROKEN = {
     "a missing barrier": (
         *("assign", "objective"),
-        {"    if (lane == 0) scratch[warp] = value;\n    __syncthreads();": "    if (lane == 0) scratch[warp] = value;"},
+        {"scratch[warp] = value;\n    __syncthreads();": "scratch[warp] = value;"},
         "depends on the order of threads|return",
     ),
     "a divergent barrier": (
@@ -35,7 +35,9 @@ BROKEN = {
     ),
     "a lane missing from a shuffle": (
         *("assign", "nearest"),
-        {"for (int o = WARP / 2; o; o /= 2) distance[m]": "if (lane != 5) for (int o = WARP / 2; o; o /= 2) distance[m]"},
+        {
+            "for (int m = 0; m < TOGETHER; m++)\n                for (": "if (lane != 5) for (int m = 0; m < 4; m++) for ("
+        },
         r"assign.cu:\d+: lane 5 is missing from the shuffle with mask ffffffff: it",
     ),
     "an index one too far": (
@@ -55,8 +57,9 @@ BROKEN = {
     ),
     "a wrong constant of the generator": ("philox", "bernoulli", {"0xCD9E8D57u": "0xCD9E8D59u"}, "return"),
     "stream and step exchanged": (
-        *("philox", "normal"),
-        {"substep, step, stream, k0, k1);\n        for (int j = 0; j < 2": "substep, stream, step, k0, k1);\n        for (int j = 0; j < 2"},
+        "philox",
+        "uniform",
+        {"(u32)block, substep, step, stream": "(u32)block, substep, stream, step"},
         "return",
     ),
     "shared memory that nobody filled": (
@@ -108,7 +111,9 @@ def test_a_vector_load_from_any_address_is_caught():
     changes = {"optimizer": {"return ((u64)p & 15) == 0;": "return true;"}}
     params = np.ones(101, np.float32)[1:]
     with pytest.raises(KernelError, match=r"optimizer.cu:\d+: the address 0x\w+ is not aligned"):
-        gpu_helpers.on(("forward",), changes).optimizer.sgd(params, np.ones(100, np.float32), 1.0, params.copy(), 0.1, 0.9)
+        gpu_helpers.on(("forward",), changes).optimizer.sgd(
+            params, np.ones(100, np.float32), 1.0, params.copy(), 0.1, 0.9
+        )
 
 
 # -- what the emulator sees, on kernels made for it ---------------------------------------------------------

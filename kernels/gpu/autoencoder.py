@@ -9,6 +9,8 @@ params (p,), X and target (n, d), centers (k, d), weights (n,), all of one float
 layers (n_layers, 6) int64, on the host; assign (n,) int64; reg = λ, a Python float.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from . import assign as assignment
@@ -254,7 +256,7 @@ def _forward_all(params, layers, X, centers):
 
 
 def _by_cluster(assign, k):
-    """(order (n,), begins): samples sorted by cluster, stably, and where every cluster begins, k + 1 ints on the host."""
+    """(order (n,), begins): samples sorted by cluster, stably; where every cluster begins, k + 1 ints on the host."""
     n = len(assign)
     order = xp.argsort(assign, kind="stable").astype(np.int64, copy=False)
     begins = xp.empty(k + 1, np.int64)
@@ -266,7 +268,7 @@ def _shares(copies, begins):
     """(copy, rows) of every copy of a layer that has samples."""
     if copies == 1:
         return [(0, slice(0, begins[-1]))] if begins[-1] else []
-    return [(j, slice(lo, hi)) for j, (lo, hi) in enumerate(zip(begins, begins[1:])) if hi > lo]
+    return [(j, slice(lo, hi)) for j, (lo, hi) in enumerate(pairwise(begins)) if hi > lo]
 
 
 def _forward_own(params, layer, Y, begins):

@@ -28,9 +28,8 @@ def activate(A, activation):
     Cost: one number read, one written an element
     """
     A = array("A", A)
-    n, m = A.shape
     Y = xp.empty(A.shape, A.dtype)
-    offset_activate(A, m, 0, None, activation, Y[None])
+    offset_activate(A, A.shape[1], 0, None, activation, Y[None])
     return Y
 
 

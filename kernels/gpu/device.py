@@ -3,8 +3,6 @@
 from functools import cache
 from importlib.metadata import distributions
 
-import numpy as np
-
 from .launch import THREADS, DeviceError, Platform, source
 from .nvrtc import options
 
@@ -73,7 +71,7 @@ def device():
     if len(packages) > 1:
         listed = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
         raise DeviceError(
-            f"backend='cupy': several CuPy packages are installed ({listed}), each of which overwrites the other's files; "
+            f"backend='cupy': several CuPy packages are installed ({listed}), which overwrite each other's files; "
             f"pip uninstall {' '.join(sorted(packages))}, then {INSTALL}"
         )
     try:
@@ -88,11 +86,13 @@ def device():
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise DeviceError(
-            f"backend='cupy': CuPy {cupy.__version__} finds no usable NVIDIA driver or GPU ({error}); check nvidia-smi, "
-            f"install a driver for CUDA {_cuda(cupy)}, or use backend='numba'"
+            f"backend='cupy': CuPy {cupy.__version__} finds no usable NVIDIA driver or GPU ({error}); "
+            f"check nvidia-smi, install a driver for CUDA {_cuda(cupy)}, or use backend='numba'"
         ) from None
     if count == 0:
-        raise DeviceError("backend='cupy': the driver lists no GPU (CUDA_VISIBLE_DEVICES hides it?); use backend='numba'")
+        raise DeviceError(
+            "backend='cupy': the driver lists no GPU (CUDA_VISIBLE_DEVICES hides it?); use backend='numba'"
+        )
     return Device(cupy)
 
 
@@ -120,8 +120,3 @@ def describe():
         ("device", f"{properties['name'].decode()}, compute capability {properties['major']}.{properties['minor']}"),
         ("device memory", f"{free / 2**30:.1f} GiB free of {total / 2**30:.1f}"),
     ]
-
-
-def as_numpy(array):
-    """A host copy of a CuPy array; a NumPy array itself."""
-    return array if isinstance(array, np.ndarray) else array.get()

@@ -219,7 +219,8 @@ def compiled(text, dtype):
             Path(so).replace(target)
     except OSError as error:
         raise DeviceError(
-            f"backend='emulated' cannot keep compiled code in {folder} ({error}); set CSRL_CACHE_DIR to a folder that it can"
+            f"backend='emulated' cannot keep compiled code in {folder} ({error}); "
+            f"set CSRL_CACHE_DIR to a folder that it can"
         ) from None
     return target
 

@@ -1,0 +1,43 @@
+"""The benchmark of the CUDA floor says so where there is no device, and its contestants start from one loss."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csrl_core import BackendError, TensorizedAutoencoder, backend
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+
+
+@pytest.fixture(autouse=True)
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+
+
+def test_without_a_device_it_says_so(monkeypatch, capsys):
+    import bench_gpu
+
+    def refuse(name):
+        raise BackendError("backend='cupy' needs CuPy")
+
+    monkeypatch.setattr(backend, "get", refuse)
+    monkeypatch.setattr(sys, "argv", ["bench_gpu.py"])
+    bench_gpu.main()
+    assert capsys.readouterr().out == "nothing to measure here: backend='cupy' needs CuPy\n"
+
+
+def test_torch_begins_where_we_do():
+    torch = pytest.importorskip("torch", reason="torch, the peer of benchmarks, is not installed")
+    from bench_gpu_epochs import REG, timed_torch
+
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 20), np.float32)
+    X -= X.mean(axis=0)
+    start = TensorizedAutoencoder(n_clusters=3, hidden=(6, 2), reg=REG, epochs=0, random_state=0, backend="numpy").fit(
+        X
+    )
+    times, first = timed_torch(torch, X, start, 3, None, "cpu", 2)
+    np.testing.assert_allclose(first, start.value_and_gradient(X, start.state_["assign"])[0] / 400, rtol=1e-4)
+    assert len(times) == 2
