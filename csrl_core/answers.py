@@ -6,6 +6,7 @@ Everything works in chunks of rows, so that data larger than memory (a memory ma
 from abc import ABC, abstractmethod
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
@@ -60,8 +61,8 @@ class _Fitted:
         return self.model.decode(self.parameters, z, assign, self.centers)
 
 
-class Answers(ABC):
-    """Mixin of the fitted estimator's methods."""
+class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
+    """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
 
     @abstractmethod
     def _model(self, backend):

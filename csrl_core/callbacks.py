@@ -2,22 +2,49 @@
 
     TensorizedAutoencoder().set_callbacks(EarlyStopping(), Checkpoint("model.checkpoint")).fit(X)
 
-scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback's hook at
-the end of an "epoch" task finds in ``metadata``: "epoch" and "restart" (from 0), "epochs", "loss", and
-"run", the run itself; returning True stops the restart.
+scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback of one's own
+subclasses `EpochCallback` and overrides `on_epoch_end`.
 """
 
 import logging
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-__all__ = ["CallbackSupportMixin", "Checkpoint", "EarlyStopping", "LogLines", "LossHistory", "with_callbacks"]
+from csrl_core.training import Run
+
+__all__ = [
+    "CallbackSupportMixin",
+    "Checkpoint",
+    "EarlyStopping",
+    "EpochCallback",
+    "LogLines",
+    "LossHistory",
+    "with_callbacks",
+]
 
 
-class _Callback:
-    """Hooks that do nothing; the protocol asks for all of them."""
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch's end looks like to a callback.
+
+    restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
+    run : the `csrl_core.training.Run`; save_checkpoint : function of a path
+    """
+
+    restart: int
+    epoch: int
+    epochs: int
+    loss: float
+    run: Run
+    save_checkpoint: Callable
+
+
+class EpochCallback:
+    """A callback of scikit-learn's protocol that acts at the end of every epoch."""
 
     def setup(self, estimator, context):
         """Before the fit."""
@@ -28,18 +55,16 @@ class _Callback:
     def on_fit_task_begin(self, estimator, context):
         """At the beginning of the fit, of each restart, of each epoch."""
 
-    def on_fit_task_end(self, estimator, context, *, metadata=None):
+    def on_fit_task_end(self, estimator, context):
         """At the end of the same; True stops the loop the task belongs to."""
-        if context.task_name == "epoch" and metadata:
-            return self.on_epoch_end(estimator, metadata)
+        return context.task_name == "epoch" and self.on_epoch_end(estimator, estimator._epoch)
+
+    def on_epoch_end(self, estimator, epoch):
+        """At the end of an epoch (see `Epoch`); True stops the restart."""
         return False
 
-    def on_epoch_end(self, estimator, metadata):
-        """At the end of an epoch; True stops the restart."""
-        return False
 
-
-class EarlyStopping(_Callback):
+class EarlyStopping(EpochCallback):
     """Stop a restart when its loss has not improved for some epochs.
 
     Parameters
@@ -55,15 +80,15 @@ class EarlyStopping(_Callback):
             raise ValueError(f"patience={patience!r}; expected at least 1")
         self.patience, self.min_delta = patience, min_delta
 
-    def on_epoch_end(self, estimator, metadata):
+    def on_epoch_end(self, estimator, epoch):
         """Compare with the best loss more than ``patience`` epochs ago: no memory, so a resumed fit stops alike."""
-        curve = metadata["run"].loss_curve
+        curve = epoch.run.loss_curve
         if len(curve) <= self.patience:
             return False
         return min(curve[-self.patience :]) >= min(curve[: -self.patience]) - self.min_delta
 
 
-class LossHistory(_Callback):
+class LossHistory(EpochCallback):
     """Keep (restart, epoch, loss) of every epoch of every restart, in ``history``."""
 
     def __init__(self):
@@ -73,13 +98,13 @@ class LossHistory(_Callback):
         """Begin a new list."""
         self.history = []
 
-    def on_epoch_end(self, estimator, metadata):
+    def on_epoch_end(self, estimator, epoch):
         """Add a row."""
-        self.history.append((metadata["restart"], metadata["epoch"], metadata["loss"]))
+        self.history.append((epoch.restart, epoch.epoch, epoch.loss))
         return False
 
 
-class LogLines(_Callback):
+class LogLines(EpochCallback):
     """A plain line every so many seconds, and for the last epoch: for jobs without a terminal.
 
     Parameters
@@ -98,15 +123,12 @@ class LogLines(_Callback):
         """Begin with the first epoch."""
         self._last = 0.0
 
-    def on_epoch_end(self, estimator, metadata):
+    def on_epoch_end(self, estimator, epoch):
         """Write a line if it is time."""
         now = time.monotonic()
-        if now - self._last >= self.every or metadata["epoch"] + 1 == metadata["epochs"]:
+        if now - self._last >= self.every or epoch.epoch + 1 == epoch.epochs:
             self._last = now
-            line = (
-                f"restart {metadata['restart'] + 1}, epoch {metadata['epoch'] + 1}/{metadata['epochs']}, "
-                f"loss {metadata['loss']:.6g}"
-            )
+            line = f"restart {epoch.restart + 1}, epoch {epoch.epoch + 1}/{epoch.epochs}, loss {epoch.loss:.6g}"
             if self.logger is None:
                 print(line, file=sys.stderr, flush=True)
             else:
@@ -114,7 +136,7 @@ class LogLines(_Callback):
         return False
 
 
-class Checkpoint(_Callback):
+class Checkpoint(EpochCallback):
     """Save the whole state of training at epoch boundaries; ``fit(X, resume=path)`` continues it.
 
     Parameters
@@ -130,38 +152,41 @@ class Checkpoint(_Callback):
             raise ValueError(f"every={every!r}; expected at least 1 epoch")
         self.path, self.every = path, every
 
-    def on_epoch_end(self, estimator, metadata):
+    def on_epoch_end(self, estimator, epoch):
         """Write if it is time."""
-        if (metadata["epoch"] + 1) % self.every == 0 or metadata["epoch"] + 1 == metadata["epochs"]:
-            metadata["save_checkpoint"](self.path)
+        if (epoch.epoch + 1) % self.every == 0 or epoch.epoch + 1 == epoch.epochs:
+            epoch.save_checkpoint(self.path)
         return False
 
 
 class Reporter:
     """Tells an estimator's callbacks about restarts and epochs.
 
-    Contexts live until the fit ends, so there is one an epoch, never one a batch, and none at all
-    without callbacks.
+    scikit-learn hands ``metadata`` on to scorers, so what our own callbacks need stands in the estimator's
+    ``_epoch`` while it fits. Contexts live until the fit ends: there is one an epoch, never one a batch,
+    and none at all without callbacks.
     """
 
     def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint):
         self.estimator, self.X, self.y, self.epochs = estimator, X, y, epochs
         self.save_checkpoint = save_checkpoint
+        self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
         self.root = self.restart = None
         if getattr(estimator, "_skl_callbacks", None):
             self.root = estimator._init_callback_context(max_subtasks=n_init)
             self._begin(self.root)
 
+    @property
+    def listening(self):
+        """Whether anybody wants to know."""
+        return self.root is not None or self.verbose is not None
+
     def _begin(self, context):
         context.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
 
-    def _end(self, context, metadata=None, attributes=None):
+    def _end(self, context, attributes=None):
         return context.call_on_fit_task_end(
-            estimator=self.estimator,
-            X=self.X,
-            y=self.y,
-            metadata=metadata,
-            reconstruction_attributes=attributes,
+            estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=attributes
         )
 
     def begin_restart(self):
@@ -172,26 +197,25 @@ class Reporter:
 
     def after_epoch(self, run, attributes):
         """An epoch has ended; ``attributes()`` would give the fitted attributes at this point."""
+        epoch = Epoch(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, self.save_checkpoint)
+        if self.verbose is not None:
+            self.verbose.on_epoch_end(self.estimator, epoch)
         if self.root is None:
             return False
         context = self.restart.subcontext("epoch")
         self._begin(context)
-        metadata = {
-            "restart": run.restart,
-            "epoch": run.epoch - 1,
-            "epochs": self.epochs,
-            "loss": run.loss_curve[-1],
-            "run": run,
-            "save_checkpoint": self.save_checkpoint,
-        }
-        return self._end(context, metadata, attributes)
+        self.estimator._epoch = epoch
+        try:
+            return self._end(context, attributes)
+        finally:
+            del self.estimator._epoch
 
     def end_restart(self):
         """A restart has ended."""
         if self.root is not None:
             self._end(self.restart)
 
-    def end(self, attributes):
-        """The fit has ended."""
+    def end(self):
+        """The fit has ended, and the estimator is fitted."""
         if self.root is not None:
-            self._end(self.root, attributes=attributes)
+            self._end(self.root, attributes=dict)

@@ -14,9 +14,7 @@ def main():
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):
             raise
-        sys.exit(
-            f"error: the command line needs {error.name}, which is not installed; pip install 'csrl_core[cli]'"
-        )
+        sys.exit(f"error: the command line needs {error.name}, which is not installed; pip install 'csrl_core[cli]'")
     app(prog_name="csrl")
 
 

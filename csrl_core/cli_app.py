@@ -100,12 +100,12 @@ def options(
 
 DataPath = Annotated[str, typer.Argument(metavar="DATA", help="CSV, NPY or NPZ file, or data:NAME.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that csrl fit wrote.")]
-Key = Annotated[str, typer.Option("--key", metavar="NAME", help="Array of an NPZ file.")]
+Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Array of an NPZ file.")]
 LabelColumn = Annotated[
-    str, typer.Option("--label-column", metavar="NAME", help="A column of known classes, no feature; or none.")
+    str | None, typer.Option("--label-column", metavar="NAME", help="A column of known classes, no feature; or none.")
 ]
 BackendOption = Annotated[Backend, typer.Option(help="What computes.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Threads; default all usable cores.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Threads; default all usable cores.")]
 
 
 @command
@@ -116,18 +116,18 @@ def demo(
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions, each with a seed of its own.")] = 3,
 ):
     """Compare k-means, AE + k-means, TAE and PTAE on four data sets, and draw them; under a minute."""
-    from csrl_core import demo
+    from csrl_core import cli_demo
 
-    demo.main(out, backend=backend.value, seed=seed, repeats=repeats, say=say)
+    cli_demo.main(out, backend=backend.value, seed=seed, repeats=repeats, say=say)
 
 
 @command
 def fit(
     data: DataPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="The model.")],
-    labels: Annotated[Path, typer.Option(help="Write the cluster of every sample (.csv, .npy).")] = None,
-    embedding: Annotated[Path, typer.Option(help="Write the embedding (.csv, .npy).")] = None,
-    clusters: Annotated[int, typer.Option("--clusters", "-k", min=1)] = 2,
+    labels: Annotated[Path | None, typer.Option(help="Write the cluster of every sample (.csv, .npy).")] = None,
+    embedding: Annotated[Path | None, typer.Option(help="Write the embedding (.csv, .npy).")] = None,
+    clusters: Annotated[int, typer.Option("--clusters", "-k", min=1, help="How many.")] = 2,
     hidden: Annotated[str, typer.Option(metavar="W,W,…", help="Widths of the encoder's layers.")] = "2,1",
     shared: Annotated[int, typer.Option(min=0, help="Outer layer pairs that clusters share; 0 is the TAE.")] = 0,
     activation: Annotated[Activation, typer.Option(help="Of every encoder layer.")] = Activation.linear,
@@ -135,33 +135,31 @@ def fit(
     bias: Annotated[bool, typer.Option("--bias", help="Layers with biases.")] = False,
     reg: Annotated[float, typer.Option(help="λ, the penalty on the embedding.")] = 0.1,
     center: Annotated[bool, typer.Option(help="Subtract the cluster's centre from input and target.")] = True,
-    epochs: Annotated[int, typer.Option(min=1)] = 150,
-    batch_size: Annotated[int, typer.Option(min=1, help="Default: all samples.")] = None,
-    learning_rate: Annotated[float, typer.Option()] = 0.01,
-    optimizer: Annotated[Optimizer, typer.Option()] = Optimizer.adam,
-    clip_norm: Annotated[float, typer.Option(help="Global norm to which the gradient is clipped.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 150,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Default: all samples.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Of the optimizer.")] = 0.01,
+    optimizer: Annotated[Optimizer, typer.Option(help="What makes steps of gradients.")] = Optimizer.adam,
+    clip_norm: Annotated[float | None, typer.Option(help="Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float, typer.Option(help="Stop when the loss improves less; 0 runs all epochs.")] = 0.0,
     n_init: Annotated[int, typer.Option(min=1, help="Restarts; the lowest loss is kept.")] = 1,
     backend: BackendOption = Backend.auto,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = None,
-    target: Annotated[str, typer.Option(metavar="DATA", help="What to reconstruct (de-noising: clean data).")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same model.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="DATA", help="What to reconstruct (de-noising: clean data).")
+    ] = None,
     key: Key = None,
     label_column: LabelColumn = None,
-    checkpoint: Annotated[Path, typer.Option(help="Save the state of training here while it goes on.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here while it goes on.")] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two of them.")] = 10,
-    resume: Annotated[Path, typer.Option(help="Continue from a checkpoint, to the same curve.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, to the same curve.")] = None,
     jobs: Jobs = None,
 ):
     """Learn clusters and their autoencoders; write model, labels and embedding."""
     from csrl_core import cli_files, cli_fit
 
-    try:
-        widths = tuple(int(width) for width in hidden.split(","))
-    except ValueError:
-        raise cli_files.WrongUsage(f"--hidden {hidden}: expected integers with commas, as in 64,10") from None
     arguments = {
         "n_clusters": clusters,
-        "hidden": widths,
+        "hidden": cli_files.integers("--hidden", hidden),
         "shared": shared,
         "activation": activation.value,
         "output_activation": output_activation.value,
@@ -195,21 +193,7 @@ def fit(
     )
 
 
-def _answer(model, data, out, backend, jobs, key, label_column, method, name):
-    """What ``predict`` and ``transform`` have in common: in chunks, so that data may be larger than memory."""
-    from csrl_core import cli_files as files
-    from csrl_core import persistence
-
-    files.check_outputs({"--out": (out, files.TABLES)}, [model, data])
-    estimator = persistence.load(model, backend=backend and backend.value)
-    estimator.n_jobs = jobs
-    table = files.read_data(data, key=key, label_column=label_column, memory_map=True, say=say)
-    parts = (getattr(estimator, method)(rows) for rows in files.row_chunks(table.X))
-    files.write_table(out, parts, len(table.X), name)
-    say(f"{len(table.X)} rows  {out}")
-
-
-OtherBackend = Annotated[Backend, typer.Option(help="What computes; default: as the model was made.")]
+OtherBackend = Annotated[Backend | None, typer.Option(help="What computes; default: as the model was made.")]
 TableOut = Annotated[Path, typer.Option("--out", "-o", help="A .csv or .npy file.")]
 
 
@@ -224,7 +208,9 @@ def predict(
     label_column: LabelColumn = None,
 ):
     """Write the cluster of every sample; an NPY file may be larger than memory."""
-    _answer(model, data, out, backend, jobs, key, label_column, "predict", "cluster")
+    from csrl_core import cli_files
+
+    cli_files.answer(model, data, out, "predict", "cluster", backend, jobs, key, label_column, say)
 
 
 @command
@@ -239,16 +225,19 @@ def transform(
     label_column: LabelColumn = None,
 ):
     """Write every sample's embedding under its cluster; an NPY file may be larger than memory."""
-    _answer(model, data, out, backend, jobs, key, label_column, "transform_all" if all_ else "transform", "z")
+    from csrl_core import cli_files
+
+    method = "transform_all" if all_ else "transform"
+    cli_files.answer(model, data, out, method, "z", backend, jobs, key, label_column, say)
 
 
 @command
 def plot(
     model: ModelPath,
-    data: Annotated[str, typer.Argument(metavar="[DATA]", help="As for fit; --kind loss needs none.")] = None,
+    data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="As for fit; --kind loss needs none.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .pdf or .svg file.")] = ...,
     kind: Annotated[Kind, typer.Option(help="What to draw.")] = Kind.embedding,
-    image_shape: Annotated[str, typer.Option(metavar="H,W", help="Samples are images of this shape.")] = None,
+    image_shape: Annotated[str | None, typer.Option(metavar="H,W", help="Samples are images of this shape.")] = None,
     key: Key = None,
     label_column: LabelColumn = None,
 ):
@@ -257,12 +246,7 @@ def plot(
     from csrl_core import persistence, plotting
 
     files.check_outputs({"--out": (out, files.PICTURES)}, [model, data])
-    shape = None
-    if image_shape is not None:
-        try:
-            shape = tuple(int(length) for length in image_shape.split(","))
-        except ValueError:
-            raise files.WrongUsage(f"--image-shape {image_shape}: expected height,width, as in 28,28") from None
+    shape = None if image_shape is None else files.integers("--image-shape", image_shape)
     if data is None and kind is not Kind.loss:
         raise files.WrongUsage(f"--kind {kind.value} needs DATA")
     estimator = persistence.load(model)
@@ -301,7 +285,7 @@ def doctor():
 @command
 def verify(
     backend: Annotated[list[Backend], typer.Option(help="May be given several times.")] = [Backend.numba],  # noqa: B006
-    stem: Annotated[list[str], typer.Option(help="Kernel family, several times; default all.")] = None,
+    stem: Annotated[list[str] | None, typer.Option(help="Kernel family, several times; default all.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a case, for programs.")] = False,
 ):
     """Do the backends agree with the NumPy reference on this machine?"""
@@ -317,7 +301,7 @@ def verify(
     results = agreement.verify([name.value for name in backend], stem or None)
     if json:
         for result in results:
-            say(dumps({name: str(value) if value in (float("inf"),) else value for name, value in asdict(result).items()}))
+            say(dumps({name: str(value) if value == float("inf") else value for name, value in asdict(result).items()}))
     else:
         say(agreement.table(results))
     return 0 if all(result.ok for result in results) else 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import datasets
+from csrl_core import datasets, persistence
 from csrl_core._readers import csv_rows, is_number
 
 BUILT_IN = "data:"
@@ -135,6 +135,17 @@ def open_npy(path):
     return X
 
 
+def check_finite(source, table):
+    """Raise ValueError that names the first row and column that are not finite."""
+    bad = np.argwhere(~np.isfinite(table.X))
+    if len(bad):
+        i, j = bad[0]
+        raise ValueError(
+            f"{source}: row {i + 1}, column {table.columns[j]!r} is {table.X[i, j]} ({len(bad)} such values); "
+            f"expected finite numbers"
+        )
+
+
 def check_outputs(outputs, inputs=()):
     """Raise now what writing would raise after hours of work; leaves nothing behind.
 
@@ -217,6 +228,25 @@ def _columns(name, shape):
     if len(shape) == 1:
         return [f"{name}{l}" for l in range(shape[0])]
     return [f"cluster{j}_{name}{l}" for j in range(shape[0]) for l in range(shape[1])]
+
+
+def integers(option, text):
+    """The integers of an option's value, which are separated by commas."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
+
+
+def answer(model, data, out, method, name, backend, jobs, key, label_column, say):
+    """A fitted estimator's ``predict``, ``transform`` or ``transform_all``, from file to file, in chunks."""
+    check_outputs({"--out": (out, TABLES)}, [model, data])
+    estimator = persistence.load(model, backend=backend and backend.value)
+    estimator.n_jobs = jobs
+    table = read_data(data, key=key, label_column=label_column, memory_map=True, say=say)
+    parts = (getattr(estimator, method)(rows) for rows in row_chunks(table.X))
+    write_table(out, parts, len(table.X), name)
+    say(f"{len(table.X)} rows  {out}")
 
 
 def row_chunks(X, rows=8192):

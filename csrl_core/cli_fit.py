@@ -49,14 +49,14 @@ class ProgressBar(LogLines):
         """Leave the bar as it is."""
         self._bar.stop()
 
-    def on_epoch_end(self, estimator, metadata):
+    def on_epoch_end(self, estimator, epoch):
         """Redraw it if it is time."""
-        now, last = time.monotonic(), metadata["epoch"] + 1 == metadata["epochs"]
+        now, last = time.monotonic(), epoch.epoch + 1 == epoch.epochs
         if last or now - self._last >= self.every:
             self._last = now
-            name = f"restart {metadata['restart'] + 1}/{self.n_init}" if self.n_init > 1 else "fit"
-            loss = f"{metadata['loss']:.6g}"
-            self._bar.update(self._task, description=name, completed=metadata["epoch"] + 1, loss=loss)
+            name = f"restart {epoch.restart + 1}/{self.n_init}" if self.n_init > 1 else "fit"
+            loss = f"{epoch.loss:.6g}"
+            self._bar.update(self._task, description=name, completed=epoch.epoch + 1, loss=loss)
         return False
 
 
@@ -123,11 +123,18 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
         "--checkpoint": (checkpoint, None),
     }
     resumes_in_place = resume is not None and checkpoint is not None and Path(resume) == Path(checkpoint)
+    if checkpoint is not None and Path(checkpoint).exists() and not resumes_in_place:
+        quoted = shlex.quote(str(checkpoint))
+        raise ValueError(f"--checkpoint {quoted} exists; --resume {quoted} continues it, remove it to start anew")
     files.check_outputs(outputs, [source, target, None if resumes_in_place else resume])
     data = files.read_data(source, key=key, label_column=label_column, say=say)
+    files.check_finite(source, data)
     clean = None
     if target is not None:
-        clean = files.read_data(target, key=key, label_column=label_column, say=say).X
+        wanted = None if target.startswith(files.BUILT_IN) else label_column
+        table = files.read_data(target, key=key, label_column=wanted, say=say)
+        files.check_finite(target, table)
+        clean = table.X
     model = TensorizedAutoencoder(**arguments)
     callbacks = [ProgressBar(model.n_init) if sys.stderr.isatty() else LogLines()]
     if checkpoint is not None:
@@ -137,7 +144,8 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
     begin = time.perf_counter()
     with one_interrupt():
         try:
-            model.fit(data.X, target=clean, resume=resume)
+            with np.errstate(over="ignore", invalid="ignore"):  # divergence is an error here, not a warning
+                model.fit(data.X, target=clean, resume=resume)
         except KeyboardInterrupt:
             _keep(model, out, "interrupted", say)
             if checkpoint is not None and Path(checkpoint).exists():

@@ -135,10 +135,13 @@ def say_if_compiling(backend, say):
 def data():
     """The folder of real data, and which sets lie in it."""
     from csrl_core import datasets
+    from csrl_core._data_folder import FILES
 
     folder = os.environ.get(datasets.DATA_VARIABLE)
     rows = [(datasets.DATA_VARIABLE, folder or "not set; penguins, MNIST and Fashion-MNIST need it", None)]
     if folder and not Path(folder).is_dir():
         rows[0] = (datasets.DATA_VARIABLE, f"{folder} is no folder", False)
-    rows += [(name, "found" if datasets.available(name) else "no files", None) for name in datasets.NAMES]
+    for name in datasets.NAMES:
+        here = "built in" if name not in FILES else "found" if datasets.available(name) else "no files"
+        rows.append((name, here, None))
     return rows

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 
@@ -12,19 +12,12 @@ from csrl_core import backend as backends
 from csrl_core import persistence
 from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import FLOATS, Answers
-from csrl_core.callbacks import CallbackSupportMixin, LogLines, Reporter, with_callbacks
+from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 
 
-class BaseClusterSpecific(
-    CallbackSupportMixin,
-    Answers,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-    BaseEstimator,
-):
+class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
 
     _parameter_constraints = {
@@ -117,24 +110,8 @@ class BaseClusterSpecific(
         def attributes():
             return self._attributes(objective, run, data, key, backend)
 
-        verbose = LogLines(every=0 if self.verbose > 1 else 2.0) if self.verbose else None
-
-        def after_epoch(run):
-            stop = reporter.after_epoch(run, attributes)
-            if verbose is not None:
-                verbose.on_epoch_end(
-                    self,
-                    {
-                        "restart": run.restart,
-                        "epoch": run.epoch - 1,
-                        "epochs": self.epochs,
-                        "loss": run.loss_curve[-1],
-                    },
-                )
-            return stop
-
         reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint)
-        listening = after_epoch if reporter.root is not None or verbose is not None else None
+        after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
             objective.set_layout(checkpoint.shapes)
@@ -146,7 +123,7 @@ class BaseClusterSpecific(
                 if run is None or run.restart != restart:
                     run = objective.start(data, restart)
                 if not run.finished:
-                    trainer.train(run, listening)
+                    trainer.train(run, after_epoch)
                 reporter.end_restart()
                 score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
                 if best is None or score > best_score:
@@ -159,7 +136,7 @@ class BaseClusterSpecific(
             raise
         run = best
         self._install(attributes())
-        reporter.end(lambda: {})
+        reporter.end()
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
@@ -184,7 +161,8 @@ class BaseClusterSpecific(
                 key, shift = self._key, self.state_["shift"]
                 X, target, weight = (array.astype(self.params_.dtype, copy=False) for array in (X, target, weight))
             data = as_batch(X, target, weight, shift)
-            objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
+            init = self._initial(target, shift, len(X)) if first else None
+            objective = self._objective(model, backend, key, shift, init)
             if first:
                 run = objective.start(data, 0)
                 for name in ("sums", "totals", "counts"):  # the batch is added once, by its step

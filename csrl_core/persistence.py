@@ -211,16 +211,16 @@ def read_checkpoint(path, estimator, X):
     if header["class"] != type(estimator).__name__:
         raise ModelFileError(f"{path} is a checkpoint of {header['class']}; expected {type(estimator).__name__}")
     plain, own = _arguments(estimator)
+    for name in {*own, *(name for name in arrays if name.startswith("argument."))}:
+        if not np.array_equal(own.get(name), arrays.get(name)):
+            raise ModelFileError(
+                f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
+            )
     for name in set(plain) | set(header["arguments"]):
         if name not in _FREE_ARGUMENTS and plain.get(name) != header["arguments"].get(name):
             raise ModelFileError(
                 f"{path} was made with {name}={header['arguments'].get(name)!r}, the estimator has "
                 f"{name}={plain.get(name)!r}; resume needs the same"
-            )
-    for name in {*own, *(name for name in arrays if name.startswith("argument."))}:
-        if not np.array_equal(own.get(name), arrays.get(name)):
-            raise ModelFileError(
-                f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
             )
     run = _read_run(header["run"], _subset(arrays, "run."))
     made_for = (len(run.state["assign"]), run.state["centers"].shape[1], run.params.dtype)

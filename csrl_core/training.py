@@ -280,5 +280,5 @@ class Trainer:
             f"{what} in epoch {epoch + 1} of {self.settings.epochs} (restart {run.restart + 1}, "
             f"learning_rate={self.settings.learning_rate:g}, optimizer={self.settings.optimizer!r}). "
             f"Try a smaller learning_rate, clip_norm, or scaling the data; "
-            f"the last finite parameters are kept in the estimator"
+            + ("the last finite parameters are kept in the estimator" if epoch else "nothing had been learnt yet")
         )

@@ -60,7 +60,7 @@ def test_verbose_writes_lines(capsys):
 def test_scikit_learns_own_callbacks(capsys):
     monitor = ScoringMonitor(scoring="adjusted_rand_score")
     make(epochs=4, learning_rate=0.1).set_callbacks(monitor).fit(X, Y)
-    rows = [row for row in monitor.get_logs()[0].data if row["task_name"] == "epoch"]
+    rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(rows) == 4
     assert all(0 <= row["adjusted_rand_score"] <= 1 for row in rows)
     pytest.importorskip("rich")
@@ -70,8 +70,8 @@ def test_scikit_learns_own_callbacks(capsys):
 
 def test_a_failing_callback_leaves_the_parameters():
     class Broken(callbacks.LossHistory):
-        def on_epoch_end(self, estimator, metadata):
-            if metadata["epoch"] == 3:
+        def on_epoch_end(self, estimator, epoch):
+            if epoch.epoch == 3:
                 raise RuntimeError("mine")
 
     model = make().set_callbacks(Broken())

@@ -41,7 +41,8 @@ def test_a_model_comes_back_as_it_was_and_goes_on(tmp_path, changes):
     np.testing.assert_array_equal(back.predict(X), model.labels_)
     np.testing.assert_array_equal(back.transform(X), model.transform(X))
     np.testing.assert_array_equal(back.cluster_centers_, model.cluster_centers_)
-    back.partial_fit(X[:40]), model.partial_fit(X[:40])
+    for twin in (back, model):
+        twin.partial_fit(X[:40])
     np.testing.assert_array_equal(back.params_, model.params_)
 
 
@@ -172,10 +173,10 @@ class StopAt(callbacks.LossHistory):
         super().__init__()
         self.at, self.error = (restart, epoch), error
 
-    def on_epoch_end(self, estimator, metadata):
-        if (metadata["restart"], metadata["epoch"]) == self.at:
+    def on_epoch_end(self, estimator, epoch):
+        if (epoch.restart, epoch.epoch) == self.at:
             raise self.error
-        return super().on_epoch_end(estimator, metadata)
+        return super().on_epoch_end(estimator, epoch)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -207,8 +208,8 @@ def test_a_killed_fit_resumes_to_the_same_curve(tmp_path):
         import os, signal
         from csrl_core import TensorizedAutoencoder, callbacks, datasets
         class Kill(callbacks.LossHistory):
-            def on_epoch_end(self, estimator, metadata):
-                if metadata["epoch"] == 6:
+            def on_epoch_end(self, estimator, epoch):
+                if epoch.epoch == 6:
                     os.kill(os.getpid(), signal.SIGKILL)
         X, _ = datasets.make_lines_3d(random_state=0)
         model = TensorizedAutoencoder(n_clusters=3, epochs=12, batch_size=64, random_state=0)
