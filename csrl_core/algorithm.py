@@ -135,7 +135,7 @@ class JointAssignment(Objective):
         self.model, self.backend, self.n_clusters = model, backend, n_clusters
         self.center, self.assign_first, self.running = center, assign_first, running
         self.init, self.key, self.shift = init, key, shift
-        self.layout = None
+        self.layout = self._last_pass = None
         self.rule = Likelihood(model, backend.mixture, len(shift)) if likelihood else None
         self.moves_every_epoch = likelihood  # moments follow the parameters, not only the assignment
 
@@ -253,8 +253,7 @@ class JointAssignment(Objective):
             if assigned:  # the moments that its first assignment came from were its own
                 for name in MOMENTS:
                     state[name][...] = 0
-            centers = self.loss_centers(state, batch.X.dtype)
-            self.rule.add(state, Parameters(self.layout, params), batch.X, new, batch.weight, centers)
+            self.rule.add(state, self._codes(params, state, batch.X), new, batch.weight)
         added = kernel.cluster_sums(batch.target, state["assign"], batch.weight, self.n_clusters)
         for name, part in zip(("sums", "totals", "counts"), added, strict=True):
             state[name] += part
@@ -265,7 +264,7 @@ class JointAssignment(Objective):
         """(L, assignment that the gradient uses, gradient, new assignment) at the same parameters."""
         centers, new = self.loss_centers(state, batch.X.dtype), None
         if self.rule is not None:
-            new = self.backend.assign.assign(self.rule.costs(state, Parameters(self.layout, params), batch.X, centers))
+            new = self.backend.assign.assign(self.rule.costs(state, self._codes(params, state, batch.X)))
         assign = state["assign"][batch.index] if assigned else new
         L, assign, gradient = self.model.losses_and_gradient(
             Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
@@ -303,23 +302,36 @@ class JointAssignment(Objective):
             L[rows] = part
         return L
 
+    def _codes(self, params, state, X):
+        """Codes and residuals for the likelihood; those of the last full pass where they are the same."""
+        centers = self.loss_centers(state, X.dtype)
+        if self._last_pass is not None:
+            data, its_params, its_centers, codes = self._last_pass
+            if X is data and np.array_equal(params, its_params) and np.array_equal(centers, its_centers):
+                return codes
+        return self.rule.codes(Parameters(self.layout, params), X, centers)
+
     def costs(self, params, state, X):
         """A (n, k) of any samples, in chunks: what the likelihood rule minimises."""
-        parameters, centers = Parameters(self.layout, params), self.loss_centers(state, X.dtype)
+        if len(X) <= CHUNK:
+            return self.rule.costs(state, self._codes(params, state, X))
         A = np.empty((len(X), self.n_clusters), X.dtype)
         for first in range(0, len(X), CHUNK):
             rows = slice(first, first + CHUNK)
-            A[rows] = self.rule.costs(state, parameters, X[rows], centers)
+            A[rows] = self.rule.costs(state, self._codes(params, state, X[rows]))
         return A
 
     def refresh(self, params, state, data):
         """The likelihood's moments of a full pass, from scratch."""
-        parameters, centers = Parameters(self.layout, params), self.loss_centers(state, data.X.dtype)
         for name in MOMENTS:
             state[name][...] = 0
+        whole = len(data.X) <= CHUNK
         for first in range(0, len(data.X), CHUNK):
             rows = slice(first, first + CHUNK)
-            self.rule.add(state, parameters, data.X[rows], state["assign"][rows], data.weight[rows], centers)
+            codes = self._codes(params, state, data.X if whole else data.X[rows])
+            self.rule.add(state, codes, state["assign"][rows], data.weight[rows])
+        if whole:  # a full batch needs the same codes again: for its assignment, at the same parameters
+            self._last_pass = data.X, params.copy(), self.loss_centers(state, data.X.dtype), codes
 
     def final(self, run, data):
         """The last full pass: (labels (n,), mean loss); nothing moves."""

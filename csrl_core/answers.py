@@ -45,7 +45,7 @@ class _Fitted:
         """What assignment minimises, (n, k)."""
         if self.rule is None:
             return np.ascontiguousarray(self.losses(x), x.dtype)
-        return self.rule.costs(self.estimator.state_, self.parameters, x, self.centers)
+        return self.rule.costs(self.estimator.state_, self.rule.codes(self.parameters, x, self.centers))
 
     def assign(self, x):
         return self.backend.assign.assign(self.costs(x))
@@ -99,7 +99,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return self._map(X, lambda fitted, x: fitted.losses(x))
 
     def predict(self, X):
-        """The cluster of every sample, (n,) int64: that of the lowest loss or highest likelihood, ties to the lowest."""
+        """The cluster of every sample, (n,) int64: the lowest loss or highest likelihood, ties to the lowest."""
         return self._map(X, lambda fitted, x: fitted.assign(x))
 
     def transform(self, X):
@@ -147,12 +147,12 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @available_if(lambda estimator: estimator._has_likelihood())
     def predict_proba(self, X):
-        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is, given the sample. For the likelihood rule."""
+        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is. Under the likelihood rule only."""
         return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
 
     @available_if(lambda estimator: estimator._has_likelihood())
     def gaussians(self):
-        """The clusters' Gaussians: a record of π, σ², Σ and its inverse, see `csrl_core.likelihood`. For the likelihood rule."""
+        """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
         check_is_fitted(self)
         return _Fitted(self, self.params_.dtype).rule.gaussians(self.state_)
 

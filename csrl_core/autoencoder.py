@@ -305,7 +305,11 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     def _check_exact(self):
         """The exact solver is for what has an exact answer."""
         wanted = {
-            "reg": (self.reg, 0, "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows"),
+            "reg": (
+                self.reg,
+                0,
+                "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows",
+            ),
             "activation": (self.activation, "linear", "principal components are linear"),
             "output_activation": (self.output_activation, "linear", "principal components are linear"),
             "bias": (self.bias, False, "the centres are the biases"),

@@ -17,13 +17,13 @@ Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
 def reproduce(
     figure: Annotated[Figure, typer.Argument(help="Which figure of the paper.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = Path("csrl-reproduce"),
-    data: Annotated[list[str], typer.Option(help="fig2: a data set, several times; default all seven.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="fig2: a data set, several times; default all seven.")] = None,
     version: Annotated[Version, typer.Option(help="fig2: the papers' models and settings, or ours.")] = Version.both,
     repetitions: Annotated[int, typer.Option(min=1, help="Each with a seed of its own.")] = 5,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     backend: BackendOption = Backend.auto,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes; default all usable cores.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="fig2: instead of the papers'.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default all usable cores.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="fig2: instead of the papers'.")] = None,
     n_init: Annotated[int, typer.Option(min=1, help="Restarts of our version.")] = 10,
 ):
     """Figures 1 and 2 of the paper, measured, the authors' figures beside; a rerun goes on where one stopped."""
@@ -52,8 +52,8 @@ def select(
     criterion: Annotated[Criterion, typer.Option(help="What decides.")] = Criterion.bic,
     folds: Annotated[int, typer.Option(min=2, help="Of held-out.")] = 5,
     n_init: Annotated[int, typer.Option(min=1, help="Restarts.")] = 10,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The table (.csv).")] = None,
-    picture: Annotated[Path, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The table (.csv).")] = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     backend: BackendOption = Backend.auto,
     key: Key = None,

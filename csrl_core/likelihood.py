@@ -47,7 +47,7 @@ def gaussians(scatter, noise, totals, counts, d, floor, orthonormal):
     orthonormal : bool; else codes are on a scale of their own, and their floor is FLOOR of their mean square
     returns Gaussians
     """
-    k, h, _ = scatter.shape
+    h = scatter.shape[1]
     weight = totals.sum()
     spread = np.trace(scatter, axis1=1, axis2=2)
     # 1. variances, and those of all clusters together for the small ones
@@ -110,29 +110,27 @@ class Likelihood:
             )
         return np.ascontiguousarray(Z, X.dtype), np.ascontiguousarray(residuals, X.dtype)
 
-    def add(self, state, parameters, X, assign, weight, centers):
-        """Add samples to the moments."""
-        Z, residuals = self.codes(parameters, X, centers)
-        parts = self.kernel.moments(Z, residuals, assign, weight)
+    def add(self, state, codes, assign, weight):
+        """Add samples, as `codes` gave them, to the moments."""
+        parts = self.kernel.moments(*codes, assign, weight)
         for name, part in zip(MOMENTS, parts):
             state[name] += part
-        state["moment_counts"] += np.bincount(assign[weight > 0], minlength=len(centers))
+        state["moment_counts"] += np.bincount(assign[weight > 0], minlength=len(state["moment_counts"]))
 
     def gaussians(self, state):
         """The `Gaussians` of a state."""
         moments = (state[name] for name in MOMENTS)
         return gaussians(*moments, self.d, float(state["floor"][0]), self.model.orthonormal_codes)
 
-    def costs(self, state, parameters, X, centers):
-        """A (n, k), less the ½ d log 2π that all clusters share."""
-        Z, residuals = self.codes(parameters, X, centers)
+    def costs(self, state, codes):
+        """A (n, k) of samples as `codes` gave them, less the ½ d log 2π that all clusters share."""
         found = self.gaussians(state)
         arrays = (found.precision, 1 / found.noise_variance, found.constant)
-        return self.kernel.costs(Z, residuals, *(np.ascontiguousarray(array, X.dtype) for array in arrays))
+        return self.kernel.costs(*codes, *(np.ascontiguousarray(array, codes[0].dtype) for array in arrays))
 
 
 def log_density(costs, d):
-    """log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
+    """The log-density log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
     return logsumexp(-costs.astype(np.float64), axis=1) - 0.5 * d * np.log(2 * np.pi)
 
 

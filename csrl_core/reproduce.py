@@ -1,7 +1,7 @@
 """Figures 1 and 2 of the paper, measured: every run a row of a table, the authors' figures beside.
 
-Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input, clean
-target, plain mean squared error) and the number of parameters. Two versions:
+Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input,
+clean target, plain mean squared error) and the number of parameters. Two versions:
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver.
@@ -37,7 +37,7 @@ REG = 0.1
 
 @dataclass(frozen=True)
 class Method:
-    """A model of the comparison: ``hidden`` may contain "k"; ``plain`` means one cluster and k-means on its embedding."""
+    """A model of the comparison; ``plain``: one cluster, and k-means on its embedding. "k" in ``hidden`` is k."""
 
     name: str
     hidden: tuple = ()
@@ -266,7 +266,9 @@ class RunTable:
 
 
 def _cells(run):
-    return ["" if value is None else repr(value) if isinstance(value, float) else value for value in asdict(run).values()]
+    return [
+        "" if value is None else repr(value) if isinstance(value, float) else value for value in asdict(run).values()
+    ]
 
 
 def _parsed(row):
@@ -313,8 +315,8 @@ class Summary:
     """Mean and standard error over repetitions, at one rate or at the chosen one, and the authors' figure.
 
     panel : "clustering" (ARI), "de-noising" (error) or "parameters"
-    chosen_by : "" for a row of one rate; "objective", never having seen a class or a clean sample that training did not; or
-    "measure", the rate with the best mean of what is measured, as the authors choose
+    chosen_by : "" for a row of one rate; "objective": the rate of the best final objective; "measure": the rate
+    with the best mean of what is measured, as the authors choose
     """
 
     version: str
@@ -332,7 +334,7 @@ class Summary:
 
 
 def authors_figures():
-    """(panel, data, model, rate or None) → (value, standard error or NaN); the rate None holds the best of all rates."""
+    """(panel, data, model, rate or None) → (value, standard error or NaN); None holds the best of all rates."""
     text = (resources.files("csrl_core") / "authors_figures.csv").read_text()
     found = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
@@ -357,44 +359,48 @@ def summarise(runs):
     theirs, groups = authors_figures(), {}
     for run in runs:
         groups.setdefault((run.version, run.data, run.model), []).append(run)
+    return [row for group in groups.values() for row in _summarise_model(group, theirs)]
+
+
+# What is measured, whether more of it is better, and the objective that a rate is chosen by.
+_PANELS = {
+    "clustering": ("ARI", 1.0, lambda run: _or_worst(run.score)),
+    "de-noising": ("error", -1.0, lambda run: _or_worst(-run.denoising_loss)),
+}
+
+
+def _summarise_model(group, theirs):
+    """The rows of one model on one data set."""
+    version, data, model = group[0].version, group[0].data, group[0].model
+    nan, nothing = float("nan"), (float("nan"), float("nan"))
+    rates = list(dict.fromkeys(run.learning_rate for run in group))
+    at = {rate: [run for run in group if run.learning_rate == rate] for rate in rates}
     rows = []
-    for (version, data, model), group in groups.items():
-        rates = list(dict.fromkeys(run.learning_rate for run in group))
-        at = {rate: [run for run in group if run.learning_rate == rate] for rate in rates}
-        panels = {
-            "clustering": ("ARI", 1.0, lambda run: _or_worst(run.score)),
-            "de-noising": ("error", -1.0, lambda run: _or_worst(-run.denoising_loss)),
-        }
-        for panel, (measure, sign, objective) in panels.items():
-
-            def row(chosen, rate, how, measure=measure, panel=panel):
-                values = np.array([getattr(run, measure) for run in chosen])
-                error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-                listed = theirs.get((panel, data, model, rate if how == "" else None), (float("nan"),) * 2)
-                shown = sorted({f"{run.learning_rate:g}" for run in chosen if run.learning_rate is not None})
-                seconds = float(np.mean([run.seconds for run in chosen]))
-                rows.append(
-                    Summary(
-                        *(version, panel, data, model, " ".join(shown), how, float(values.mean()), error),
-                        *(len(values), *listed, seconds),
-                    )
+    for panel, (measure, sign, objective) in _PANELS.items():
+        values = {rate: np.array([getattr(run, measure) for run in at[rate]]) for rate in rates}
+        by_measure = max(rates, key=lambda rate: _or_worst(sign * values[rate].mean()))
+        if version == "papers":
+            chosen = at[max(rates, key=lambda rate: np.mean([objective(run) for run in at[rate]]))]
+        else:
+            repetitions = dict.fromkeys(run.repetition for run in group)
+            chosen = [max((run for run in group if run.repetition == i), key=objective) for i in repetitions]
+        listed = [(runs, "", rate) for rate, runs in at.items()]
+        for runs, how, rate in [*listed, (chosen, "objective", None), (at[by_measure], "measure", None)]:
+            found = np.array([getattr(run, measure) for run in runs])
+            error = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else nan
+            shown = sorted({f"{run.learning_rate:g}" for run in runs if run.learning_rate is not None})
+            figures = theirs.get((panel, data, model, rate), nothing)
+            seconds = float(np.mean([run.seconds for run in runs]))
+            rows.append(
+                Summary(
+                    *(version, panel, data, model, " ".join(shown), how, float(found.mean()), error),
+                    *(len(found), *figures, seconds),
                 )
-
-            for rate in rates:
-                row(at[rate], rate, "")
-            if version == "papers":
-                best = max(rates, key=lambda rate: np.mean([objective(run) for run in at[rate]]))
-                row(at[best], best, "objective")
-            else:
-                repetitions = dict.fromkeys(run.repetition for run in group)
-                best = [max((r for r in group if r.repetition == i), key=objective) for i in repetitions]
-                row(best, None, "objective")
-            lucky = max(rates, key=lambda rate: np.nan_to_num(sign * np.mean([getattr(r, measure) for r in at[rate]]), nan=-np.inf))
-            row(at[lucky], lucky, "measure")
-        sizes = {run.parameters for run in group if run.parameters} or {0}
-        mean = float(np.mean([run.parameters for run in group if run.parameters] or [0]))
-        nan = float("nan")
-        rows.append(Summary(version, "parameters", data, model, "", "", mean, 0.0, len(sizes), nan, nan, nan))
+            )
+    sizes = [run.parameters for run in group if run.parameters] or [0]
+    rows.append(
+        Summary(version, "parameters", data, model, "", "", float(np.mean(sizes)), nan, len(group), nan, nan, nan)
+    )
     return rows
 
 

@@ -52,7 +52,8 @@ def draw_figure_2(path, summaries, version):
         "ours": "the best of several restarts and rates by the objective",
     }
     fig.suptitle(
-        f"{how[version]}; mean and standard error of {repetitions} repetitions; rates chosen by the objective", fontsize=11
+        f"{how[version]}; mean and standard error of {repetitions} repetitions; rates chosen by the objective",
+        fontsize=11,
     )
     plotting.save_figure(fig, path, dpi=110)
 
@@ -113,9 +114,7 @@ def figure_1(out, *, seed=0, repetitions=5, backend="auto", n_init=10, sets=repr
             values = np.array(values)
             means = values.mean(axis=0)
             errors = values.std(axis=0, ddof=1) / np.sqrt(repetitions) if repetitions > 1 else np.full(2, np.nan)
-            pictures.append(
-                Picture(name, model, *(float(v) for pair in zip(means, errors) for v in pair), repetitions)
-            )
+            pictures.append(Picture(name, model, *(float(v) for pair in zip(means, errors) for v in pair), repetitions))
         if done is not None:
             done(number, len(sets))
     reproduce.write_rows(out / "fig1.csv", pictures, Picture)

@@ -27,7 +27,7 @@ CRITERIA = ("bic", "held-out")
 def free_parameters(n_clusters, n_features, latent):
     """Degrees of freedom of a mixture of probabilistic PCA: means, covariances and proportions.
 
-    k (d + d h − h (h − 1)/2 + 1) + k − 1 (Tipping & Bishop 1999, section 3.3); a basis has rotations that change no density.
+    k (d + d h − h (h − 1)/2 + 1) + k − 1 (Tipping & Bishop 1999, section 3.3): rotations of a basis change no density.
 
     returns int
     """
@@ -63,8 +63,8 @@ def negative_bic(estimator, X, y=None):
 class Candidate:
     """One number of clusters and latent width.
 
-    value : what is maximised, −BIC/n or the mean held-out log-likelihood; error : its standard error over folds, NaN for
-    BIC; log_likelihood : mean over the samples it was fitted to; parameters : degrees of freedom of the density
+    value : what is maximised, −BIC/n or the mean held-out log-likelihood; error : its standard error over folds, NaN
+    for BIC; log_likelihood : mean over the samples it was fitted to; parameters : degrees of freedom of the density
     """
 
     n_clusters: int
@@ -151,7 +151,7 @@ def select(
     folds : int
         For "held-out": each sample is left out once, in folds drawn at random.
     estimator : TensorizedAutoencoder, optional
-        With ``assignment="likelihood"``; its ``n_clusters`` and ``hidden`` are replaced. By default `default_estimator`.
+        With ``assignment="likelihood"``; ``n_clusters`` and ``hidden`` are replaced. Default: `default_estimator`.
     random_state : int or None
         Of folds and of the default estimator.
     done : callable, optional

@@ -36,7 +36,9 @@ def test_principal_axes_are_singular_vectors(shape, weighted):
     assert (axes[np.abs(axes).argmax(axis=0), [0, 1]] > 0).all()
 
 
-@pytest.mark.parametrize("Z", [np.ones((1, 9)), np.zeros((4, 9)), np.ones((12, 9)), np.outer(np.arange(5.0), np.ones(9))])
+@pytest.mark.parametrize(
+    "Z", [np.ones((1, 9)), np.zeros((4, 9)), np.ones((12, 9)), np.outer(np.arange(5.0), np.ones(9))]
+)
 def test_axes_without_variance_are_filled_up(Z):
     axes = principal_axes(Z, np.ones(len(Z)), 3)
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-14)
@@ -51,8 +53,9 @@ def test_loss_and_reconstruction_are_those_of_pca(hidden):
     np.testing.assert_array_equal(model.labels_, Y)
     expected = np.empty_like(Z)
     for j in range(3):
-        pca = PCA(min(hidden)).fit(Z[Y == j])
-        expected[Y == j] = pca.inverse_transform(pca.transform(Z[Y == j]))
+        own = np.flatnonzero(np.equal(Y, j))
+        pca = PCA(min(hidden)).fit(Z[own])
+        expected[own] = pca.inverse_transform(pca.transform(Z[own]))
     np.testing.assert_allclose(model.reconstruct(Z), expected, atol=1e-9)
     assert model.loss_ == pytest.approx(np.mean((Z - expected) ** 2), rel=1e-10)
     assert model.transform(Z).shape == (300, hidden[-1])
@@ -127,7 +130,7 @@ def test_empty_clusters_are_seeded_again():
 def test_lloyds_centres_are_kmeans():
     from sklearn.cluster import KMeans
 
-    Z, y = SETS["triangle"]
+    Z, _ = SETS["triangle"]
     model = fit(Z, init="k-means", epochs=0)
     found = KMeans(3, init=model.cluster_centers_, n_init=1).fit(Z)
     np.testing.assert_array_equal(model.state_["assign"], found.labels_)

@@ -239,7 +239,7 @@ def test_responsibilities():
     assert P.shape == (150, 3)
     np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_array_equal(P.argmax(axis=1), model.predict(X))
-    assert 1e-3 < (1 - P.max(axis=1)).max()  # some samples are between clusters
+    assert (1 - P.max(axis=1)).max() > 1e-3  # some samples are between clusters
     assert fit(X.astype(np.float32)).predict_proba(X.astype(np.float32)).dtype == np.float32
 
 
@@ -409,7 +409,7 @@ def test_a_model_of_ones_own():
 @pytest.mark.parametrize("solver", ["gradient", "exact"])
 @pytest.mark.parametrize("hidden", [(5,), (7, 6), (5, 5)])
 def test_a_latent_width_of_all_features(solver, hidden):
-    with pytest.raises(ValueError, match="latent width of at least 1 and below the number of features; .* X has 5"):
+    with pytest.raises(ValueError, match=r"latent width of at least 1 and below the number of features; .* X has 5"):
         fit(hidden=hidden, solver=solver)
 
 
@@ -419,5 +419,5 @@ def test_one_feature():
 
 
 def test_an_unknown_rule():
-    with pytest.raises(ValueError, match="'assignment' .* must be a str among .*likelihood.* Got 'posterior'"):
+    with pytest.raises(ValueError, match=r"'assignment' .* must be a str among .*likelihood.* Got 'posterior'"):
         fit(assignment="posterior")

@@ -65,9 +65,7 @@ def test_scikit_learns_search_does_the_same(how):
         search = GridSearchCV(estimator(), grid, cv=KFold(3, shuffle=True, random_state=0))
     search.fit(X)
     assert search.best_params_ == {"n_clusters": 3, "hidden": (2,)}
-    ours = select(
-        X, n_clusters=(2, 3, 4), latent=(1, 2), criterion=how, folds=3, estimator=estimator(), random_state=0
-    )
+    ours = select(X, n_clusters=(2, 3, 4), latent=(1, 2), criterion=how, folds=3, estimator=estimator(), random_state=0)
     values = [c.value for c in sorted(ours.candidates, key=lambda c: (c.latent, c.n_clusters))]
     found = search.cv_results_["mean_test_score"] / (len(X) if how == "bic" else 1)
     np.testing.assert_allclose(found, values, rtol=1e-9)
