@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
 
 from csrl_core import metrics, plotting, reproduce
 
@@ -55,7 +57,7 @@ def draw_figure_2(path, summaries, version):
         f"{how[version]}; mean and standard error of {repetitions} repetitions; rates chosen by the objective",
         fontsize=11,
     )
-    plotting.save_figure(fig, path, dpi=110)
+    plotting.save_figure(fig, path, dpi=80)
 
 
 def _drawn(row):
@@ -85,6 +87,34 @@ PICTURE_MODELS = {
 }
 
 
+def draw_assignments(path, X, y, models):
+    """What the rules make of the same data: colours are clusters, rings the samples that are with another class.
+
+    X : (n, d), of which the first two dimensions are drawn; y : (n,) classes; models : dict of title → estimator
+    """
+    fig = plotting.new_figure(11, 4.4)
+    for ax, (title, model) in zip(fig.subplots(1, len(models), sharex=True, sharey=True), models.items()):
+        counts = contingency_matrix(y, model.labels_)
+        classes, clusters = linear_sum_assignment(counts, maximize=True)
+        matched = np.full(model.n_clusters, -1)
+        matched[clusters] = classes
+        found = matched[model.labels_]
+        for code in range(model.n_clusters):
+            own = found == code
+            style = {"color": plotting.COLOURS[code % 8], "marker": plotting.MARKERS[code % 8]}
+            ax.scatter(X[own, 0], X[own, 1], s=18, linewidths=0.3, edgecolors="white", **style)
+        wrong = found != y
+        ax.scatter(X[wrong, 0], X[wrong, 1], s=70, facecolors="none", edgecolors="black", linewidths=0.9)
+        ari = metrics.adjusted_rand_index(y, model.labels_)
+        ax.set_title(f"Assigned {title}: {wrong.sum()} of {len(y)} with another class, ARI {ari:.2f}", fontsize=11)
+        ax.set_aspect("equal", adjustable="box")
+        ax.grid(color="0.93")
+        ax.set_axisbelow(True)
+        ax.set_xlabel("$x_0$")
+    fig.axes[0].set_ylabel("$x_1$")
+    plotting.save_figure(fig, path, dpi=80)
+
+
 def figure_1(out, *, seed=0, repetitions=5, backend="auto", n_init=10, sets=reproduce.MIXTURES, done=None):
     """What one linear autoencoder with one latent dimension can do, and what one a cluster can: exact solver.
 
@@ -107,9 +137,11 @@ def figure_1(out, *, seed=0, repetitions=5, backend="auto", n_init=10, sets=repr
                 found[model].append((error, metrics.adjusted_rand_index(y, fitted[model].labels_)))
             if repetition == 0:
                 path = out / f"fig1-{name}.png"
-                one, _, several = fitted.values()
-                plotting.save_figure(plotting.plot_figure_1(one, several, X, y), path, dpi=110)
-                files.append(path)
+                one, by_loss, by_likelihood = fitted.values()
+                plotting.save_figure(plotting.plot_figure_1(one, by_likelihood, X, y), path, dpi=80)
+                other = out / f"fig1-{name}-assignment.png"
+                draw_assignments(other, X, y, {"by loss": by_loss, "by likelihood": by_likelihood})
+                files += [path, other]
         for model, values in found.items():
             values = np.array(values)
             means = values.mean(axis=0)
