@@ -153,7 +153,7 @@ def jobs(versions=VERSIONS, sets=SETS, repetitions=5, seed=0, backend="auto", ep
 
 
 def load(name, version, seed):
-    """(X, y) as the comparison takes them: MNIST in float32, ours with pixels from 0 to 1, the papers' from 0 to 255."""
+    """(X, y): MNIST in float32, its pixels from 0 to 255 in the papers' version and from 0 to 1 in ours."""
     bunch = datasets.load(name, **({"random_state": seed} if name in MIXTURES else {}))
     if name != "mnist_5":
         return bunch.data, bunch.target
