@@ -46,6 +46,14 @@ class Backend:
 
         return pool.threads(n_jobs)
 
+    def parallel(self, function, tasks):
+        """``function`` of every task; on several threads where the backend's kernels release the interpreter."""
+        if self.name == "numba":
+            self.pool.parallel(function, tasks)
+        else:
+            for task in tasks:
+                function(task)
+
 
 @cache
 def get(name="auto"):

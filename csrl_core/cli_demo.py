@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from csrl_core import demo
 
-NARROW = 100  # columns where there is no terminal that says how wide it is
+NARROW = 80  # columns where there is no terminal that says how wide it is
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def table(rows):
     from rich import box
     from rich.table import Table
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("data", "method"):
         shown.add_column(name, no_wrap=True)
-    for name in ("ARI", "NMI", "ACC", "loss", "parameters", "rate", "seconds"):
+    for name in ("ARI", "NMI", "ACC", "loss", "params", "sec"):
         shown.add_column(name, justify="right", no_wrap=True)
     best, before = {}, None
     for row in rows:
@@ -57,9 +57,8 @@ def table(rows):
             f"[bold]{ari}[/bold]" if best[row.data] <= row.ARI else ari,
             f"{row.NMI:.3f}",
             f"{row.ACC:.3f}",
-            f"{row.loss:.4g}",
+            f"{row.loss:.3g}",
             str(row.parameters),
-            row.learning_rates or "–",
             f"{row.seconds:.2f}",
         )
         before = row.data
@@ -83,10 +82,10 @@ def main(out, *, backend, seed, repeats, say, **options):
     notes = (
         f"{what} Autoencoders: hidden layers 2 and 1, linear, full batch, the same number of Adam steps; "
         f"λ = {demo.REG:g} for TAE and PTAE, 0 for AE; the lowest final loss of {n_init} restarts at each of the "
-        f"learning rates {rates}. Classes were used for the scores only. loss: the final objective, mean squared "
-        "error per feature plus λ‖z‖². parameters: trained ones, without centres. seconds: all restarts and rates "
-        "of a repetition. Pixels are scaled to 0–1. The standard AE has no centre to subtract: much of its one "
-        "dimension goes to the mean."
+        f"learning rates {rates} (table.csv says which was chosen). Classes were used for the scores only. "
+        "loss: the final objective, mean squared error per feature plus λ‖z‖². params: trained ones, without "
+        "centres. sec: all restarts and rates of a repetition. Pixels are scaled to 0–1. The standard AE has no "
+        "centre to subtract: much of its one dimension goes to the mean."
     )
     say(textwrap.fill(notes, NARROW) + "\n")
     if not any(row.data in ("penguins", "mnist_5") for row in rows):

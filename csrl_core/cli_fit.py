@@ -140,7 +140,7 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
     if checkpoint is not None:
         callbacks.append(Checkpoint(checkpoint, every))
     model.set_callbacks(*callbacks)
-    doctor.say_if_compiling(model.backend, say)
+    cold = doctor.say_if_compiling(model.backend, say)
     begin = time.perf_counter()
     with one_interrupt():
         try:
@@ -166,6 +166,7 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
         )
         say(
             f"loss       {model.loss_:.6g} after {model.n_iter_} epochs in {seconds:.2f} s, backend {model.backend_}"
+            + (" (with compiling)" if cold else "")
             + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
         )
         if data.y is not None:

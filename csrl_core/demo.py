@@ -116,6 +116,7 @@ def compare(problem, *, seed, repeat, backend, epochs=None, n_init=RESTARTS, don
     returns (list of Run, dict of method → (estimator, labels), X, y, class names)
     """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     X, y, names = problem.load(seed + repeat)
     k, runs, fitted = len(names), [], {}
@@ -127,8 +128,12 @@ def compare(problem, *, seed, repeat, backend, epochs=None, n_init=RESTARTS, don
         )
         done()
 
+    def k_means(data):
+        with threadpool_limits(1):  # on data this small threads wait for each other longer than they compute
+            return KMeans(k, n_init=10, random_state=seed + repeat).fit(data)
+
     begin = time.perf_counter()
-    means = KMeans(k, n_init=10, random_state=seed + repeat).fit(X)
+    means = k_means(X)
     # k-means as an autoencoder with no latent dimension: the same unit of loss, and no trained parameter.
     record("k-means", means.labels_, means.inertia_ / X.size, 0, None, begin)
     for method, own in METHODS.items():
@@ -145,7 +150,7 @@ def compare(problem, *, seed, repeat, backend, epochs=None, n_init=RESTARTS, don
         )
         labels = model.labels_
         if plain:
-            labels = KMeans(k, n_init=10, random_state=seed + repeat).fit_predict(model.transform(X))
+            labels = k_means(model.transform(X)).labels_
         fitted[method] = model, labels
         record(method, labels, model.loss_, len(model.params_), model.learning_rate, begin)
     return runs, fitted, X, y, names

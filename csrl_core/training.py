@@ -153,19 +153,34 @@ class Objective(ABC):
 
 
 class Optimizer:
-    """Applies a backend's update kernel to a run."""
+    """Applies a backend's update kernel to a run, large parameter vectors in blocks on several threads."""
+
+    BLOCK = 1 << 16  # parameters: 28 bytes each pass through memory, so a block is worth a thread's while
 
     def __init__(self, backend, settings):
-        self.kernel = backend.optimizer
+        self.backend, self.kernel = backend, backend.optimizer
         self.rule = self.kernel.RULES[settings.optimizer]
         self.hyper = settings.hyper()
         self.clip_norm = float(settings.clip_norm or 0.0)
 
     def apply(self, run, gradient, weight_sum):
         """One step on the mean gradient. A batch without weight changes nothing."""
-        if weight_sum > 0:
-            scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
-            self.kernel.update(run.params, gradient, scale, run.moments, self.rule, run.step + 1, self.hyper)
+        if weight_sum <= 0:
+            return
+        scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
+        params, (first, second), step = run.params, run.moments, run.step + 1
+        if params.size <= self.BLOCK:
+            self.kernel.update(params, gradient, scale, run.moments, self.rule, step, self.hyper)
+            return
+
+        def block(start):
+            part = slice(start, start + self.BLOCK)
+            if self.rule == self.kernel.ADAM:
+                self.kernel.adam(params[part], gradient[part], scale, first[part], second[part], step, *self.hyper)
+            else:
+                self.kernel.sgd(params[part], gradient[part], scale, first[part], *self.hyper[:2])
+
+        self.backend.parallel(block, range(0, params.size, self.BLOCK))
 
 
 class Trainer:

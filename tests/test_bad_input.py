@@ -228,6 +228,6 @@ def test_an_explicit_backend_never_falls_back(name):
         fit(backend=name)
 
 
-def test_auto_is_numba_and_says_so(model):
+def test_auto_is_numba_and_says_so():
     assert backend.get("auto").name == backend.get().name == "numba"
-    assert model.backend_ == "numba"
+    assert fit(backend="auto").backend_ == "numba"
