@@ -65,7 +65,7 @@ def main(figure, out, *, sets, versions, repetitions, seed, backend, processes, 
 def lines(rows):
     """What was chosen by the objective, as text: ours ± standard error, theirs in brackets."""
     for version in dict.fromkeys(row.version for row in rows):
-        for panel in ("clustering", "de-noising"):
+        for panel in ("clustering", "de-noising", "de-noising, clusters of training"):
             yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
             own = [r for r in rows if (r.version, r.panel, r.chosen_by) == (version, panel, "objective")]
             for row in own:

@@ -19,7 +19,8 @@ def small(**changes):
 def run(**changes):
     values = {"version": "papers", "data": "iris", "model": "TAE1", "learning_rate": 0.01, "repetition": 0, "seed": 0}
     values |= {"epochs": 1, "n_init": 1, "hidden": "1", "ARI": 0.5, "NMI": 0.5, "ACC": 0.5, "loss": 1.0, "score": -1.0}
-    values |= {"denoising_loss": 1.0, "error": 0.25, "parameters": 24, "n_reseeded": 0, "seconds": 1.0}
+    values |= {"denoising_loss": 1.0, "error": 0.25, "error_assigned": 0.25, "parameters": 24, "n_reseeded": 0}
+    values |= {"seconds": 1.0}
     return Run(**values | changes)
 
 
