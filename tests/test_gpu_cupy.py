@@ -20,6 +20,9 @@ VARIANTS = {
     "sgd": {"hidden": (3,), "activation": "tanh", "center": False, "optimizer": "sgd", "clip_norm": 0.1},
     "empty": {"n_clusters": 12, "init": np.arange(300) % 11, "n_init": 2},
     "random": {"init": "random", "n_init": 2},
+    "likelihood": {"assignment": "likelihood", "reg": 0.0, "init": "k-means"},
+    "likelihood, batches": {"assignment": "likelihood", "activation": "tanh", "bias": True, "batch_size": 64},
+    "exact": {"solver": "exact", "reg": 0.0, "n_init": 2},
 }
 
 
@@ -75,7 +78,8 @@ def test_fits_of_host_and_device_arrays(cupy, lines, arguments, dtype):
         np.testing.assert_array_equal(backend.as_numpy(model.labels_), reference.labels_)
         np.testing.assert_allclose(model.loss_curve_, reference.loss_curve_, **tolerance)
         assert model.n_reseeded_ == reference.n_reseeded_
-    for name in ("predict", "transform", "transform_all", "reconstruct", "cluster_losses", "score_samples"):
+    answers = ["predict", "transform", "transform_all", "reconstruct", "cluster_losses", "score_samples"]
+    for name in answers + ["predict_proba"] * ("assignment" in arguments):
         expected, a, b = getattr(reference, name)(X), getattr(host, name)(X), getattr(there, name)(cupy.asarray(X))
         assert (type(a), type(b)) == (np.ndarray, cupy.ndarray), name
         assert a.dtype == b.dtype == expected.dtype

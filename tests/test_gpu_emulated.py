@@ -184,8 +184,9 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
             "batch_size": 64,
         },
         {"n_clusters": 12, "epochs": 8},
+        {"assignment": "likelihood", "reg": 0.0},
     ],
-    ids=["TAE", "PTAE", "deep", "sgd", "clusters-that-empty"],
+    ids=["TAE", "PTAE", "deep", "sgd", "clusters-that-empty", "likelihood"],
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_whole_fits_have_the_references_labels(arguments, dtype):

@@ -78,7 +78,7 @@ def cluster_sums(X, assign, weights, k):
     X, assign, weights = array("X", X), array("assign", assign, np.int64), array("weights", weights)
     n, d = X.shape
     sums, totals, counts = xp.empty((k, d), np.float64), xp.empty(k, np.float64), xp.empty(k, np.int64)
-    rows, chunks, tiles, height, blocks = _cut(n, d, k, 1)
+    rows, chunks, tiles, height, blocks = cut(n, d, k, 1)
     partial = xp.empty((chunks, k, d + 2), np.float64)
     launch(
         *("assign", "cluster_sums", X.dtype, blocks, X, assign, weights, n, d, k, rows, tiles, chunks, height, partial),
@@ -107,7 +107,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
         launch("assign", "relabel", X.dtype, blocks_for(b), index, new, assign, old, b, moved)
         n_moved = int(moved[0])
         if n_moved:
-            rows, chunks, tiles, height, blocks = _cut(b, d, k, 2)
+            rows, chunks, tiles, height, blocks = cut(b, d, k, 2)
             partial, delta = xp.empty((chunks, 2, k, d + 2), np.float64), xp.empty((2, k, d + 2), np.float64)
             launch(
                 *("assign", "moves", X.dtype, blocks, X, old, new, weights),
@@ -139,7 +139,7 @@ def lanes_for(width):
     return min(WARP, 1 << max(0, width - 1).bit_length())
 
 
-def _cut(n, d, k, sums):
+def cut(n, d, k, sums):
     """(rows of a chunk, chunks, tiles of columns, clusters at a time, blocks), functions of the shape."""
     rows = max(LEAST_ROWS, -(-n // CHUNKS))
     chunks = max(1, -(-n // rows))
