@@ -87,8 +87,9 @@ class Likelihood:
     def state(self, data, k, h):
         """The state before the first pass."""
         X, w = data.X, data.weight.astype(np.float64)
-        mean = np.average(X, axis=0, weights=w)
-        variance = float(np.average(((X - mean) ** 2).mean(axis=1), weights=w))
+        mean = w @ X / w.sum()
+        squares = np.concatenate([((rows - mean) ** 2).mean(axis=1) for rows in np.array_split(X, 1 + len(X) // 8192)])
+        variance = float(w @ squares / w.sum())
         state = {
             "scatter": np.zeros((k, h, h)),
             "noise": np.zeros(k),

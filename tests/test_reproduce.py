@@ -6,8 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from csrl_core import cli_reproduce, reproduce, reproduce_figures
+from csrl_core import cli_reproduce, metrics, reproduce, reproduce_figures
 from csrl_core.reproduce import METHODS, Run, RunTable, authors_figures, complete, jobs, make_run, summarise
+from csrl_core.selection import select
 from csrl_core.training import NonFiniteLossError
 
 
@@ -175,3 +176,42 @@ def test_figure_1(tmp_path):
     assert found["autoencoder"].mean_squared_error > 20 * found["likelihood"].mean_squared_error
     assert found["likelihood"].ARI > 0.95 > found["loss"].ARI
     assert found["loss"].mean_squared_error < found["likelihood"].mean_squared_error
+
+
+# ------------------------------------------------------------------------------- what the figures must reach
+
+
+def mean_ari(name, data, repetitions):
+    """Mean and standard error of the adjusted Rand index of one of our methods, restarts chosen by the likelihood."""
+    wanted = jobs(versions=("ours",), sets=(data,), repetitions=repetitions)
+    values = []
+    for job in wanted:
+        if job.method.name == name:
+            X, y = reproduce.load(data, "ours", job.repetition)
+            k = len(np.unique(y))
+            arguments = {"n_init": job.n_init, "random_state": job.repetition}
+            if name == reproduce.WIDTH_BY_BIC:
+                estimator = job.method.build(k, **arguments)
+                arguments["hidden"] = select(X, n_clusters=k, latent=(1, 2), estimator=estimator).estimator.hidden
+            labels = job.method.build(k, **arguments).fit(X).labels_
+            values.append(metrics.adjusted_rand_index(y, labels))
+    return np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "bar"),
+    [("parallel_line", 0.99), ("orthogonal", 0.99), ("lines_3D", 0.99), ("triangle", 0.95), ("iris", 0.80)],
+)
+def test_our_clusters(data, bar):
+    mean, error = mean_ari(reproduce.WIDTH_BY_BIC, data, 5)
+    assert mean >= bar
+    assert error < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "bar", "repetitions"), [("penguins", 0.75, 5), ("mnist_5", 0.82, 2)])
+def test_our_clusters_of_real_data(data, bar, repetitions, data_folder):
+    mean, error = mean_ari("exact likelihood", data, repetitions)
+    assert mean >= bar
+    assert error < 0.02
