@@ -15,8 +15,8 @@ from csrl_core.kernels.gpu import emulator
 def _wrap(value):
     if isinstance(value, np.ndarray) or (isinstance(value, np.generic) and value.dtype.kind in "biuf"):
         return ndarray(np.asarray(value))
-    if isinstance(value, tuple):
-        return tuple(_wrap(item) for item in value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_wrap(item) for item in value)
     return value
 
 
@@ -105,7 +105,7 @@ def _operator(name):
     return apply
 
 
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+for _name in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"):
     for _prefix in ("", "r", "i"):
         setattr(ndarray, f"__{_prefix}{_name}__", _operator(f"__{_prefix}{_name}__"))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "invert", "and", "or"):

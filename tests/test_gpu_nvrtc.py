@@ -20,10 +20,11 @@ pytestmark = pytest.mark.skipif(bool(missing), reason=missing)
 
 def test_every_kernel_compiles_for_every_architecture():
     jobs = list(product(launch.stems(), ("float", "double"), nvrtc.ARCHITECTURES))
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(2) as threads:
         codes = list(threads.map(lambda job: nvrtc.cubin(launch.source(job[0]), *job[1:]), jobs))
-    assert time.perf_counter() - begin < 10
+    # Seconds of this machine, or of its processors where others keep them busy.
+    assert min(time.perf_counter() - begin, time.process_time() - used) < 10
     for (stem, *_), code in zip(jobs, codes, strict=True):
         assert code.startswith(b"\x7fELF")
         for kernel in launch.source(stem).kernels:
