@@ -40,6 +40,7 @@ def draw_figure_2(path, summaries, version):
             theirs = [row.theirs for row in own.values()]
             ax.scatter(at, theirs, marker="_", s=60 * width / 0.1, color="black", zorder=4, linewidths=1.6)
         ax.set_xticks(range(len(sets)), [name.replace("_", "\n", 1) for name in sets], fontsize=8)
+        ax.tick_params(axis="x", rotation=40 if panel == "parameters" else 0)
         ax.set_title(title, fontsize=11)
         ax.grid(axis="y", color="0.92")
         ax.set_axisbelow(True)
