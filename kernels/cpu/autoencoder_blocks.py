@@ -1,259 +1,245 @@
 """Autoencoder kernels on blocks of samples, samples innermost: for networks so small that they live in cache.
 
-A block holds m ≤ ``BLOCK`` samples, transposed: a unit of a layer is a row of m numbers, so every loop runs
-over samples and is vectorised, whatever the widths. m is a multiple of ``LANES``; what is missing
-repeats the last sample with weight 0.
+A block holds m samples, transposed: one quantity of all samples is a row of the work space, so every loop
+runs over samples and is vectorised, whatever the widths. The rows of the work space ``B`` are
 
-A *task* is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j (or of any, j = -1).
-Its gradient has the layout of ONE cluster's network, see ``local_layers``; ``autoencoder`` adds the tasks up.
+    0 loss, X0 … input, T0 … target, E0 … residual x̂ − t̃, Y0 … x̂ or x̃ (d each),
+    A0 … outputs of all layers but the last, one after the other, G0 … gradients there (units each)
+
+and everything is addressed by row and columns a ≤ s < b: passing views instead costs more than the
+arithmetic of the smallest networks. Row and column numbers are unsigned, since Numba looks whether a signed
+one is negative, which keeps loops from being vectorised.
 """
 
 import numpy as np
 from numba import njit
 
-from .dense import activate_row, through_activation
+from .dense import activate_row, through_activation_row
 
-BLOCK, LANES = 128, 16
+LANES = 16  # a block's width is a multiple, its last sample repeated
+_BLOCK_BYTES = 40960  # of work space, to stay in the first-level cache
+_MAX_BLOCK = 512
 
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 # Products and sums are contracted to fused multiply-adds, one rounding in place of two; no sampled bit depends on it.
 _fused = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# A dot product moreover adds up in lanes: a plain sum waits for every addition.
+# Sums over samples moreover are added up in lanes: a plain sum waits for every addition.
 _lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
-@_lanes
-def dot(a, b):
-    """Σ_s a_s b_s of two rows."""
-    total = a.dtype.type(0)
-    for s in range(len(a)):
-        total += a[s] * b[s]
-    return total
-
-
-@_lanes
-def add_up(a):
-    """Σ_s a_s of a row."""
-    total = a.dtype.type(0)
-    for s in range(len(a)):
-        total += a[s]
-    return total
+@_jit
+def four_rows(first, i, count):
+    """The rows of the terms i … i + 3 of ``count``; the last one is repeated."""
+    last = first + count - 1
+    return (
+        np.uintp(first + i),
+        np.uintp(min(first + i + 1, last)),
+        np.uintp(min(first + i + 2, last)),
+        np.uintp(min(first + i + 3, last)),
+    )
 
 
 @_fused
-def add_multiple(out, c, x):
-    """Out += c x, rows."""
-    for s in range(len(out)):
-        out[s] += c * x[s]
+def weighted_sum(B, out, source, a, b, count, params, w, stride, start):
+    """B[out, s] = start + Σ_i params[w + i stride] B[source + i, s], a ≤ s < b, i < count.
 
-
-@_fused
-def add_squares(out, c, x):
-    """Out += c x², rows."""
-    for s in range(len(out)):
-        out[s] += c * (x[s] * x[s])
-
-
-@_fused
-def unit(params, layer, j, o, start, source, out):
-    """Output o of a layer for a block: out = act(start + Σ_i W[i, o] source_i + b_o).
-
-    source : (fan_in, m); out : (m,); start : float, instead of which a bias is added where there is one
+    Four terms at a time save loads and stores of the sum; missing ones have the coefficient 0.
     """
-    fan_in, fan_out = layer[0], layer[1]
-    copy = j if layer[2] > 1 else 0
-    w = layer[3] + copy * fan_in * fan_out + o
-    first = start
-    if layer[4] >= 0:
-        first += params[layer[4] + copy * fan_out + o]
-    out[:] = first
-    i = 0
-    while i + 1 < fan_in:  # two inputs at a time: half the stores
-        a, b, x, y = params[w], params[w + fan_out], source[i], source[i + 1]
-        for s in range(len(out)):
-            out[s] += a * x[s] + b * y[s]
-        w += 2 * fan_out
-        i += 2
-    if i < fan_in:
-        add_multiple(out, params[w], source[i])
-    activate_row(out, layer[5])
-
-
-@_fused
-def forward_layer(params, layer, j, source, out):
-    """All outputs of a layer of cluster j for a block.
-
-    source : (fan_in, m); out : (fan_out, m)
-    """
-    for o in range(layer[1]):
-        unit(params, layer, j, o, params.dtype.type(0), source, out[o])
-
-
-@_fused
-def first_offset(params, layer, j, o, center):
-    """−c W for output o of the first layer: what centring its input amounts to."""
-    fan_in, fan_out = layer[0], layer[1]
-    w = layer[3] + (j if layer[2] > 1 else 0) * fan_in * fan_out + o
-    total = params.dtype.type(0)
-    for i in range(fan_in):
-        total -= center[i] * params[w + i * fan_out]
-    return total
-
-
-@_fused
-def backward_layer(params, layer, local, j, G, Y, source, back, part):
-    """A layer of cluster j backwards: adds to the gradients of its weight and bias, gives that of its input.
-
-    G : (fan_out, m), gradient with respect to Y = forward_layer(source), overwritten; back : (fan_in,
-    m), or (0, m) where nobody asks; part : (q,), a network's gradient; local : where the layer lies in it
-    """
-    fan_in, fan_out = layer[0], layer[1]
-    w = layer[3] + (j if layer[2] > 1 else 0) * fan_in * fan_out
-    back[:] = 0
-    for o in range(fan_out):
-        g = G[o]
-        through_activation(g, Y[o], layer[5])
-        if layer[4] >= 0:
-            part[local[4] + o] += add_up(g)
-        for i in range(fan_in):
-            part[local[3] + i * fan_out + o] += dot(source[i], g)
-        for i in range(len(back)):
-            add_multiple(back[i], params[w + i * fan_out + o], g)
-
-
-@_fused
-def network(params, layers, j, x, t, center, reg, rows, keep, loss):
-    """L[:, j] of a block under cluster j's network, and its activations.
-
-    x, t : (d, m); rows : (units, m), gets the outputs of all layers but the last, one after the
-    other; keep : (d, m), gets the residual x̂ − t̃, or (1, m) where it is not wanted; loss : (m,)
-    """
-    n_layers, d = len(layers), len(x)
-    one = x.dtype.type(1)
-    for o in range(layers[0, 1]):
-        unit(params, layers[0], j, o, first_offset(params, layers[0], j, o, center), x, rows[o])
-    begin, end = 0, layers[0, 1]
-    loss[:] = 0
-    for l in range(1, n_layers):
-        if l == n_layers // 2:
-            for i in range(begin, end):
-                add_squares(loss, x.dtype.type(reg), rows[i])
-        if l < n_layers - 1:
-            forward_layer(params, layers[l], j, rows[begin:end], rows[end:])
-            begin, end = end, end + layers[l, 1]
-    for f in range(d):
-        e = keep[f if len(keep) == d else 0]
-        unit(params, layers[n_layers - 1], j, f, x.dtype.type(0), rows[begin:end], e)
-        c, target = center[f], t[f]
-        for s in range(len(e)):
-            e[s] -= target[s] - c
-        add_squares(loss, one / x.dtype.type(d), e)
-
-
-@_fused
-def network_gradient(params, layers, local, j, x, t, center, reg, w, rows, residual, G, part):
-    """Adds the gradient of Σ_s w_s L[s, j] of a block to ``part``, after ``network`` with the same arguments.
-
-    w : (m,); residual : (d, m), overwritten; G : (units, m), work space
-    """
-    n_layers, d = len(layers), len(x)
-    half, last = n_layers // 2, n_layers - 1
-    factor, penalty = x.dtype.type(2.0 / d), x.dtype.type(2.0 * reg)
-    end = 0
-    for l in range(last):
-        end += layers[l, 1]
-    begin = end - layers[last, 0]
-    for f in range(d):
-        e = residual[f]
-        if layers[last, 5] != 0:  # act' is taken from x̂ = e + t̃, made once more in t
-            for s in range(len(e)):
-                t[f, s] = e[s] + (t[f, s] - center[f])
-        for s in range(len(e)):
-            e[s] *= w[s] * factor
-    backward_layer(params, layers[last], local[last], j, residual, t, rows[begin:end], G[begin:end], part)
-    for l in range(last - 1, -1, -1):
-        if l == half - 1:
-            for i in range(begin, end):
-                for s in range(len(w)):
-                    G[i, s] += penalty * w[s] * rows[i, s]
-        if l > 0:
-            below = begin - layers[l, 0]
-            backward_layer(
-                params, layers[l], local[l], j, G[begin:end], rows[begin:end], rows[below:begin], G[below:begin], part
-            )
-            begin, end = below, begin
+    zero, out = params.dtype.type(0), np.uintp(out)
+    for i in range(0, count, 4):
+        e = params[np.uintp(w + i * stride)]
+        f = params[np.uintp(w + (i + 1) * stride)] if i + 1 < count else zero
+        g = params[np.uintp(w + (i + 2) * stride)] if i + 2 < count else zero
+        h = params[np.uintp(w + (i + 3) * stride)] if i + 3 < count else zero
+        p, q, u, v = four_rows(source, i, count)
+        if i == 0:
+            for s in range(a, b):
+                B[out, s] = start + (e * B[p, s] + f * B[q, s] + g * B[u, s] + h * B[v, s])
         else:
-            for f in range(d):
-                for s in range(len(w)):
-                    x[f, s] -= center[f]
-            backward_layer(params, layers[0], local[0], j, G[:end], rows[:end], x, G[:0], part)
+            for s in range(a, b):
+                B[out, s] += e * B[p, s] + f * B[q, s] + g * B[u, s] + h * B[v, s]
 
 
-@_jit
-def gather(X, order, lo, hi, out):
-    """out[f, s] = X[order[lo + s], f], the last sample repeated to the end of the block.
+@_lanes
+def add_dots(part, to, stride, B, source, count, g, a, b):
+    """part[to + i stride] += Σ_s B[source + i, s] B[g, s], i < count: four dot products at a time."""
+    g = np.uintp(g)
+    for i in range(0, count, 4):
+        p, q, u, v = four_rows(source, i, count)
+        d0 = d1 = d2 = d3 = B.dtype.type(0)
+        for s in range(a, b):
+            d0 += B[p, s] * B[g, s]
+            d1 += B[q, s] * B[g, s]
+            d2 += B[u, s] * B[g, s]
+            d3 += B[v, s] * B[g, s]
+        part[to + i * stride] += d0
+        if i + 1 < count:
+            part[to + (i + 1) * stride] += d1
+        if i + 2 < count:
+            part[to + (i + 2) * stride] += d2
+        if i + 3 < count:
+            part[to + (i + 3) * stride] += d3
 
-    X : (n, d); out : (d, m)
+
+@_fused
+def layer_forward(params, layers, l, j, centers, centred, B, source, out, a, b):
+    """Layer l of cluster j: out = act(source W + b); ``centred``: the centre is taken off the input, as −c W."""
+    fan_in, fan_out = layers[l, 0], layers[l, 1]
+    copy = j if layers[l, 2] > 1 else 0
+    w, bias, activation = layers[l, 3] + copy * fan_in * fan_out, layers[l, 4], layers[l, 5]
+    for o in range(fan_out):
+        start = params[bias + copy * fan_out + o] if bias >= 0 else params.dtype.type(0)
+        if centred:
+            for i in range(fan_in):
+                start -= centers[j, i] * params[w + i * fan_out + o]
+        weighted_sum(B, out + o, source, a, b, fan_in, params, w + o, fan_out, start)
+        if activation != 0:
+            activate_row(B[out + o, a:b], activation)
+
+
+@_fused
+def layer_backward(params, layers, l, j, B, g, y, source, back, a, b, gradient):
+    """Layer l of cluster j backwards: adds to the gradients of weight and bias, makes that of the input.
+
+    g : the gradient with respect to y = layer_forward(source), overwritten; back : the input's gradient,
+    none if negative; gradient : (p,)
     """
-    for s in range(out.shape[1]):
-        row = X[order[min(lo + s, hi - 1)]]
-        for f in range(len(out)):
-            out[f, s] = row[f]
+    fan_in, fan_out, activation = layers[l, 0], layers[l, 1], layers[l, 5]
+    copy = j if layers[l, 2] > 1 else 0
+    w, bias = layers[l, 3] + copy * fan_in * fan_out, layers[l, 4] + copy * fan_out
+    for o in range(fan_out):
+        if activation != 0:
+            through_activation_row(B[g + o, a:b], B[y + o, a:b], activation)
+        if layers[l, 4] >= 0:
+            total = B.dtype.type(0)
+            for s in range(a, b):
+                total += B[np.uintp(g + o), s]
+            gradient[bias + o] += total
+        add_dots(gradient, w + o, fan_out, B, source, fan_in, g + o, a, b)
+    if back >= 0:
+        for i in range(fan_in):
+            weighted_sum(B, back + i, g, a, b, fan_out, params, w + i * fan_out, np.int64(1), params.dtype.type(0))
+
+
+@_fused
+def network_forward(params, layers, j, centers, reg, B, X0, T0, E0, A0, a, b):
+    """L[:, j] of a block under cluster j's network, with its activations and residual."""
+    n_layers, d = len(layers), centers.shape[1]
+    last, half = n_layers - 1, n_layers // 2
+    penalty, per_feature = B.dtype.type(reg), B.dtype.type(1.0 / d)
+    begin, end = A0, A0
+    for s in range(a, b):
+        B[0, s] = 0
+    for l in range(n_layers):  # one call for all layers, which is compiled once
+        if l == half:
+            for i in range(np.uintp(begin), np.uintp(end)):
+                for s in range(a, b):
+                    B[0, s] += penalty * (B[i, s] * B[i, s])
+        source, out = X0 if l == 0 else begin, E0 if l == last else end
+        layer_forward(params, layers, l, j, centers, l == 0, B, source, out, a, b)
+        begin, end = end, end + layers[l, 1]
+    for f in range(d):
+        c, e, t = centers[j, f], np.uintp(E0 + f), np.uintp(T0 + f)
+        for s in range(a, b):
+            residual = B[e, s] - (B[t, s] - c)
+            B[e, s] = residual
+            B[0, s] += per_feature * (residual * residual)
+
+
+@_fused
+def network_backward(params, layers, j, centers, reg, B, weights, X0, T0, E0, Y0, A0, G0, a, b, gradient):
+    """Adds the gradient of Σ_s w_s L[s, j] over columns of a block to ``gradient``, after ``network_forward``.
+
+    weights : (m,), of the block's samples; the residual is overwritten
+    """
+    n_layers, d = len(layers), centers.shape[1]
+    last, half = n_layers - 1, n_layers // 2
+    factor, penalty = B.dtype.type(2.0 / d), B.dtype.type(2.0 * reg)
+    for f in range(d):
+        c, e, t, y = centers[j, f], np.uintp(E0 + f), np.uintp(T0 + f), np.uintp(Y0 + f)
+        for s in range(a, b):
+            B[y, s] = B[e, s] + (B[t, s] - c)  # x̂ once more, for act'
+        for s in range(a, b):
+            B[e, s] *= weights[s] * factor
+    begin, row = np.int64(0), np.int64(0)  # a layer's inputs begin at ``begin``, its outputs at ``row``
+    for l in range(last):
+        begin += layers[l, 1]
+    for l in range(last, -1, -1):
+        begin -= layers[l, 0] if l > 0 else begin
+        if l == half - 1:
+            for i in range(row, row + layers[l, 1]):
+                g, z = np.uintp(G0 + i), np.uintp(A0 + i)
+                for s in range(a, b):
+                    B[g, s] += penalty * weights[s] * B[z, s]
+        if l == 0:
+            for f in range(d):
+                c, x, y = centers[j, f], np.uintp(X0 + f), np.uintp(Y0 + f)
+                for s in range(a, b):
+                    B[y, s] = B[x, s] - c
+        outputs, upstream = (Y0, E0) if l == last else (A0 + row, G0 + row)
+        source, back = (A0 + begin, G0 + begin) if l > 0 else (Y0, -1)
+        layer_backward(params, layers, l, j, B, upstream, outputs, source, back, a, b, gradient)
+        row = begin
 
 
 @_jit
-def gather_weights(weights, order, lo, hi, out):
-    """The weights of a block, 0 for repeated samples."""
-    out[:] = 0
-    for s in range(min(hi - lo, len(out))):
-        out[s] = weights[order[lo + s]]
+def gather(X, order, lo, hi, B, out, m):
+    """B[out + f, s] = X[order[lo + s], f] for s < m, the last sample repeated where hi − lo < m."""
+    for s in range(m):
+        i = order[min(lo + s, hi - 1)]
+        for f in range(X.shape[1]):
+            B[out + f, s] = X[i, f]
 
 
 @_jit
-def table(flat, rows, width):
-    """A contiguous (rows, width) view of the start of ``flat``."""
-    return flat[: rows * width].reshape(rows, width)
-
-
-@_jit
-def run_tasks(params, layers, local, X, target, centers, weights, reg, order, tasks, first, last, every, L, parts):
+def run_tasks(params, layers, X, target, centers, assign, weights, reg, order, tasks, first, last, every, L, parts):
     """Losses and gradients of the tasks first … last − 1, with the network in cache.
 
+    A task (-1, lo, hi) is the samples order[lo:hi], at most 1024.
+
+    assign : (n,) int64, by which ``order`` is sorted where there are gradients
     every : bool, whether all columns of L are computed, or none; L : (n, k), its rows in the order of X
-    parts : (n_tasks, q), every task's gradient; (0, q) for none
+    parts : (n_tasks, p), every task's gradient; (0, p) for none
     """
     d, k = X.shape[1], len(centers)
     units = 0
     for l in range(len(layers) - 1):
         units += layers[l, 1]
-    dtype = X.dtype
-    flat_x, flat_t, flat_e = np.empty(d * BLOCK, dtype), np.empty(d * BLOCK, dtype), np.empty(d * BLOCK, dtype)
-    flat_rows, flat_G = np.empty(units * BLOCK, dtype), np.empty(units * BLOCK, dtype)
-    flat_loss, flat_w = np.empty(BLOCK, dtype), np.empty(BLOCK, dtype)
+    same = X.ctypes.data == target.ctypes.data
+    X0, E0, Y0, A0 = np.int64(1), 1 + d, 1 + 2 * d, 1 + 3 * d
+    G0, own_T0 = A0 + units, A0 + 2 * units
+    T0 = X0 if same else own_T0
+    rows = own_T0 if same else own_T0 + d
+    width = _BLOCK_BYTES // (rows * X.itemsize) // LANES * LANES
+    width = max(LANES, min(_MAX_BLOCK, width))
+    B, w = np.empty((rows, width), X.dtype), np.empty(width, X.dtype)
     for task in range(first, last):
-        j, lo, hi = tasks[task]
+        lo, hi = tasks[task, 1], tasks[task, 2]
         if len(parts):
-            parts[task] = 0
-        for start in range(lo, hi, BLOCK):
-            m = min(hi - start, BLOCK)
-            width = (m + LANES - 1) // LANES * LANES
-            x, t, residual = table(flat_x, d, width), table(flat_t, d, width), table(flat_e, d, width)
-            rows, G = table(flat_rows, units, width), table(flat_G, units, width)
-            loss, w = flat_loss[:width], flat_w[:width]
-            gather(X, order, start, hi, x)
-            gather(target, order, start, hi, t)
-            for c in range(k + 1):  # the task's own cluster last: its activations are still needed then
-                own = c == k
-                if (own and j < 0) or (not own and (c == j or not every)):
-                    continue
-                cluster = j if own else c
-                keep = residual if own else residual[:1]
-                network(params, layers, cluster, x, t, centers[cluster], reg, rows, keep, loss)
-                if every:
-                    for s in range(m):
-                        L[order[start + s], cluster] = loss[s]
+            for i in range(parts.shape[1]):
+                parts[task, i] = 0
+        for start in range(lo, hi, width):
+            count = min(hi - start, width)
+            m = (count + LANES - 1) // LANES * LANES
+            for turn in range(1 if same else 2):
+                gather(X if turn == 0 else target, order, start, hi, B, X0 if turn == 0 else T0, m)
             if len(parts):
-                gather_weights(weights, order, start, hi, w)
-                network_gradient(
-                    params, layers, local, j, x, t, centers[j], reg, w, rows, residual, G, parts[task]
-                )
+                for s in range(count):
+                    w[s] = weights[order[start + s]]
+            a = b = 0  # the columns of cluster j's own samples
+            for j in range(k):
+                if len(parts):
+                    a = b
+                    while b < count and assign[order[start + b]] == j:
+                        b += 1
+                if every or a < b:
+                    left, right = np.uintp(0 if every else a), np.uintp(m if every else b)
+                    network_forward(params, layers, j, centers, reg, B, X0, T0, E0, A0, left, right)
+                if every:
+                    for s in range(count):
+                        L[order[start + s], j] = B[0, s]
+                if a < b:
+                    left, right = np.uintp(a), np.uintp(b)
+                    network_backward(
+                        *(params, layers, j, centers, reg, B, w, X0, T0, E0, Y0, A0, G0, left, right, parts[task])
+                    )

@@ -1,11 +1,8 @@
 """How samples become tasks, and how the tasks' gradients become one.
 
-A task (j, lo, hi) is a run of samples ``order[lo:hi]`` of one cluster, at most 1024: within it sums
-are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and on
-the assignment alone, so it does not matter how many threads share them.
-
-A task's gradient is that of one cluster's network: the layers one after the other, shared or not, in
-the layout of ``local_layers``. With ``transposed`` the weight of the first layer lies as (fan_out, fan_in).
+A task is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j, or of any for j = -1.
+Within it sums are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and
+on the assignment alone, so it does not matter how many threads share them.
 """
 
 import numpy as np
@@ -15,52 +12,26 @@ _jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_jit
-def local_layers(layers):
-    """The table of one cluster's network on its own: (table (n_layers, 6), length of its flat vector)."""
-    local = layers.copy()
-    size = 0
-    for l in range(len(layers)):
-        local[l, 2] = 1
-        local[l, 3] = size
-        size += layers[l, 0] * layers[l, 1]
-        if layers[l, 4] >= 0:
-            local[l, 4] = size
-            size += layers[l, 1]
-    return local, size
+def sort_by_cluster(index, assign, k):
+    """Samples sorted by their cluster, stably.
 
-
-@_jit
-def cluster_tasks(index, assign, k, size):
-    """Sort samples by cluster, stably, and cut every cluster's share into tasks of up to ``size`` samples.
-
-    index : (b,) int64, rows of the data; assign : (n,) int64
-    returns (order (b,) int64, tasks (n_tasks, 3) int64)
+    index : (b,) int64, rows of the data; assign : (n,) int64; returns (b,) int64
     """
-    counts = np.zeros(k, np.int64)
+    place = np.zeros(k + 1, np.int64)
     for i in index:
-        counts[assign[i]] += 1
-    place, n_tasks, end = np.empty(k, np.int64), 0, 0
+        place[assign[i] + 1] += 1
     for j in range(k):
-        place[j] = end
-        end += counts[j]
-        n_tasks += (counts[j] + size - 1) // size
-    tasks = np.empty((n_tasks, 3), np.int64)
-    t = 0
-    for j in range(k):
-        for start in range(0, counts[j], size):
-            tasks[t, 0], tasks[t, 1] = j, place[j] + start
-            tasks[t, 2] = place[j] + min(start + size, counts[j])
-            t += 1
+        place[j + 1] += place[j]
     order = np.empty(len(index), np.int64)
     for i in index:
         order[place[assign[i]]] = i
         place[assign[i]] += 1
-    return order, tasks
+    return order
 
 
 @_jit
 def row_tasks(n, size):
-    """Tasks for samples in any order, of no cluster: (n_tasks, 3) int64."""
+    """Tasks of ``size`` samples of any cluster: (n_tasks, 3) int64."""
     tasks = np.empty(((n + size - 1) // size, 3), np.int64)
     for t in range(len(tasks)):
         tasks[t, 0], tasks[t, 1], tasks[t, 2] = -1, t * size, min((t + 1) * size, n)
@@ -68,30 +39,35 @@ def row_tasks(n, size):
 
 
 @_jit
-def add_tasks(parts, tasks, layers, local, transposed, gradient):
-    """The whole gradient from those of the tasks, added up in float64 in their order.
+def cluster_tasks(order, assign, k, size):
+    """Tasks of up to ``size`` samples of one cluster each, a cluster's about equally long: (n_tasks, 3) int64.
 
-    parts : (n_tasks, q) float; gradient : (p,) float, overwritten
-    Cost: 2 n_tasks q flops
+    order : (b,) int64, sorted by cluster
+    """
+    tasks = np.empty((len(order) // size + k, 3), np.int64)
+    count = start = 0
+    while start < len(order):
+        j, end = assign[order[start]], start
+        while end < len(order) and assign[order[end]] == j:
+            end += 1
+        pieces = (end - start + size - 1) // size
+        for t in range(pieces):
+            tasks[count, 0], tasks[count, 1] = j, start + (end - start) * t // pieces
+            tasks[count, 2] = start + (end - start) * (t + 1) // pieces
+            count += 1
+        start = end
+    return tasks[:count]
+
+
+@_jit
+def add_parts(parts, gradient):
+    """The gradient from those of the tasks, added up in float64 in their order.
+
+    parts : (n_tasks, p) float; gradient : (p,) float, overwritten
     """
     total = np.zeros(len(gradient))
-    for t in range(len(tasks)):
-        for l in range(len(layers)):
-            copy = tasks[t, 0] if layers[l, 2] > 1 else 0
-            size = layers[l, 0] * layers[l, 1]
-            to, source = layers[l, 3] + copy * size, local[l, 3]
-            for i in range(size):
-                total[to + i] += parts[t, source + i]
-            if layers[l, 4] >= 0:
-                to, source = layers[l, 4] + copy * layers[l, 1], local[l, 4]
-                for i in range(layers[l, 1]):
-                    total[to + i] += parts[t, source + i]
+    for t in range(len(parts)):
+        for i in range(len(gradient)):
+            total[i] += parts[t, i]
     for i in range(len(gradient)):
         gradient[i] = total[i]
-    if transposed:
-        fan_in, fan_out = layers[0, 0], layers[0, 1]
-        for copy in range(layers[0, 2]):
-            start = layers[0, 3] + copy * fan_in * fan_out
-            for o in range(fan_out):
-                for i in range(fan_in):
-                    gradient[start + i * fan_out + o] = total[start + o * fan_in + i]

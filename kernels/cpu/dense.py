@@ -94,7 +94,7 @@ def tanh(a):
 
 @_jit
 def activate_row(row, activation):
-    """row ← act(row) in place.
+    """Activation of a row, in place.
 
     row : (m,) float; activation : int
     """
@@ -115,8 +115,8 @@ def activate_row(row, activation):
 
 
 @_jit
-def through_activation(g, y, activation):
-    """g ← g act'(a) in place, from the output y = act(a) alone.
+def through_activation_row(g, y, activation):
+    """Gradient g ← g act'(a) of a row in place, from the output y = act(a) alone.
 
     g, y : (m,) float; activation : int
     """
@@ -143,17 +143,21 @@ def offset_activate(A, offset, activation, out):
     A : (k or 1, m, h) float; offset : (k or 1, h), or (0, h) for none; out : (k, m, h)
     """
     k, m, h = out.shape
-    for j in range(k):
-        source = A[j if len(A) > 1 else 0]
+    in_place = A.ctypes.data == out.ctypes.data
+    if not len(offset) and activation == LINEAR and in_place and len(A) == k:
+        return
+    for cluster in range(k):
+        j = np.uintp(k - 1 - cluster)  # copy 0 last: out[0] may be the one A of all clusters
+        a, b = j if len(A) > 1 else np.uintp(0), j if len(offset) > 1 else np.uintp(0)
         for i in range(m):
-            row = out[j, i]
             if len(offset):
-                shift = offset[j if len(offset) > 1 else 0]
                 for f in range(h):
-                    row[f] = source[i, f] + shift[f]
+                    out[j, i, f] = A[a, i, f] + offset[b, f]
             else:
-                row[:] = source[i]
-            activate_row(row, activation)
+                for f in range(h):
+                    out[j, i, f] = A[a, i, f]
+        if activation != LINEAR:
+            activate_row(out[j].reshape(m * h), activation)
 
 
 @_jit
@@ -184,7 +188,7 @@ def activation_gradient(G, Y, activation):
     """
     out, flat = np.array(G, order="C"), np.ascontiguousarray(Y).reshape(-1)
     parallel(
-        lambda part: through_activation(out.reshape(-1)[part], flat[part], activation), blocks(out.size, _ELEMENTS)
+        lambda part: through_activation_row(out.reshape(-1)[part], flat[part], activation), blocks(out.size, _ELEMENTS)
     )
     return out
 

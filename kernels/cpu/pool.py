@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from numbers import Integral
 from queue import SimpleQueue
 
+import scipy.linalg.cython_blas  # noqa: F401  what np.dot in compiled code calls, to be held to one thread too
 from threadpoolctl import ThreadpoolController
 
 _allowed = ContextVar("csrl_core_threads", default=0)  # 0: outside of ``threads``, and in a helper
@@ -42,30 +43,58 @@ def usable_threads(n_jobs=None):
 
 
 class _SingleBlasThread:
-    """Holds BLAS to one thread from the first ``enter`` to the last ``exit`` in the process."""
+    """Holds BLAS to one thread from the first ``enter`` to the last ``exit`` in the process.
+
+    Most BLAS have one number of threads for the process: what the first to enter found is restored by the last
+    to leave, whichever thread that is. Built on OpenMP they have one for each calling thread.
+    """
 
     def __init__(self):
-        self._lock, self._depth, self._controller, self._limit = threading.Lock(), 0, None, None
+        self._lock, self._depth, self._libraries, self._to_restore = threading.Lock(), 0, None, []
 
     def enter(self):
+        """Returns what ``exit`` wants to have back."""
         with self._lock:
-            if self._depth == 0:
-                if self._controller is None:
-                    self._controller = ThreadpoolController().select(user_api="blas")  # milliseconds, so once
-                if any(library.num_threads != 1 for library in self._controller.lib_controllers):
-                    self._limit = self._controller.limit(limits=1)
+            if self._libraries is None:  # milliseconds, so once
+                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
             self._depth += 1
+            found = [(library, library.num_threads) for library in self._libraries]
+            changed = [(library, number) for library, number in found if number != 1]
+            for library, _ in changed:
+                _set_threads(library, 1)
+            return changed
 
-    def exit(self):
+    def hold_here(self):
+        """For good in this thread, where every thread has its own number."""
+        for library in self._libraries or ():
+            if _has_number_per_thread(library):
+                _set_threads(library, 1)
+
+    def exit(self, changed):
         with self._lock:
             self._depth -= 1
-            if self._depth == 0 and self._limit is not None:
-                self._limit.restore_original_limits()
-                self._limit = None
+            for library, number in changed:
+                if _has_number_per_thread(library):
+                    _set_threads(library, number)
+                else:
+                    self._to_restore.append((library, number))
+            if self._depth == 0:
+                for library, number in self._to_restore:
+                    _set_threads(library, number)
+                self._to_restore.clear()
 
     def reset(self):
         """In a forked child, where the thread that held the lock does not exist."""
         self._lock = threading.Lock()
+
+
+def _has_number_per_thread(library):
+    return getattr(library, "threading_layer", None) == "openmp"
+
+
+def _set_threads(library, number):
+    # From 3.7 on threadpoolctl ignores all threads but the first that sets a number, even if that one has left.
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
 
 
 class _Job:
@@ -78,11 +107,11 @@ class _Job:
         self._lock, self._idle = threading.Lock(), threading.Lock()
         self._idle.acquire()
 
-    def work(self):
+    def work(self, take):
         """Take tasks until there are none; after an error the rest is skipped."""
         while self.error is None:
             try:
-                i = self.pending.popleft()
+                i = take()
             except IndexError:
                 return
             try:
@@ -96,7 +125,7 @@ class _Job:
             if self._closed:
                 return
             self._helping += 1
-        self.work()
+        self.work(self.pending.pop)  # from the other end: call after call a core meets the data it has in its cache
         with self._lock:
             self._helping -= 1
             if self._closed and self._helping == 0:
@@ -133,6 +162,7 @@ class _Helpers:
 
     @staticmethod
     def _serve(queue):
+        _blas.hold_here()
         while True:
             queue.get().help()
 
@@ -157,13 +187,13 @@ class threads:
         self.n_jobs = usable_threads(n_jobs)
 
     def __enter__(self):
-        _blas.enter()
+        self._changed = _blas.enter()
         self._token = _allowed.set(self.n_jobs)
         return self
 
     def __exit__(self, *exception):
         _allowed.reset(self._token)
-        _blas.exit()
+        _blas.exit(self._changed)
 
 
 class single_blas_thread:
@@ -172,11 +202,11 @@ class single_blas_thread:
     def __enter__(self):
         self._outside = _allowed.get() == 0
         if self._outside:
-            _blas.enter()
+            self._changed = _blas.enter()
 
     def __exit__(self, *exception):
         if self._outside:
-            _blas.exit()
+            _blas.exit(self._changed)
 
 
 def parallel(function, tasks):
@@ -191,7 +221,7 @@ def parallel(function, tasks):
     job = _Job(function, tasks)
     _helpers.offer(job, helpers)
     try:
-        job.work()
+        job.work(job.pending.popleft)
     finally:
         job.close()
     if job.error is not None:
@@ -199,6 +229,14 @@ def parallel(function, tasks):
     return job.results
 
 
-def blocks(size, block):
-    """Slices that cut ``size`` into blocks of ``block``, the last one shorter."""
-    return [slice(start, min(start + block, size)) for start in range(0, size, block)]
+def blocks(size, block, start=0):
+    """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``, the last one shorter."""
+    end = start + size
+    return [slice(first, min(first + block, end)) for first in range(start, end, block)]
+
+
+def spans(count):
+    """Tasks in a row as slices, so that one call can do several: one on one thread, else about eight a thread."""
+    if _allowed.get() <= 1:
+        return [slice(0, count)]
+    return blocks(count, -(-count // (8 * _allowed.get())) or 1)

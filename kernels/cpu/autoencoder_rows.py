@@ -1,0 +1,190 @@
+"""Loops over features that a few samples share: what the first and the last layer of a skinny autoencoder are made of.
+
+X, T, D, W : 2-D, features innermost; rows of samples are named by their numbers in X or T. ``B`` is a work
+space with samples innermost, as in ``autoencoder_blocks``. Row numbers are unsigned, since Numba looks whether a
+signed one is negative, which keeps loops from being vectorised.
+"""
+
+import numpy as np
+
+from .autoencoder_blocks import _fused, _jit, _lanes
+
+
+@_lanes
+def dot(X, i, W, o):
+    """Σ_f X[i, f] W[o, f]."""
+    total = X.dtype.type(0)
+    for f in range(X.shape[1]):
+        total += X[i, f] * W[o, f]
+    return total
+
+
+@_lanes
+def project4(X, i0, i1, i2, i3, W, o, last, B, out, s):
+    """B[out + p, s + r] = Σ_f X[i_r, f] W[o + p, f], r, p < 4; rows of W beyond ``last`` stand for it."""
+    p, q, u, v = np.uintp(o), np.uintp(min(o + 1, last)), np.uintp(min(o + 2, last)), np.uintp(min(o + 3, last))
+    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
+    c0 = c1 = c2 = c3 = e0 = e1 = e2 = e3 = X.dtype.type(0)
+    for f in range(X.shape[1]):
+        x0, x1, x2, x3 = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
+        w = W[p, f]
+        a0 += x0 * w
+        a1 += x1 * w
+        a2 += x2 * w
+        a3 += x3 * w
+        w = W[q, f]
+        b0 += x0 * w
+        b1 += x1 * w
+        b2 += x2 * w
+        b3 += x3 * w
+        w = W[u, f]
+        c0 += x0 * w
+        c1 += x1 * w
+        c2 += x2 * w
+        c3 += x3 * w
+        w = W[v, f]
+        e0 += x0 * w
+        e1 += x1 * w
+        e2 += x2 * w
+        e3 += x3 * w
+    B[out, s], B[out, s + 1], B[out, s + 2], B[out, s + 3] = a0, a1, a2, a3
+    if o + 1 <= last:
+        B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
+    if o + 2 <= last:
+        B[out + 2, s], B[out + 2, s + 1], B[out + 2, s + 2], B[out + 2, s + 3] = c0, c1, c2, c3
+    if o + 3 <= last:
+        B[out + 3, s], B[out + 3, s + 1], B[out + 3, s + 2], B[out + 3, s + 3] = e0, e1, e2, e3
+
+
+@_lanes
+def project2(X, i0, i1, i2, i3, W, o, last, B, out, s):
+    """The same for p < 2."""
+    p, q = np.uintp(o), np.uintp(min(o + 1, last))
+    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
+    for f in range(X.shape[1]):
+        x0, x1, x2, x3 = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
+        w = W[p, f]
+        a0 += x0 * w
+        a1 += x1 * w
+        a2 += x2 * w
+        a3 += x3 * w
+        w = W[q, f]
+        b0 += x0 * w
+        b1 += x1 * w
+        b2 += x2 * w
+        b3 += x3 * w
+    B[out, s], B[out, s + 1], B[out, s + 2], B[out, s + 3] = a0, a1, a2, a3
+    if o + 1 <= last:
+        B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
+
+
+@_jit
+def project(X, index, at, W, B, out, s):
+    """B[out + o, s + r] = Σ_f X[index[at + r], f] W[o, f] for all o, r < 4."""
+    i0, i1, i2, i3 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
+    last = len(W) - 1
+    for o in range(0, len(W), 4):
+        if o + 2 <= last:
+            project4(X, i0, i1, i2, i3, W, o, last, B, out + o, s)
+        else:
+            project2(X, i0, i1, i2, i3, W, o, last, B, out + o, s)
+
+
+@_fused
+def residual(a, u, b, v, c, t):
+    """Residual a u + b v − (t − c); in this order, so that a centre far from zero costs no digits."""
+    return a * u + (b * v + (c - t))
+
+
+@_lanes
+def squares8(T, index, at, shift, j, D, u, v, B, a, b, s):
+    """B[0, s + r] = Σ_f (D[u, f] B[a, s + r] + D[v, f] B[b, s + r] − (T[index[at + r], f] − shift[j, f]))², r < 8."""
+    i0, i1, i2, i3 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
+    at += 4
+    i4, i5, i6, i7 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
+    t0 = t1 = t2 = t3 = t4 = t5 = t6 = t7 = T.dtype.type(0)
+    for f in range(T.shape[1]):
+        x, y, c = D[u, f], D[v, f], shift[j, f]
+        e = residual(B[a, s], x, B[b, s], y, c, T[i0, f])
+        t0 += e * e
+        e = residual(B[a, s + 1], x, B[b, s + 1], y, c, T[i1, f])
+        t1 += e * e
+        e = residual(B[a, s + 2], x, B[b, s + 2], y, c, T[i2, f])
+        t2 += e * e
+        e = residual(B[a, s + 3], x, B[b, s + 3], y, c, T[i3, f])
+        t3 += e * e
+        e = residual(B[a, s + 4], x, B[b, s + 4], y, c, T[i4, f])
+        t4 += e * e
+        e = residual(B[a, s + 5], x, B[b, s + 5], y, c, T[i5, f])
+        t5 += e * e
+        e = residual(B[a, s + 6], x, B[b, s + 6], y, c, T[i6, f])
+        t6 += e * e
+        e = residual(B[a, s + 7], x, B[b, s + 7], y, c, T[i7, f])
+        t7 += e * e
+    B[0, s], B[0, s + 1], B[0, s + 2], B[0, s + 3] = t0, t1, t2, t3
+    B[0, s + 4], B[0, s + 5], B[0, s + 6], B[0, s + 7] = t4, t5, t6, t7
+
+
+@_lanes
+def residual_pair(T, i, k, shift, j, D, u, v, B, a, b, s, E, r, g, e):
+    """E[r] = B[a, s] D[u] + B[b, s] D[v] − (T[i] − shift[j]), and E[r + 1] likewise with s + 1 and T[k].
+
+    Also B[0, …] = Σ E², and the gradients B[g, …] = Σ E D[u] and B[e, …] = Σ E D[v] (e may be a spare row).
+    """
+    r = np.uintp(r)
+    square = first = second = square_ = first_ = second_ = T.dtype.type(0)
+    for f in range(T.shape[1]):
+        x, y, c = D[u, f], D[v, f], shift[j, f]
+        p = residual(B[a, s], x, B[b, s], y, c, T[i, f])
+        E[r, f] = p
+        square += p * p
+        first += p * x
+        second += p * y
+        q = residual(B[a, s + 1], x, B[b, s + 1], y, c, T[k, f])
+        E[r + np.uintp(1), f] = q
+        square_ += q * q
+        first_ += q * x
+        second_ += q * y
+    B[0, s], B[g, s], B[e, s] = square, first, second
+    B[0, s + 1], B[g, s + 1], B[e, s + 1] = square_, first_, second_
+
+
+@_fused
+def take_off(T, i, D, B, a, s, U, r):
+    """U[r] = T[i] − Σ_{i ≥ 2} B[a + i, s] D[i]: what more than two units contribute."""
+    h = len(D)
+    for o in range(2, h, 2):
+        u, v = np.uintp(o), np.uintp(min(o + 1, h - 1))
+        x, y = B[a + o, s], B[a + o + 1, s] if o + 1 < h else B[1, s]
+        if o == 2:
+            for f in range(T.shape[1]):
+                U[r, f] = T[i, f] - (x * D[u, f] + y * D[v, f])
+        else:
+            for f in range(T.shape[1]):
+                U[r, f] -= x * D[u, f] + y * D[v, f]
+
+
+@_fused
+def add_outer(out, o, E, B, a, b, s):
+    """out[o] += Σ_r B[a, s + r] E[r] and out[o + 1] += Σ_r B[b, s + r] E[r], r < 4."""
+    p, q = np.uintp(o), np.uintp(o + 1)
+    a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]
+    b0, b1, b2, b3 = B[b, s], B[b, s + 1], B[b, s + 2], B[b, s + 3]
+    for f in range(E.shape[1]):
+        x0, x1, x2, x3 = E[0, f], E[1, f], E[2, f], E[3, f]
+        out[p, f] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+        out[q, f] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+
+
+@_fused
+def add_centred_outer(out, o, X, index, C, j, B, a, b, s):
+    """The same with X[index[s + r]] − C[j] in place of E[r]."""
+    p, q = np.uintp(o), np.uintp(o + 1)
+    i0, i1, i2, i3 = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
+    a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]
+    b0, b1, b2, b3 = B[b, s], B[b, s + 1], B[b, s + 2], B[b, s + 3]
+    for f in range(X.shape[1]):
+        c = C[j, f]
+        x0, x1, x2, x3 = X[i0, f] - c, X[i1, f] - c, X[i2, f] - c, X[i3, f] - c
+        out[p, f] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+        out[q, f] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3

@@ -1,0 +1,299 @@
+"""Autoencoder kernels for wide data and narrow layers: features innermost, in the first and the last layer.
+
+With one to some ten units next to d features a product is too small for BLAS, and the decoder's output
+(rows × d for every cluster) would cost more to write than to compute. Here a few samples share every read of
+a weight, and residual, loss and gradient are taken while the output is in registers. The layers between are
+those of ``autoencoder_blocks``. The work space ``B`` of a block of samples has the rows
+
+    0 loss, 1 zeros, 2 and 3 anything, P0 … X W of the first layer, all copies, then A0 … and G0 … as there.
+
+A task's gradient is that of one cluster's network alone, see ``local_layers``; in it the first layer's weight
+lies transposed, (fan_out, fan_in).
+"""
+
+import numpy as np
+
+from .autoencoder_blocks import _fused, _jit, layer_backward, layer_forward
+from .autoencoder_rows import add_centred_outer, add_outer, dot, project, residual_pair, squares8, take_off
+from .dense import activate_row, through_activation_row
+
+BLOCK = 128
+
+
+@_jit
+def local_layers(layers):
+    """The table of one cluster's network on its own: (table (n_layers, 6), length of its flat vector).
+
+    Outer layers have room for an even number of rows of features, which are computed in pairs.
+    """
+    local = layers.copy()
+    size = 0
+    for l in range(len(layers)):
+        local[l, 2] = 1
+        local[l, 3] = size
+        size += layers[l, 0] * layers[l, 1]
+        if l == 0:
+            size += layers[l, 1] % 2 * layers[l, 0]
+        elif l == len(layers) - 1:
+            size += layers[l, 0] % 2 * layers[l, 1]
+        if layers[l, 4] >= 0:
+            local[l, 4] = size
+            size += layers[l, 1]
+    return local, size
+
+
+@_jit
+def local_parameters(params, layers, local, j, out):
+    """The parameters of cluster j's network, in its own layout."""
+    for l in range(len(layers)):
+        copy = j if layers[l, 2] > 1 else 0
+        size = layers[l, 0] * layers[l, 1]
+        for i in range(size):
+            out[local[l, 3] + i] = params[layers[l, 3] + copy * size + i]
+        if layers[l, 4] >= 0:
+            for i in range(layers[l, 1]):
+                out[local[l, 4] + i] = params[layers[l, 4] + copy * layers[l, 1] + i]
+
+
+@_jit
+def pack(params, layers, centers):
+    """What all blocks need of the outer layers.
+
+    returns (the first layer's weights with features innermost (copies · fan_out, d); its offsets b − c W
+    (k, fan_out); the centres with the last layer's bias added (k, d))
+    """
+    k, d = centers.shape
+    fan_out, copies, last = layers[0, 1], layers[0, 2], len(layers) - 1
+    weights, offsets = np.empty((copies * fan_out, d), params.dtype), np.zeros((k, fan_out), params.dtype)
+    shift = centers.copy()
+    for copy in range(copies):
+        start = layers[0, 3] + copy * d * fan_out
+        for o in range(fan_out):
+            for i in range(d):
+                weights[copy * fan_out + o, i] = params[start + i * fan_out + o]
+    for j in range(k):
+        copy = j if copies > 1 else 0
+        for o in range(fan_out):
+            if layers[0, 4] >= 0:
+                offsets[j, o] = params[layers[0, 4] + copy * fan_out + o]
+            offsets[j, o] -= dot(centers, j, weights, copy * fan_out + o)
+        if layers[last, 4] >= 0:
+            copy = j if layers[last, 2] > 1 else 0
+            for i in range(d):
+                shift[j, i] += params[layers[last, 4] + copy * d + i]
+    return weights, offsets, shift
+
+
+@_fused
+def decoder_squares(T, index, m, shift, j, D, B, a, U, rows):
+    """B[0, s] = ‖x̂_s − t̃_s‖² for s < m, D the decoder's last weight (h, d) and B[a …] its inputs.
+
+    index : (m,) int64, the samples' rows in T; U : (8, d), work space, and rows : 0 … 7 as int64
+    """
+    h = len(D)
+    b = a + 1 if h > 1 else np.int64(1)
+    u, v = np.uintp(0), np.uintp(min(1, h - 1))
+    for s in range(0, m, 8):
+        if h > 2:
+            for r in range(8):
+                take_off(T, np.uintp(index[s + r]), D, B, a, s + r, U, np.uintp(r))
+        source, i, at = (U, rows, np.int64(0)) if h > 2 else (T, index, s)
+        squares8(source, i, at, shift, j, D, u, v, B, a, b, s)
+
+
+@_fused
+def decoder_backward(T, index, m, shift, j, D, B, a, G0, weights, U, E, four, local, last, part):
+    """The last layer of cluster j: residuals, their squares in B[0], gradients of weight, bias and input (B[G0 …]).
+
+    weights : (m,), each w 2/d; E : (4, d) and U : (8, d), work space; four : 0 … 3; part : (q,)
+    """
+    h, d = D.shape
+    even, bias = h + h % 2, local[last, 4]
+    dD = part[local[last, 3] : local[last, 3] + even * d].reshape(even, d)
+    db = part[max(bias, 0) : max(bias, 0) + d]
+    b = a + 1 if h > 1 else np.int64(1)
+    u, v = np.uintp(0), np.uintp(min(1, h - 1))
+    for s in range(0, m, 4):
+        for r in range(0, 4, 2):
+            i, k = np.uintp(index[s + r]), np.uintp(index[s + r + 1])
+            if h > 2:
+                take_off(T, i, D, B, a, s + r, U, np.uintp(0))
+                take_off(T, k, D, B, a, s + r + 1, U, np.uintp(1))
+                i, k = np.uintp(0), np.uintp(1)
+            source, second = U if h > 2 else T, G0 + 1 if h > 1 else np.int64(2)
+            residual_pair(source, i, k, shift, j, D, u, v, B, a, b, s + r, E, r, G0, second)
+        if h > 2:
+            project(E, four, 0, D[2:], B, G0 + 2, s)
+        for o in range(0, h, 2):
+            for r in range(4):  # rows 2 and 3 of B are work space here
+                B[2, s + r] = weights[s + r] * B[a + o, s + r]
+                B[3, s + r] = weights[s + r] * B[a + o + 1, s + r] if o + 1 < h else 0
+            add_outer(dD, o, E, B, np.int64(2), np.int64(3), s)
+        for o in range(h):
+            for r in range(4):
+                B[G0 + o, s + r] *= weights[s + r]
+        if bias >= 0:
+            for r in range(4):
+                for f in range(d):
+                    db[f] += weights[s + r] * E[r, f]
+
+
+@_fused
+def encoder_backward(X, index, m, centers, j, B, G0, local, part):
+    """The first layer of cluster j: adds the gradients of its weight (transposed) and bias; G0 … that of its sums."""
+    fan_out, d = local[0, 1], local[0, 0]
+    even = fan_out + fan_out % 2
+    dW = part[local[0, 3] : local[0, 3] + d * even].reshape(even, d)
+    if local[0, 4] >= 0:
+        for o in range(fan_out):
+            for s in range(m):
+                part[local[0, 4] + o] += B[G0 + o, s]
+    for s in range(0, m, 4):
+        for o in range(0, fan_out, 2):
+            add_centred_outer(dW, o, X, index, centers, j, B, G0 + o, G0 + o + 1 if o + 1 < fan_out else 1, s)
+
+
+@_jit
+def run_tasks(
+    params,
+    layers,
+    packed,
+    offsets,
+    shift,
+    X,
+    target,
+    centers,
+    weights,
+    reg,
+    order,
+    tasks,
+    first,
+    last_task,
+    every,
+    L,
+    parts,
+):
+    """Losses and gradients of the tasks first … last_task − 1, task (j, lo, hi) being samples order[lo:hi].
+
+    packed, offsets, shift : see ``pack``; every : bool, whether all columns of L are computed, or none
+    L : (n, k), its rows in the order of X; parts : (n_tasks, q), every task's gradient, all of cluster j;
+    (0, q) for none
+    """
+    d, k, n_layers = X.shape[1], len(centers), len(layers)
+    last, half, h = n_layers - 1, n_layers // 2, layers[n_layers - 1, 0]
+    local, q = local_layers(layers)
+    units = 0
+    for l in range(last):
+        units += layers[l, 1]
+    width, copies = layers[0, 1], layers[0, 2]
+    P0 = np.int64(4)
+    A0 = P0 + len(packed)
+    G0 = A0 + units
+    B = np.zeros((G0 + units, BLOCK), X.dtype)
+    E, U, eight = np.empty((4, d), X.dtype), np.empty((8, d), X.dtype), np.arange(8)
+    index, w, own = np.empty(BLOCK, np.int64), np.empty(BLOCK, X.dtype), np.empty(q, X.dtype)
+    factor, per_feature = X.dtype.type(2.0 / d), X.dtype.type(1.0 / d)
+    penalty, upstream = X.dtype.type(reg), X.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
+    H0 = A0 + units - h  # the decoder's last inputs
+    for task in range(first, last_task):
+        j, lo, hi = tasks[task, 0], tasks[task, 1], tasks[task, 2]
+        gradient = len(parts) > 0
+        if gradient:
+            local_parameters(params, layers, local, j, own)
+            for i in range(q):
+                parts[task, i] = 0
+        for start in range(lo, hi, BLOCK):
+            count = min(hi - start, BLOCK)
+            m = (count + 7) // 8 * 8
+            for s in range(m):
+                index[s] = order[min(start + s, hi - 1)]
+                w[s] = factor * weights[index[s]] if s < count else 0
+            columns = slice(0, len(packed)) if every or copies == 1 else slice(j * width, (j + 1) * width)
+            for s in range(0, m, 4):
+                project(X, index, s, packed[columns], B, P0 + columns.start, s)
+            for column in range(k + 1):  # the task's own cluster last: its activations are still needed then
+                c = column if column < k else j
+                if c < 0 or (column < k and (c == j or not every)):
+                    continue
+                P, end = P0 + (c * width if copies > 1 else 0), A0
+                for o in range(width):
+                    for s in range(m):
+                        B[A0 + o, s] = B[P + o, s] + offsets[c, o]
+                    if layers[0, 5] != 0:
+                        activate_row(B[A0 + o, :m], layers[0, 5])
+                for l in range(1, last):
+                    out = end + layers[l, 0]
+                    layer_forward(params, layers, l, c, centers, False, B, end, out, np.uintp(0), np.uintp(m))
+                    end = out
+                D0 = layers[last, 3] + (c * h * d if layers[last, 2] > 1 else 0)
+                D = params[D0 : D0 + h * d].reshape(h, d)
+                if column < k or not gradient:
+                    decoder_squares(target, index, m, shift, c, D, B, H0, U, eight)
+                else:
+                    decoder_backward(
+                        *(target, index, m, shift, c, D, B, H0, G0 + units - h, w, U, E, eight, local, last),
+                        parts[task],
+                    )
+                if every:
+                    z = A0
+                    for l in range(half - 1):
+                        z += layers[l, 1]
+                    for s in range(m):
+                        B[0, s] *= per_feature
+                    for i in range(z, z + layers[half - 1, 1]):
+                        for s in range(m):
+                            B[0, s] += penalty * (B[i, s] * B[i, s])
+                    for s in range(count):
+                        L[order[start + s], c] = B[0, s]
+            if gradient:
+                row = units - h
+                for l in range(last - 1, -1, -1):
+                    if l == half - 1:
+                        for i in range(row, row + layers[l, 1]):
+                            for s in range(m):
+                                B[G0 + i, s] += upstream * w[s] * B[A0 + i, s]
+                    if l > 0:
+                        begin = row - layers[l, 0]
+                        layer_backward(
+                            *(own, local, l, 0, B, G0 + row, A0 + row, A0 + begin, G0 + begin),
+                            *(np.uintp(0), np.uintp(m), parts[task]),
+                        )
+                        row = begin
+                if layers[0, 5] != 0:
+                    for o in range(width):
+                        through_activation_row(B[G0 + o, :m], B[A0 + o, :m], layers[0, 5])
+                encoder_backward(X, index, m, centers, j, B, G0, local, parts[task])
+
+
+@_jit
+def add_run(total, to, parts, t, source, size):
+    """total[to + i] += parts[t, source + i] for i < size."""
+    out, run = total[to : to + size], parts[t, source : source + size]
+    for i in range(size):
+        out[i] += run[i]
+
+
+@_jit
+def add_parts(parts, tasks, layers, gradient):
+    """The whole gradient from those of the tasks, added up in float64 in their order.
+
+    parts : (n_tasks, q) float; gradient : (p,) float, overwritten
+    Cost: 2 n_tasks q flops
+    """
+    local, _ = local_layers(layers)
+    total = np.zeros(len(gradient))
+    for t in range(len(parts)):
+        for l in range(len(layers)):
+            copy, size = tasks[t, 0] if layers[l, 2] > 1 else 0, layers[l, 0] * layers[l, 1]
+            to, source = layers[l, 3] + copy * size, local[l, 3]
+            add_run(total, to, parts, t, source, size)
+            if layers[l, 4] >= 0:
+                add_run(total, layers[l, 4] + copy * layers[l, 1], parts, t, local[l, 4], layers[l, 1])
+    for i in range(len(gradient)):
+        gradient[i] = total[i]
+    fan_in, fan_out = layers[0, 0], layers[0, 1]
+    for copy in range(layers[0, 2]):
+        start = layers[0, 3] + copy * fan_in * fan_out
+        for o in range(fan_out):
+            for i in range(fan_in):
+                gradient[start + i * fan_out + o] = total[start + o * fan_in + i]
