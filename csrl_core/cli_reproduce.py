@@ -5,7 +5,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from csrl_core import datasets, doctor, reproduce, reproduce_figures
+from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary
 from csrl_core.cli_files import WrongUsage
 
 
@@ -45,9 +45,9 @@ def main(figure, out, *, sets, versions, repetitions, seed, backend, processes, 
             say(f"{count}/{of}  {run.version}, {run.data}, {run.model}  {now - begin:.0f} s")
 
     runs = reproduce.complete(table, listed, n_processes=processes, done=done)
-    rows = reproduce.summarise(runs)
+    rows = reproduce_summary.summarise(runs)
     files = [table.path, out / "fig2.csv"]
-    reproduce.write_rows(files[1], rows, reproduce.Summary)
+    reproduce_summary.write_rows(files[1], rows, reproduce_summary.Summary)
     if find_spec("matplotlib"):
         for version in versions:
             files.append(out / f"fig2-{version}.png")

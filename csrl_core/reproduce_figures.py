@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
 from csrl_core import metrics, plotting, reproduce
+from csrl_core.reproduce_summary import write_rows
 
 THEIRS = "the authors' code"
 
@@ -15,7 +16,7 @@ THEIRS = "the authors' code"
 def draw_figure_2(path, summaries, version):
     """Clustering, de-noising (log scale) and number of parameters (log scale), one group of bars a data set.
 
-    summaries : list of `reproduce.Summary`; of rates those chosen by the objective are drawn
+    summaries : list of `reproduce_summary.Summary`; of rates those chosen by the objective are drawn
     """
     rows = [row for row in summaries if row.version == version and row.chosen_by in ("objective", "")]
     fig = plotting.new_figure(17, 5.2)
@@ -40,6 +41,7 @@ def draw_figure_2(path, summaries, version):
             theirs = [row.theirs for row in own.values()]
             ax.scatter(at, theirs, marker="_", s=60 * width / 0.1, color="black", zorder=4, linewidths=1.6)
         ax.set_xticks(range(len(sets)), [name.replace("_", "\n", 1) for name in sets], fontsize=8)
+        ax.tick_params(axis="x", rotation=40 if panel == "parameters" else 0)
         ax.set_title(title, fontsize=11)
         ax.grid(axis="y", color="0.92")
         ax.set_axisbelow(True)
@@ -149,5 +151,5 @@ def figure_1(out, *, seed=0, repetitions=5, backend="auto", n_init=10, sets=repr
             pictures.append(Picture(name, model, *(float(v) for pair in zip(means, errors) for v in pair), repetitions))
         if done is not None:
             done(number, len(sets))
-    reproduce.write_rows(out / "fig1.csv", pictures, Picture)
+    write_rows(out / "fig1.csv", pictures, Picture)
     return pictures, files

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from csrl_core import cli_reproduce, metrics, reproduce, reproduce_figures
-from csrl_core.reproduce import METHODS, Run, RunTable, authors_figures, complete, jobs, make_run, summarise
+from csrl_core.reproduce import METHODS, Run, RunTable, complete, jobs, make_run
+from csrl_core.reproduce_summary import authors_figures, summarise
 from csrl_core.selection import select
 from csrl_core.training import NonFiniteLossError
 
