@@ -16,7 +16,9 @@ _HOME = {
     "load": "persistence",
     "NonFiniteLossError": "training",
     "BackendError": "backend",
-    **dict.fromkeys(["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "verify"]),
+    **dict.fromkeys(
+        ["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "reproduce", "selection", "verify"]
+    ),
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -37,7 +39,7 @@ def __dir__():
 
 
 if TYPE_CHECKING:
-    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, verify
+    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection, verify
     from csrl_core.algorithm import ClusterModel
     from csrl_core.autoencoder import TensorizedAutoencoder
     from csrl_core.backend import BackendError

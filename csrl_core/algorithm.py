@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
+from csrl_core.likelihood import MOMENTS, Likelihood, log_density
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
 from csrl_core.training import Batch, Objective, Run
 
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
+LLOYD_ITERATIONS = 300
 RESEED_NOISE = 0.01  # of the root mean square of the donor's parameters
 
 
@@ -32,6 +34,15 @@ class ClusterModel(ABC):
     translation_invariant = False
     """Whether losses depend on X, target and centers only through X − c and target − c. If so the
     data arrive with the training mean taken off, which keeps digits in float32."""
+
+    codes = None
+    """Optional method ``codes(params, X, centers)`` → (Z (n, k, h), residuals (n, k)), which
+    ``assignment="likelihood"`` needs: a code of every sample under every cluster, 1 ≤ h < d, about zero within a
+    cluster, and the squared distance ‖e‖² from x of what the code stands for."""
+
+    orthonormal_codes = False
+    """Whether codes are coordinates in an orthonormal basis of a subspace and e is what they leave over. Only
+    then is the likelihood the density of a mixture of Gaussians; else it is a heuristic."""
 
     @abstractmethod
     def init_parameters(self, X, n_clusters, random):
@@ -99,7 +110,7 @@ class JointAssignment(Objective):
 
     The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64;
     counts (k,) int64, samples with weight; shift (d,), taken off the data before they came here and
-    off the centres.
+    off the centres; with ``likelihood`` also what `csrl_core.likelihood.Likelihood` lists.
 
     Parameters
     ----------
@@ -112,15 +123,21 @@ class JointAssignment(Objective):
         Assignment before the gradient ("assign-then-step") or after.
     running : bool
         The authors' running centres.
-    init : "k-means++", "random", labels (n,) or centres (k, d) (with the shift taken off)
+    init : "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
     key : (2,) uint32
+    likelihood : bool
+        Whether samples go to the cluster of the highest likelihood rather than of the lowest loss.
     """
 
-    def __init__(self, model, backend, *, n_clusters, center, assign_first, running, init, key, shift):
+    def __init__(
+        self, model, backend, *, n_clusters, center, assign_first, running, init, key, shift, likelihood=False
+    ):
         self.model, self.backend, self.n_clusters = model, backend, n_clusters
         self.center, self.assign_first, self.running = center, assign_first, running
         self.init, self.key, self.shift = init, key, shift
-        self.layout = None
+        self.layout = self._last_pass = None
+        self.rule = Likelihood(model, backend.mixture, len(shift)) if likelihood else None
+        self.moves_every_epoch = likelihood  # moments follow the parameters, not only the assignment
 
     def start(self, data, restart):
         """Initial parameters and assignment (step 1 of the algorithm)."""
@@ -128,7 +145,12 @@ class JointAssignment(Objective):
         named = self.model.init_parameters(data.X, self.n_clusters, draws)
         self.set_layout({name: np.shape(array) for name, array in named.items()})
         params = self.layout.flatten(named, data.X.dtype)
-        return Run(params, self._initial_state(data, restart), restart)
+        state = self._initial_state(data, restart)
+        if self.rule is not None:
+            Z, _ = self.rule.codes(Parameters(self.layout, params), data.X[:1], self.loss_centers(state, params.dtype))
+            state |= self.rule.state(data, self.n_clusters, Z.shape[2])
+            self.refresh(params, state, data)
+        return Run(params, state, restart)
 
     def set_layout(self, shapes):
         """Fix names and shapes of the parameters; the cluster axis must be k or 1 long."""
@@ -146,8 +168,10 @@ class JointAssignment(Objective):
         centers = None
         if isinstance(self.init, str):
             seed = self.backend.philox.integers(2**31, self.key, stream(Use.INITIAL_CENTERS, 0, restart), 0, 0, 1)[0]
-            if self.init == "k-means++":
+            if self.init in ("k-means++", "k-means"):
                 centers, _ = kmeans_plusplus(T, k, sample_weight=data.weight, random_state=int(seed))
+                if self.init == "k-means":
+                    centers = self._lloyd(data, centers)
             else:
                 rows = np.flatnonzero(data.weight > 0)
                 chosen = self.backend.philox.permutation(
@@ -173,6 +197,19 @@ class JointAssignment(Objective):
             "shift": np.array(self.shift, dtype=np.float64),
         }
 
+    def _lloyd(self, data, centers):
+        """Centres after Lloyd's iterations: with these kernels, so that every backend begins alike."""
+        kernel, k = self.backend.assign, self.n_clusters
+        centers, before = np.array(centers, dtype=np.float64), None
+        for _ in range(LLOYD_ITERATIONS):
+            assign = kernel.nearest(data.target, np.ascontiguousarray(centers, data.target.dtype))
+            if before is not None and np.array_equal(assign, before):
+                break
+            sums, totals, _ = kernel.cluster_sums(data.target, assign, data.weight, k)
+            kernel.means(sums, totals, centers, 0)
+            before = assign
+        return centers
+
     def check_data(self, run, data, path):
         """Refuse a run that was made on other data: its sums would not be those of its assignment."""
         sums, _, _ = self.backend.assign.cluster_sums(data.target, run.state["assign"], data.weight, self.n_clusters)
@@ -188,12 +225,12 @@ class JointAssignment(Objective):
     def step(self, params, state, batch, step):
         """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel = self.backend.assign
-        L, assign, gradient = self._evaluate(params, state, batch, not self.assign_first)
+        L, assign, gradient, new = self._evaluate(params, state, batch, not self.assign_first)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = kernel.move(
             batch.target,
             batch.index,
-            kernel.assign(L),
+            new,
             state["assign"],
             batch.weight,
             state["sums"],
@@ -209,9 +246,14 @@ class JointAssignment(Objective):
         assigned : bool, whether the state's assignment is this batch's; if not, assignment comes first
         """
         kernel = self.backend.assign
-        L, assign, gradient = self._evaluate(params, state, batch, assigned and not self.assign_first)
+        L, assign, gradient, new = self._evaluate(params, state, batch, assigned and not self.assign_first)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
-        state["assign"] = kernel.assign(L)
+        state["assign"] = new
+        if self.rule is not None:
+            if assigned:  # the moments that its first assignment came from were its own
+                for name in MOMENTS:
+                    state[name][...] = 0
+            self.rule.add(state, self._codes(params, state, batch.X), new, batch.weight)
         added = kernel.cluster_sums(batch.target, state["assign"], batch.weight, self.n_clusters)
         for name, part in zip(("sums", "totals", "counts"), added, strict=True):
             state[name] += part
@@ -219,22 +261,28 @@ class JointAssignment(Objective):
         return loss_sum, weight_sum, gradient
 
     def _evaluate(self, params, state, batch, assigned):
-        centers = self.loss_centers(state, batch.X.dtype)
-        assign = state["assign"][batch.index] if assigned else None
+        """(L, assignment that the gradient uses, gradient, new assignment) at the same parameters."""
+        centers, new = self.loss_centers(state, batch.X.dtype), None
+        if self.rule is not None:
+            new = self.backend.assign.assign(self.rule.costs(state, self._codes(params, state, batch.X)))
+        assign = state["assign"][batch.index] if assigned else new
         L, assign, gradient = self.model.losses_and_gradient(
             Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
         )
         self._check(L, (len(batch.X), self.n_clusters), "losses")
         if not isinstance(gradient, np.ndarray):
             gradient = self.layout.flatten(gradient, params.dtype, "gradient")
-        return np.ascontiguousarray(L, batch.X.dtype), np.asarray(assign, np.int64), gradient
+        L, assign = np.ascontiguousarray(L, batch.X.dtype), np.asarray(assign, np.int64)
+        return L, assign, gradient, self.backend.assign.assign(L) if new is None else new
 
     def _check(self, array, shape, what):
         if np.shape(array) != shape:
             raise ValueError(f"{type(self.model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")
 
     def fused_epoch(self, run, data, settings):
-        """The model's own kernel for a whole epoch, where it has one."""
+        """The model's own kernel for a whole epoch, where it has one: these assign by loss."""
+        if self.rule is not None:
+            return None
         options = {
             "center": self.center,
             "assign_first": self.assign_first,
@@ -254,17 +302,51 @@ class JointAssignment(Objective):
             L[rows] = part
         return L
 
+    def _codes(self, params, state, X):
+        """Codes and residuals for the likelihood; those of the last full pass where they are the same."""
+        centers = self.loss_centers(state, X.dtype)
+        if self._last_pass is not None:
+            data, its_params, its_centers, codes = self._last_pass
+            if X is data and np.array_equal(params, its_params) and np.array_equal(centers, its_centers):
+                return codes
+        return self.rule.codes(Parameters(self.layout, params), X, centers)
+
+    def costs(self, params, state, X):
+        """A (n, k) of any samples, in chunks: what the likelihood rule minimises."""
+        if len(X) <= CHUNK:
+            return self.rule.costs(state, self._codes(params, state, X))
+        A = np.empty((len(X), self.n_clusters), X.dtype)
+        for first in range(0, len(X), CHUNK):
+            rows = slice(first, first + CHUNK)
+            A[rows] = self.rule.costs(state, self._codes(params, state, X[rows]))
+        return A
+
+    def refresh(self, params, state, data):
+        """The likelihood's moments of a full pass, from scratch."""
+        for name in MOMENTS:
+            state[name][...] = 0
+        whole = len(data.X) <= CHUNK
+        for first in range(0, len(data.X), CHUNK):
+            rows = slice(first, first + CHUNK)
+            codes = self._codes(params, state, data.X if whole else data.X[rows])
+            self.rule.add(state, codes, state["assign"][rows], data.weight[rows])
+        if whole:  # a full batch needs the same codes again: for its assignment, at the same parameters
+            self._last_pass = data.X, params.copy(), self.loss_centers(state, data.X.dtype), codes
+
     def final(self, run, data):
         """The last full pass: (labels (n,), mean loss); nothing moves."""
         kernel = self.backend.assign
         L = self.losses(run.params, run.state, data.X, data.target)
-        labels = kernel.assign(L)
+        labels = kernel.assign(L if self.rule is None else self.costs(run.params, run.state, data.X))
         loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
         return labels, loss_sum / weight_sum
 
     def selection_score(self, run, data):
-        """−loss of a full pass."""
-        return -self.final(run, data)[1]
+        """−loss of a full pass, or the mean log-likelihood."""
+        if self.rule is None:
+            return -self.final(run, data)[1]
+        scores = log_density(self.costs(run.params, run.state, data.X), data.X.shape[1])
+        return float(np.average(scores, weights=data.weight.astype(np.float64)))
 
     def end_of_epoch(self, run, data, fused):
         """Sums from scratch, and clusters without weight re-seeded (step 3); returns how many."""
@@ -275,7 +357,10 @@ class JointAssignment(Objective):
                 state[name][...] = fresh
             if not self.running:
                 kernel.means(state["sums"], state["totals"], state["centers"], 0)
-        return self.reseed(run, data) if not state["counts"].all() else 0
+        filled = self.reseed(run, data) if not state["counts"].all() else 0
+        if self.rule is not None:
+            self.refresh(run.params, state, data)
+        return filled
 
     def reseed(self, run, data):
         """Give each empty cluster the sample that its own cluster fits worst, and that cluster's parameters.

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 from csrl_core import backend as backends
 from csrl_core import persistence
 from csrl_core.algorithm import CHUNK, as_batch
+from csrl_core.likelihood import Likelihood, log_density, responsibilities
 from csrl_core.parameters import Layout, Parameters
 
 FLOATS = [np.float64, np.float32]
@@ -31,6 +32,8 @@ class _Fitted:
             centers = estimator.state_["centers"] if estimator.center else np.zeros_like(estimator.state_["centers"])
         self.centers = centers.astype(dtype)
         self.shift = estimator.state_["shift"].astype(dtype)
+        likelihood = estimator.assignment == "likelihood"
+        self.rule = Likelihood(self.model, self.backend.mixture, len(self.shift)) if likelihood else None
 
     def threads(self):
         return self.backend.threads(self.estimator.n_jobs)
@@ -38,8 +41,14 @@ class _Fitted:
     def losses(self, x):
         return self.model.losses(self.parameters, x, x, self.centers)
 
+    def costs(self, x):
+        """What assignment minimises, (n, k)."""
+        if self.rule is None:
+            return np.ascontiguousarray(self.losses(x), x.dtype)
+        return self.rule.costs(self.estimator.state_, self.rule.codes(self.parameters, x, self.centers))
+
     def assign(self, x):
-        return self.backend.assign.assign(np.ascontiguousarray(self.losses(x), x.dtype))
+        return self.backend.assign.assign(self.costs(x))
 
     def embed(self, x):
         return self.model.embed(self.parameters, x, self.centers)
@@ -63,6 +72,13 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
         return True
 
+    def _has_likelihood(self):
+        if self.assignment != "likelihood":
+            raise AttributeError(
+                f"{type(self).__name__} has a likelihood only with assignment='likelihood', not {self.assignment!r}"
+            )
+        return True
+
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
         check_is_fitted(self)
@@ -83,7 +99,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return self._map(X, lambda fitted, x: fitted.losses(x))
 
     def predict(self, X):
-        """The cluster of every sample, (n,) int64: argmin_j of the losses, ties to the lowest."""
+        """The cluster of every sample, (n,) int64: the lowest loss or highest likelihood, ties to the lowest."""
         return self._map(X, lambda fitted, x: fitted.assign(x))
 
     def transform(self, X):
@@ -129,8 +145,21 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
             return X + fitted.shift
 
+    @available_if(lambda estimator: estimator._has_likelihood())
+    def predict_proba(self, X):
+        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is. Under the likelihood rule only."""
+        return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
+
+    @available_if(lambda estimator: estimator._has_likelihood())
+    def gaussians(self):
+        """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
+        check_is_fitted(self)
+        return _Fitted(self, self.params_.dtype).rule.gaussians(self.state_)
+
     def score_samples(self, X):
-        """−min_j of the losses of every sample, (n,); the larger the better."""
+        """The larger the better, (n,): log Σ_j π_j p_j(x) under the likelihood rule, else −min_j of the losses."""
+        if self.assignment == "likelihood":
+            return self._map(X, lambda fitted, x: log_density(fitted.costs(x), x.shape[1]))
         return -self.cluster_losses(X).min(axis=1)
 
     def score(self, X, y=None, sample_weight=None):

@@ -10,6 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.algorithm import ClusterModel
 from csrl_core.estimator import BaseClusterSpecific
+from csrl_core.exact import ExactAssignment
+from csrl_core.likelihood import orthonormal_decoder
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
 
@@ -22,6 +24,13 @@ class AutoencoderModel(ClusterModel):
         self.kernel, self.reg = backend.autoencoder, float(reg)
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
+        )
+        self.n_clusters, self.orthonormal_codes = n_clusters, output_activation == "linear"
+        # The likelihood's own network: a sample to its coordinates in an orthonormal basis, and back.
+        width = min(hidden) if self.orthonormal_codes else hidden[-1]
+        self.code_width = width
+        self.code_table, _ = layer_table(
+            [(n_features, width, n_clusters, "linear", False), (width, n_features, n_clusters, "linear", False)]
         )
 
     def init_parameters(self, X, n_clusters, random):
@@ -54,6 +63,28 @@ class AutoencoderModel(ClusterModel):
     def decode(self, params, Z, assign, centers):
         """Decoded samples in the space of ``centers``, (n, d)."""
         return self.kernel.decode(params.flat, self.table, Z, assign, centers)
+
+    def codes(self, params, X, centers):
+        """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.likelihood`.
+
+        A linear decoder spans a subspace: coordinates in it, which are the optimal code and not the encoder's.
+        Otherwise the encoder's code and the reconstruction's error.
+        """
+        d = X.shape[1]
+        if not self.orthonormal_codes:
+            Z = self.embed(params, X, centers)
+            return Z, d * self.kernel.losses(params.flat, self.table, X, X, centers, 0.0)
+        depth = len(self.table) // 2
+        names = [f"decoder.{number}" for number in range(depth)]
+        basis, offset = orthonormal_decoder(
+            [params[f"{name}.weight"] for name in names],
+            [params.get(f"{name}.bias") for name in names],
+            self.n_clusters,
+        )
+        flat = np.concatenate([basis.transpose(0, 2, 1).ravel(), basis.ravel()]).astype(X.dtype)
+        centers = (centers + offset).astype(X.dtype)
+        Z = self.kernel.encode(flat, self.code_table, X, centers)
+        return Z, d * self.kernel.losses(flat, self.code_table, X, X, centers, 0.0)
 
     def fused_epoch(self, run, data, settings, options):
         """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
@@ -146,15 +177,21 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     update : {"step-then-assign", "assign-then-step"}, default="step-then-assign"
         Whether the gradient uses the assignments as they stand, or new ones.
     center_update : {"mean", "running"}, default="mean"
-    assignment : {"loss"}, default="loss"
-        Samples go to the cluster of the lowest loss.
+    assignment : {"loss", "likelihood"}, default="loss"
+        Samples go to the cluster of the lowest loss, or of the highest likelihood: every cluster is then a
+        Gaussian about its subspace, with noise variance, spread and proportion of its own. The
+        latent width must be below the number of features. With an output activation it is a heuristic.
+    solver : {"gradient", "exact"}, default="gradient"
+        "exact" alternates principal components of every cluster and assignment, until nothing changes: the
+        optimum that the gradient must reach. Only for linear models without biases, ``reg=0`` and
+        ``shared=0``; ``learning_rate``, ``optimizer``, ``update``, ``clip_norm`` and ``tol`` play no part.
     tol : float, default=0
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
         assignment changed and the best loss improved by no more than tol·max(1, |best|).
     n_iter_no_change : int, default=10
     n_init : int, default=1
-        Restarts; the one with the lowest final loss is kept.
-    init : {"k-means++", "random"}, labels (n,) or centres (k, d), default="k-means++"
+        Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
+    init : {"k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="k-means++"
     clip_norm : float or None, default=None
         Global norm to which the mean gradient is clipped.
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
@@ -193,6 +230,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "bias": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions({"gradient", "exact"})],
     }
 
     def __init__(
@@ -213,6 +251,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         update="step-then-assign",
         center_update="mean",
         assignment="loss",
+        solver="gradient",
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
@@ -238,6 +277,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         self.update = update
         self.center_update = center_update
         self.assignment = assignment
+        self.solver = solver
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.n_init = n_init
@@ -258,6 +298,41 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
                 f"expected 0 (TAE) to {len(hidden)}"
             )
+
+        if self.solver == "exact":
+            self._check_exact()
+
+    def _check_exact(self):
+        """The exact solver is for what has an exact answer."""
+        wanted = {
+            "reg": (
+                self.reg,
+                0,
+                "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows",
+            ),
+            "activation": (self.activation, "linear", "principal components are linear"),
+            "output_activation": (self.output_activation, "linear", "principal components are linear"),
+            "bias": (self.bias, False, "the centres are the biases"),
+            "batch_size": (self.batch_size, None, "every step takes all samples"),
+            "center_update": (self.center_update, "mean", "centres are exact means"),
+        }
+        for name, (value, expected, why) in wanted.items():
+            if value != expected:
+                raise ValueError(f"solver='exact' needs {name}={expected!r}, got {name}={value!r}: {why}")
+        if self.shared > 0 and self.n_clusters > 1:
+            raise ValueError(
+                f"solver='exact' needs shared=0 or n_clusters=1, got shared={self.shared} and "
+                f"n_clusters={self.n_clusters}: layers that clusters share are no principal components"
+            )
+
+    def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
+        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; the exact solver has none."""
+        if self.solver == "exact":
+            raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
+        return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
+
+    def _objective_class(self):
+        return ExactAssignment if self.solver == "exact" else super()._objective_class()
 
     def _model(self, backend):
         return AutoencoderModel(

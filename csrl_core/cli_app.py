@@ -35,6 +35,9 @@ app = typer.Typer(
 Backend = StrEnum("Backend", {name: name for name in ("auto", "numpy", "numba", "cupy", "emulated")})
 Activation = StrEnum("Activation", {name: name for name in ("linear", "relu", "leaky_relu", "tanh", "sigmoid")})
 Optimizer = StrEnum("Optimizer", {name: name for name in ("adam", "sgd")})
+Assignment = StrEnum("Assignment", {name: name for name in ("loss", "likelihood")})
+Solver = StrEnum("Solver", {name: name for name in ("gradient", "exact")})
+Init = StrEnum("Init", {"kmeanspp": "k-means++", "kmeans": "k-means", "random": "random"})
 Kind = StrEnum("Kind", {name: name for name in ("embedding", "loss", "reconstruction")})
 _debug = False
 
@@ -141,7 +144,10 @@ def fit(
     optimizer: Annotated[Optimizer, typer.Option(help="What makes steps of gradients.")] = Optimizer.adam,
     clip_norm: Annotated[float | None, typer.Option(help="Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float, typer.Option(help="Stop when the loss improves less; 0 runs all epochs.")] = 0.0,
-    n_init: Annotated[int, typer.Option(min=1, help="Restarts; the lowest loss is kept.")] = 1,
+    n_init: Annotated[int, typer.Option(min=1, help="Restarts; the lowest loss or highest likelihood is kept.")] = 1,
+    init: Annotated[Init, typer.Option(help="The first assignment.")] = Init.kmeanspp,
+    assignment: Annotated[Assignment, typer.Option(help="What a sample's cluster is chosen by.")] = Assignment.loss,
+    solver: Annotated[Solver, typer.Option(help="exact: principal components; linear, --reg 0.")] = Solver.gradient,
     backend: BackendOption = Backend.auto,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same model.")] = None,
     target: Annotated[
@@ -173,6 +179,9 @@ def fit(
         "clip_norm": clip_norm,
         "tol": tol,
         "n_init": n_init,
+        "init": init.value,
+        "assignment": assignment.value,
+        "solver": solver.value,
         "backend": backend.value,
         "random_state": seed,
         "n_jobs": jobs,

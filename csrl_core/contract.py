@@ -11,7 +11,7 @@ dtype "float" is the working dtype, float32 or float64, one and the same for all
 
 from dataclasses import dataclass
 
-STEMS = ("philox", "assign", "dense", "optimizer", "autoencoder")
+STEMS = ("philox", "assign", "dense", "optimizer", "autoencoder", "mixture")
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,11 @@ _ARGUMENTS = {
     "running": ("", "bool", "centres by the running rule"),
     "Z": ("(n, h)", "float", "embedding"),
     "p": ("(n, width)", "float", "probabilities"),
+    # Gaussian clusters
+    "residuals": ("(n, k)", "float", "squared distance from every cluster's subspace"),
+    "precision": ("(k, h, h)", "float", "Σ⁻¹ of the coordinates in every cluster"),
+    "inverse_noise": ("(k,)", "float", "1/σ² of every cluster"),
+    "constant": ("(k,)", "float", "what every sample of a cluster pays"),
 }
 
 # Where an argument is not what its name means elsewhere.
@@ -147,6 +152,8 @@ _LOCAL = {
     ("autoencoder", "fused_epoch", "centers"): ("(k, d)", "float64", "cluster centres"),
     ("autoencoder", "fused_epoch", "step"): ("", "int", "optimizer steps taken before"),
     ("autoencoder", "losses_and_gradient", "assign"): ("(n,)", "int64 or None", "None: argmin of the losses"),
+    ("mixture", "moments", "Z"): ("(n, k, h)", "float", "coordinates in every cluster's subspace"),
+    ("mixture", "costs", "Z"): ("(n, k, h)", "float", "coordinates in every cluster's subspace"),
     ("optimizer", "adam", "step"): ("", "int", "t, from 1 on"),
     ("optimizer", "update", "step"): ("", "int", "t, from 1 on"),
 }
@@ -253,6 +260,17 @@ CONTRACT = {
             "sum",
             _SAMPLES,
         ),
+        _function(
+            "mixture",
+            "moments",
+            "Z residuals assign weights",
+            "scatter (k, h, h) float64, noise (k,) float64, totals (k,) float64",
+            "sum",
+            _SAMPLES,
+        ),
+        _function(
+            "mixture", "costs", "Z residuals precision inverse_noise constant", "A (n, k) float", "sum", "sample"
+        ),
     ]
 }
 
@@ -269,6 +287,7 @@ CONSTANTS = {
     ),
     "optimizer": ("ADAM", "SGD", "RULES", "CHUNK"),
     "autoencoder": (),
+    "mixture": ("CHUNK",),
 }
 
 

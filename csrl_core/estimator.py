@@ -29,11 +29,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         "center": ["boolean"],
         "update": [StrOptions({"step-then-assign", "assign-then-step"})],
         "center_update": [StrOptions({"mean", "running"})],
-        "assignment": [StrOptions({"loss"})],
+        "assignment": [StrOptions({"loss", "likelihood"})],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"k-means++", "random"}), "array-like"],
+        "init": [StrOptions({"k-means++", "k-means", "random"}), "array-like"],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "backend": [StrOptions({"auto", *backends.BACKENDS})],
         "n_jobs": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
@@ -218,8 +218,16 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             np.float64
         )  # a value of the data's own dtype: X − shift is one rounding
 
+    def _objective_class(self):
+        return JointAssignment
+
     def _objective(self, model, backend, key, shift, init):
-        return JointAssignment(
+        if self.assignment == "likelihood" and not callable(model.codes):
+            raise ValueError(
+                f"assignment='likelihood' needs a model with a method codes(params, X, centers); "
+                f"{type(model).__name__} has none"
+            )
+        return self._objective_class()(
             model,
             backend,
             n_clusters=self.n_clusters,
@@ -229,6 +237,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             init=init,
             key=key,
             shift=shift,
+            likelihood=self.assignment == "likelihood",
         )
 
     def _initial(self, target, shift, n):
@@ -288,11 +297,12 @@ class ClusterSpecific(BaseClusterSpecific):
         Whether the model sees the clusters' centres (else zeros).
     update : {"step-then-assign", "assign-then-step"}
     center_update : {"mean", "running"}
-    assignment : {"loss"}
+    assignment : {"loss", "likelihood"}
+        "likelihood" needs a model with a method ``codes``.
     tol, n_iter_no_change
         Stopping; ``tol=0`` runs all epochs.
     n_init, init
-        Restarts and the first assignment: "k-means++", "random", labels (n,) or centres (k, d).
+        Restarts and the first assignment: "k-means++", "k-means", "random", labels (n,) or centres (k, d).
     backend, n_jobs, random_state, verbose
     """
 

@@ -114,6 +114,9 @@ class Run:
 class Objective(ABC):
     """What is minimised. ``state`` holds named arrays that no gradient trains; they may change in place."""
 
+    moves_every_epoch = False
+    """Whether `end_of_epoch` has work to do also after an epoch in which nothing moved."""
+
     @abstractmethod
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""
@@ -139,6 +142,10 @@ class Objective(ABC):
         fused : bool, whether `fused_epoch` did the epoch
         """
         return 0
+
+    def settled(self, moved):
+        """Whether an epoch in which so much moved leaves nothing for another to do."""
+        return False
 
     def selection_score(self, run, data):
         """The larger the better, among restarts."""
@@ -215,7 +222,7 @@ class Trainer:
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
                 run.loss_curve.append(loss)
-                run.finished = self._converged(run, loss, moved)
+                run.finished = self._converged(run, loss, moved) or self.objective.settled(moved)
                 # Two snapshots that change places: an interrupt while one is written leaves the other whole.
                 previous.take(run)
                 latest, previous = previous, latest
@@ -252,7 +259,7 @@ class Trainer:
                 self.optimizer.apply(run, gradient, batch_weight)
                 run.step += 1
         loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
-        if isfinite(loss) and (moved or run.epoch == 0):
+        if isfinite(loss) and (moved or run.epoch == 0 or self.objective.moves_every_epoch):
             moved += self.objective.end_of_epoch(run, self.data, fused is not None)
         return loss, moved
 

@@ -103,6 +103,6 @@ def test_the_wheel_holds_the_tree(tmp_path):
         "csrl_core/" + str(path.relative_to(base))
         for base, pattern in ((ROOT / "csrl_core", "**/*"), (ROOT, "kernels/**/*"), (ROOT, "reference/**/*"))
         for path in base.glob(pattern)
-        if path.suffix in {".py", ".cu", ".h", ".typed"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".cu", ".h", ".typed", ".csv"} and "__pycache__" not in path.parts
     }
     assert names == expected

@@ -1,0 +1,88 @@
+"""The work of ``csrl reproduce``: the figures of the paper as pictures and tables, resumable."""
+
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary
+from csrl_core.cli_files import WrongUsage
+
+
+def main(figure, out, *, sets, versions, repetitions, seed, backend, processes, say, epochs=None, n_init=None):
+    """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise OSError(f"cannot write into {out}")
+    n_init = n_init or reproduce.RESTARTS
+    if figure == "fig1":
+        return _figure_1(out, seed=seed, repetitions=repetitions, backend=backend, n_init=n_init, say=say)
+    unknown = [name for name in sets or () if name not in reproduce.SETS]
+    if unknown:
+        raise WrongUsage(f"--data {unknown[0]} is not of the figure; expected some of {', '.join(reproduce.SETS)}")
+    wanted = list(sets or reproduce.SETS)
+    here = [name for name in wanted if datasets.available(name)]
+    for name in wanted:
+        if name not in here:
+            say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
+    if not here:
+        raise FileNotFoundError("none of the data sets can be read")
+    table = reproduce.RunTable(out / "fig2-runs.csv")
+    listed = reproduce.jobs(versions, here, repetitions, seed, backend, epochs, n_init)
+    known = {run.key for run in table.runs}
+    missing = sum(job.key not in known for job in listed)
+    say(f"fig2       {len(listed)} runs, {len(listed) - missing} of them in {table.path}")
+    if missing:
+        doctor.say_if_compiling(backend, say)
+    begin = last = time.perf_counter()
+
+    def done(count, of, run):
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= 5 or count == of:
+            last = now
+            say(f"{count}/{of}  {run.version}, {run.data}, {run.model}  {now - begin:.0f} s")
+
+    runs = reproduce.complete(table, listed, n_processes=processes, done=done)
+    rows = reproduce_summary.summarise(runs)
+    files = [table.path, out / "fig2.csv"]
+    reproduce_summary.write_rows(files[1], rows, reproduce_summary.Summary)
+    if find_spec("matplotlib"):
+        for version in versions:
+            files.append(out / f"fig2-{version}.png")
+            reproduce_figures.draw_figure_2(files[-1], rows, version)
+    else:
+        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
+    for line in lines(rows):
+        say(line)
+    for path in files:
+        say(str(path))
+    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in runs):.0f} s in all")
+    return 0
+
+
+def lines(rows):
+    """What was chosen by the objective, as text: ours ± standard error, theirs in brackets."""
+    for version in dict.fromkeys(row.version for row in rows):
+        for panel in ("clustering", "de-noising", "de-noising, clusters of training"):
+            yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
+            own = [r for r in rows if (r.version, r.panel, r.chosen_by) == (version, panel, "objective")]
+            for row in own:
+                theirs = "" if row.theirs != row.theirs else f" [{row.theirs:.4g}]"
+                rate = f", rate {row.learning_rate}" if row.learning_rate else ""
+                yield f"  {row.data:<14}{row.model:<32}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}{rate}"
+
+
+def _figure_1(out, *, seed, repetitions, backend, n_init, say):
+    pictures, files = reproduce_figures.figure_1(
+        out, seed=seed, repetitions=repetitions, backend=backend, n_init=n_init
+    )
+    for row in pictures:
+        say(
+            f"  {row.data:<14}{row.model:<42}mean squared error {row.mean_squared_error:.3g} ± "
+            f"{row.mean_squared_error_se:.1g}, ARI {row.ARI:.3f} ± {row.ARI_se:.3f}"
+        )
+    for path in files:
+        say(str(path))
+    return 0

@@ -1,0 +1,225 @@
+"""How many clusters, and how wide an embedding: by the likelihood, without classes.
+
+    selection = select(X, n_clusters=range(1, 8), latent=(1, 2))
+    selection.best.n_clusters, selection.estimator.labels_
+
+Two criteria. "bic" fits every candidate to all data and weighs its likelihood against its number of parameters,
+BIC = −2 Σ_i log p(x_i) + m log n (Schwarz 1978); "held-out" is the mean log-likelihood of samples that the
+candidate has not seen, in shuffled folds. A likelihood is comparable between candidates; a loss is not, it falls with
+every cluster and every dimension. Any estimator with ``assignment="likelihood"`` works with scikit-learn's
+own search as well, for its `score` is the mean log-likelihood; `negative_bic` is a ``scoring`` for it.
+"""
+
+import csv
+import io
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import KFold
+from sklearn.utils.validation import check_array
+
+from csrl_core.persistence import write_atomically
+
+CRITERIA = ("bic", "held-out")
+
+
+def free_parameters(n_clusters, n_features, latent):
+    """Degrees of freedom of a mixture of probabilistic PCA: means, covariances and proportions.
+
+    k (d + d h − h (h − 1)/2 + 1) + k − 1 (Tipping & Bishop 1999, section 3.3): rotations of a basis change no density.
+
+    returns int
+    """
+    k, d, h = n_clusters, n_features, latent
+    return k * (d + d * h - h * (h - 1) // 2 + 1) + k - 1
+
+
+def bic(estimator, X):
+    """−2 Σ_i log p(x_i) + m log n of a fitted estimator with ``assignment="likelihood"``; the lower the better.
+
+    X : (n, d); returns float
+    """
+    if getattr(estimator, "assignment", None) != "likelihood":
+        raise ValueError(
+            f"bic needs an estimator with assignment='likelihood', got assignment="
+            f"{getattr(estimator, 'assignment', None)!r}: a loss is no likelihood"
+        )
+    scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
+    h = estimator.gaussians().covariance.shape[1]
+    m = free_parameters(estimator.n_clusters, estimator.n_features_in_, h)
+    return float(-2 * scores.sum() + m * np.log(len(scores)))
+
+
+def negative_bic(estimator, X, y=None):
+    """−`bic`, the larger the better: a ``scoring`` of scikit-learn's searches, on the data of the fit themselves.
+
+    ``GridSearchCV(estimator, grid, scoring=negative_bic, cv=[(rows, rows)])`` with ``rows = np.arange(len(X))``.
+    """
+    return -bic(estimator, X)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One number of clusters and latent width.
+
+    value : what is maximised, −BIC/n or the mean held-out log-likelihood; error : its standard error over folds, NaN
+    for BIC; log_likelihood : mean over the samples it was fitted to; parameters : degrees of freedom of the density
+    """
+
+    n_clusters: int
+    latent: int
+    value: float
+    error: float
+    log_likelihood: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Candidates in order, the best of them, and its estimator, fitted to all data."""
+
+    criterion: str
+    candidates: list
+    best: Candidate
+    estimator: object
+
+    def write(self, path):
+        """A CSV file, one row a candidate."""
+        text = io.StringIO(newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["criterion", *(field.name for field in fields(Candidate)), "best"])
+        for candidate in self.candidates:
+            values = (f"{v:.8g}" if isinstance(v, float) else v for v in asdict(candidate).values())
+            table.writerow([self.criterion, *values, int(candidate is self.best)])
+        write_atomically(path, text.getvalue().encode())
+
+    def plot(self, ax=None):
+        """The criterion over the number of clusters, one line a latent width.
+
+        ax : Axes, optional; returns Axes
+        """
+        from csrl_core import plotting
+
+        ax = plotting.new_figure(6.4, 4.2).add_subplot() if ax is None else ax
+        widths = sorted({candidate.latent for candidate in self.candidates})
+        for number, h in enumerate(widths):
+            own = [candidate for candidate in self.candidates if candidate.latent == h]
+            colour, marker = plotting.COLOURS[number % 8], plotting.MARKERS[number % 8]
+            errors = None if np.isnan(own[0].error) else [c.error for c in own]
+            ks = [c.n_clusters for c in own]
+            ax.errorbar(ks, [c.value for c in own], errors, color=colour, marker=marker, capsize=3, label=f"{h}")
+        best = self.best
+        ax.plot(best.n_clusters, best.value, "o", markersize=15, markerfacecolor="none", color="black", zorder=4)
+        ax.set_xticks(sorted({candidate.n_clusters for candidate in self.candidates}))
+        ax.set_xlabel("clusters")
+        what = "−BIC per sample" if self.criterion == "bic" else "held-out log-likelihood per sample"
+        ax.set_ylabel(f"{what}; larger is better")
+        ax.set_title(f"Best: {best.n_clusters} clusters, latent width {best.latent}")
+        ax.legend(title="latent width", frameon=False)
+        ax.grid(color="0.92")
+        return ax
+
+
+def default_estimator(random_state=None):
+    """Linear, by the exact solver, ten restarts from k-means: no learning rate to choose."""
+    from csrl_core.autoencoder import TensorizedAutoencoder
+
+    return TensorizedAutoencoder(
+        assignment="likelihood", solver="exact", reg=0.0, n_init=10, init="k-means", random_state=random_state
+    )
+
+
+def select(
+    X,
+    *,
+    n_clusters=range(1, 9),
+    latent=(1,),
+    criterion="bic",
+    folds=5,
+    estimator=None,
+    random_state=None,
+    done=None,
+):
+    """Fit every candidate and take the best.
+
+    Parameters
+    ----------
+    X : array-like (n, d)
+    n_clusters, latent : ints to try; every combination is a candidate
+    criterion : {"bic", "held-out"}
+    folds : int
+        For "held-out": each sample is left out once, in folds drawn at random.
+    estimator : TensorizedAutoencoder, optional
+        With ``assignment="likelihood"``; ``n_clusters`` and ``hidden`` are replaced. Default: `default_estimator`.
+    random_state : int or None
+        Of folds and of the default estimator.
+    done : callable, optional
+        ``done(count, of)`` after each candidate.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        An argument is not what is expected, or a candidate does not fit the data.
+    """
+    X = check_array(X, dtype=[np.float64, np.float32])
+    n_clusters, latent = _numbers(n_clusters, "n_clusters"), _numbers(latent, "latent")
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
+    if latent[-1] >= X.shape[1]:
+        raise ValueError(
+            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
+        )
+    if criterion == "held-out" and not 2 <= folds <= len(X):
+        raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
+    fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
+    if n_clusters[-1] > fewest:
+        raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
+    estimator = default_estimator(random_state) if estimator is None else clone(estimator)
+    if estimator.assignment != "likelihood":
+        raise ValueError(
+            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
+            f"numbers of clusters cannot be compared"
+        )
+    grid = [(k, h) for h in latent for k in n_clusters]
+    candidates, fitted = [], {}
+    for count, (k, h) in enumerate(grid, 1):
+        model = clone(estimator).set_params(n_clusters=k, hidden=(h,))
+        if criterion == "bic":
+            model.fit(X)
+            value, error, likelihood = -bic(model, X) / len(X), float("nan"), model.score(X)
+            fitted[k, h] = model
+        else:
+            value, error, likelihood = _held_out(model, X, folds, random_state)
+        candidates.append(Candidate(k, h, value, error, likelihood, free_parameters(k, X.shape[1], h)))
+        if done is not None:
+            done(count, len(grid))
+    best = max(candidates, key=lambda candidate: candidate.value)
+    chosen = fitted.get((best.n_clusters, best.latent))
+    if chosen is None:
+        chosen = clone(estimator).set_params(n_clusters=best.n_clusters, hidden=(best.latent,)).fit(X)
+    return Selection(criterion, candidates, best, chosen)
+
+
+def _held_out(model, X, folds, random_state):
+    """(mean held-out log-likelihood, its standard error over folds, mean log-likelihood of the training parts)."""
+    held_out, seen, sizes = [], [], []
+    for train, test in KFold(folds, shuffle=True, random_state=random_state).split(X):
+        fold = clone(model).fit(X[train])
+        held_out.append(fold.score(X[test]))
+        seen.append(fold.score(X[train]))
+        sizes.append(len(test))
+    error = np.std(held_out, ddof=1) / np.sqrt(folds)
+    return float(np.average(held_out, weights=sizes)), float(error), float(np.mean(seen))
+
+
+def _numbers(values, name):
+    """Distinct positive ints in ascending order."""
+    values = sorted({values} if isinstance(values, (int, np.integer)) else set(values))
+    if not values or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1 for v in values):
+        raise ValueError(f"{name}={values!r}; expected one or more ints of at least 1")
+    return [int(value) for value in values]
