@@ -6,10 +6,12 @@
 
 An epoch is everything: batches, losses under all k clusters, the gradient of the assigned column, Adam, new
 assignments, centres. Both sides start from the same parameters, data, assignments and centres, and their losses
-and gradients are compared before anything is timed.
+and gradients are compared before anything is timed. "numba" is a bare loop over the kernels, "numba fit" the
+estimator with all that it does besides.
 """
 
 import argparse
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from common import append_rows, machine, peak_memory, percentile, print_table, product_rate, time_in_turns
 
-from csrl_core import backend
+from csrl_core import TensorizedAutoencoder, backend
 from csrl_core.reference.dense import layer_table
 
 try:
@@ -181,7 +183,9 @@ class Torch:
         self.totals = torch.from_numpy(problem.totals.astype(problem.dtype))
         self.C = torch.from_numpy(problem.centers.astype(problem.dtype))
         self.optimizer = torch.optim.Adam(self.weights, lr=RATE, fused=True)
-        self.losses = torch.compile(self._losses) if compiled else self._losses
+        # One graph a shape and thread count, so that the peer is never silently back in eager mode.
+        torch._dynamo.config.recompile_limit = 64
+        self.losses = torch.compile(self._losses, dynamic=False) if compiled else self._losses
         self.batch = problem.setting.batch or problem.setting.n
 
     @contextmanager
@@ -264,6 +268,33 @@ def validate(contestants, dtype):
                 raise SystemExit(f"{what} of {name} and {first} differ by {error:.2g}, allowed {bound:.2g}")
 
 
+def fit_times(problem, threads, quick):
+    """Seconds per epoch of the whole estimator: fits of more epochs less fits of fewer, by the epochs between."""
+    setting = problem.setting
+    few, many = (1, 3) if setting.batch else (50, 250 if quick else 1050 if setting.d < 100 else 250)
+    times = []
+    for _ in range(2 if quick else 7):
+        seconds = []
+        for epochs in (few, many):
+            model = TensorizedAutoencoder(
+                n_clusters=setting.k,
+                hidden=setting.hidden,
+                activation=setting.activation,
+                reg=REG,
+                epochs=epochs,
+                batch_size=setting.batch,
+                learning_rate=RATE,
+                init=problem.assign,
+                n_jobs=threads,
+                random_state=0,
+            )
+            begin = time.perf_counter()
+            model.fit(problem.X)
+            seconds.append(time.perf_counter() - begin)
+        times.append((seconds[1] - seconds[0]) / (many - few))
+    return times
+
+
 def run(setting, dtype, seconds, quick, rates):
     """Rows of one setting."""
     problem, everything = Problem(setting, dtype), {}
@@ -280,13 +311,15 @@ def run(setting, dtype, seconds, quick, rates):
             contestant.epoch()
             contestant.epoch()
     times = time_in_turns({name: (c.epoch, c.context) for name, c in everything.items()}, seconds)
+    for threads in (1, 2):
+        times[f"numba fit, {threads} thread{'s'[: threads - 1]}"] = fit_times(problem, threads, quick)
     with everything["numba, 2 threads"].context():
         peak = peak_memory(everything["numba, 2 threads"].epoch)
     torch_best = min((percentile(t, 50) for name, t in times.items() if name.startswith("torch")), default=None)
     flops, rows = setting.flops(), []
     for name, values in times.items():
         median = percentile(values, 50)
-        threads = everything[name].threads
+        threads = int(name.split()[-2])
         rows.append(
             {
                 **machine(),

@@ -229,7 +229,7 @@ def test_sample_weights_are_repetitions(lines):
 
 
 def test_partial_fit_accumulates_means_and_learns(lines):
-    X, y = lines
+    X, _ = lines
     order = np.random.default_rng(0).permutation(300)
     model = TensorizedAutoencoder(n_clusters=3, learning_rate=0.05, random_state=0)
     for _ in range(20):

@@ -44,8 +44,8 @@ def local_layers(layers):
 
 @_jit
 def local_parameters(params, layers, local, j, out):
-    """The parameters of cluster j's network, in its own layout."""
-    for l in range(len(layers)):
+    """The parameters of cluster j's layers but the first and the last, in its own layout."""
+    for l in range(1, len(layers) - 1):
         copy = j if layers[l, 2] > 1 else 0
         size = layers[l, 0] * layers[l, 1]
         for i in range(size):
@@ -200,8 +200,9 @@ def run_tasks(
         gradient = len(parts) > 0
         if gradient:
             local_parameters(params, layers, local, j, own)
+            part = parts[task]
             for i in range(q):
-                parts[task, i] = 0
+                part[i] = 0
         for start in range(lo, hi, BLOCK):
             count = min(hi - start, BLOCK)
             m = (count + 7) // 8 * 8

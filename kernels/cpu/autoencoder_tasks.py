@@ -40,20 +40,22 @@ def row_tasks(n, size):
 
 @_jit
 def cluster_tasks(order, assign, k, size):
-    """Tasks of up to ``size`` samples of one cluster each, a cluster's about equally long: (n_tasks, 3) int64.
+    """Tasks of one cluster each: (n_tasks, 3) int64.
+
+    Up to ``size`` samples, a multiple of 8; a cluster's are about equally many, in eights, in which they are computed.
 
     order : (b,) int64, sorted by cluster
     """
-    tasks = np.empty((len(order) // size + k, 3), np.int64)
+    tasks = np.empty((len(order) // 8 + k, 3), np.int64)
     count = start = 0
     while start < len(order):
         j, end = assign[order[start]], start
         while end < len(order) and assign[order[end]] == j:
             end += 1
         pieces = (end - start + size - 1) // size
-        for t in range(pieces):
-            tasks[count, 0], tasks[count, 1] = j, start + (end - start) * t // pieces
-            tasks[count, 2] = start + (end - start) * (t + 1) // pieces
+        step = ((end - start + pieces - 1) // pieces + 7) // 8 * 8
+        for first in range(start, end, step):
+            tasks[count, 0], tasks[count, 1], tasks[count, 2] = j, first, min(first + step, end)
             count += 1
         start = end
     return tasks[:count]
