@@ -224,6 +224,7 @@ def parallel(function, tasks):
         job.work(job.pending.popleft)
     finally:
         job.close()
+        job.function = job.tasks = None  # a helper that comes too late must not keep the caller's arrays alive
     if job.error is not None:
         raise job.error
     return job.results
