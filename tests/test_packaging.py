@@ -107,3 +107,11 @@ def test_the_wheel_holds_the_tree(tmp_path):
         if path.suffix in {".py", ".cu", ".h", ".typed", ".csv"} and "__pycache__" not in path.parts
     }
     assert names == expected
+
+
+def test_every_compiled_function_says_whether_it_is_fastmath():
+    """Unsaid, Numba inherits it from the caller that compiles first: bits would depend on the order of calls."""
+    for path in (ROOT / "kernels" / "cpu").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "njit":
+                assert "fastmath" in {keyword.arg for keyword in node.keywords}, f"{path.name}:{node.lineno}"

@@ -1,1 +1,5 @@
-"""The CPU twins: Numba loops around NumPy products, same functions as the reference."""
+"""The CPU twins: Numba loops around NumPy products, same functions as the reference.
+
+Every ``njit`` here says ``fastmath=False`` where that is what is meant. Left out, a function takes over the setting of
+whichever function happens to be compiled around it first, and its bits depend on the order of calls.
+"""

@@ -33,19 +33,26 @@ SMALL_FEATURES, SMALL_WEIGHTS = 48, 640
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 32, 16, 512
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def _regime(layers):
+    d, last = layers[0, 0], len(layers) - 1
+    largest = middle = 0
+    for l in range(len(layers)):
+        size = layers[l, 0] * layers[l, 1]
+        largest = max(largest, size)
+        middle += size if 0 < l < last else 0
+    if d <= SMALL_FEATURES and largest <= SMALL_WEIGHTS:
+        return 0
+    narrow = max(layers[0, 1], layers[last, 0]) <= SKINNY_UNITS and middle <= SKINNY_WEIGHTS
+    return 1 if d >= SKINNY_FEATURES and narrow and layers[last, 5] == LINEAR else 2
 
 
 def regime(layers):
     """Which kernels a network gets: "small", "skinny" or "wide". A function of the table of layers."""
-    sizes = [fan_in * fan_out for fan_in, fan_out in layers[:, :2].tolist()]
-    d, outer = int(layers[0, 0]), max(int(layers[0, 1]), int(layers[-1, 0]))
-    if d <= SMALL_FEATURES and max(sizes) <= SMALL_WEIGHTS:
-        return "small"
-    linear_output = layers[-1, 5] == LINEAR
-    if d >= SKINNY_FEATURES and outer <= SKINNY_UNITS and sum(sizes[1:-1]) <= SKINNY_WEIGHTS and linear_output:
-        return "skinny"
-    return "wide"
+    return ("small", "skinny", "wide")[_regime(layers)]
 
 
 def fused_epoch_applies(layers, n, d, k, batch_size):

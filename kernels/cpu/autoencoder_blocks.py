@@ -20,7 +20,7 @@ LANES = 16  # a block's width is a multiple, its last sample repeated
 _BLOCK_BYTES = 40960  # of work space, to stay in the first-level cache
 _MAX_BLOCK = 512
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Products and sums are contracted to fused multiply-adds, one rounding in place of two; no sampled bit depends on it.
 _fused = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 # Sums over samples moreover are added up in lanes: a plain sum waits for every addition.

@@ -15,7 +15,7 @@ from .pool import parallel as parallel
 empty, zeros, matmul = np.empty, np.zeros, np.matmul
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 def _group(s, k):
     order = sort_by_cluster(np.arange(len(s)), s, k)
     bounds, place = np.zeros(k + 1, np.int64), np.empty(len(s), np.int64)

@@ -6,13 +6,32 @@ signed one is negative, which keeps loops from being vectorised.
 """
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from .autoencoder_blocks import _fused, _jit, _lanes
+
+
+@intrinsic
+def wide_vectors(typing_context):
+    """Let the compiler use vectors of 512 bits in the calling function where the processor has them.
+
+    It takes 256 by default, for the clock's sake; these loops were measured 1.1 times as fast for it.
+    """
+
+    def mark(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        if isinstance(attributes, set):
+            set.add(attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), mark
 
 
 @_lanes
 def dot(X, i, W, o):
     """Σ_f X[i, f] W[o, f]."""
+    wide_vectors()
     total = X.dtype.type(0)
     for f in range(X.shape[1]):
         total += X[i, f] * W[o, f]
@@ -22,6 +41,7 @@ def dot(X, i, W, o):
 @_lanes
 def project4(X, i0, i1, i2, i3, W, o, last, B, out, s):
     """B[out + p, s + r] = Σ_f X[i_r, f] W[o + p, f], r, p < 4; rows of W beyond ``last`` stand for it."""
+    wide_vectors()
     p, q, u, v = np.uintp(o), np.uintp(min(o + 1, last)), np.uintp(min(o + 2, last)), np.uintp(min(o + 3, last))
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
     c0 = c1 = c2 = c3 = e0 = e1 = e2 = e3 = X.dtype.type(0)
@@ -59,6 +79,7 @@ def project4(X, i0, i1, i2, i3, W, o, last, B, out, s):
 @_lanes
 def project2(X, i0, i1, i2, i3, W, o, last, B, out, s):
     """The same for p < 2."""
+    wide_vectors()
     p, q = np.uintp(o), np.uintp(min(o + 1, last))
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
     for f in range(X.shape[1]):
@@ -99,6 +120,7 @@ def residual(a, u, b, v, c, t):
 @_lanes
 def squares8(T, index, at, shift, j, D, u, v, B, a, b, s):
     """B[0, s + r] = Σ_f (D[u, f] B[a, s + r] + D[v, f] B[b, s + r] − (T[index[at + r], f] − shift[j, f]))², r < 8."""
+    wide_vectors()
     i0, i1, i2, i3 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
     at += 4
     i4, i5, i6, i7 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
@@ -131,6 +153,7 @@ def residual_pair(T, i, k, shift, j, D, u, v, B, a, b, s, E, r, g, e):
 
     Also B[0, …] = Σ E², and the gradients B[g, …] = Σ E D[u] and B[e, …] = Σ E D[v] (e may be a spare row).
     """
+    wide_vectors()
     r = np.uintp(r)
     square = first = second = square_ = first_ = second_ = T.dtype.type(0)
     for f in range(T.shape[1]):
@@ -152,6 +175,7 @@ def residual_pair(T, i, k, shift, j, D, u, v, B, a, b, s, E, r, g, e):
 @_fused
 def take_off(T, i, D, B, a, s, U, r):
     """U[r] = T[i] − Σ_{i ≥ 2} B[a + i, s] D[i]: what more than two units contribute."""
+    wide_vectors()
     h = len(D)
     for o in range(2, h, 2):
         u, v = np.uintp(o), np.uintp(min(o + 1, h - 1))
@@ -167,6 +191,7 @@ def take_off(T, i, D, B, a, s, U, r):
 @_fused
 def add_outer(out, o, E, B, a, b, s):
     """out[o] += Σ_r B[a, s + r] E[r] and out[o + 1] += Σ_r B[b, s + r] E[r], r < 4."""
+    wide_vectors()
     p, q = np.uintp(o), np.uintp(o + 1)
     a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]
     b0, b1, b2, b3 = B[b, s], B[b, s + 1], B[b, s + 2], B[b, s + 3]
@@ -179,6 +204,7 @@ def add_outer(out, o, E, B, a, b, s):
 @_fused
 def add_centred_outer(out, o, X, index, C, j, B, a, b, s):
     """The same with X[index[s + r]] − C[j] in place of E[r]."""
+    wide_vectors()
     p, q = np.uintp(o), np.uintp(o + 1)
     i0, i1, i2, i3 = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
     a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]

@@ -267,34 +267,44 @@ def run_tasks(
 
 
 @_jit
-def add_run(total, to, parts, t, source, size):
-    """total[to + i] += parts[t, source + i] for i < size."""
-    out, run = total[to : to + size], parts[t, source : source + size]
-    for i in range(size):
-        out[i] += run[i]
+def put_layer(total, layers, local, l, copy, gradient):
+    """A layer's sums (q,) float64 to where they belong in the whole gradient; the first one turned round."""
+    fan_in, fan_out = layers[l, 0], layers[l, 1]
+    source, out = total[local[l, 3] :], gradient[layers[l, 3] + copy * fan_in * fan_out :]
+    if l == 0:
+        for i in range(fan_in):
+            for o in range(fan_out):
+                out[i * fan_out + o] = source[o * fan_in + i]
+    else:
+        for i in range(fan_in * fan_out):
+            out[i] = source[i]
+    if layers[l, 4] >= 0:
+        source, out = total[local[l, 4] :], gradient[layers[l, 4] + copy * fan_out :]
+        for o in range(fan_out):
+            out[o] = source[o]
 
 
 @_jit
 def add_parts(parts, tasks, layers, gradient):
-    """The whole gradient from those of the tasks, added up in float64 in their order.
+    """The whole gradient from those of the tasks, added up in float64 in their order, cluster by cluster.
 
     parts : (n_tasks, q) float; gradient : (p,) float, overwritten
     Cost: 2 n_tasks q flops
     """
-    local, _ = local_layers(layers)
-    total = np.zeros(len(gradient))
+    local, q = local_layers(layers)
+    total, shared = np.zeros(q), np.zeros(q)
+    gradient[:] = 0
     for t in range(len(parts)):
-        for l in range(len(layers)):
-            copy, size = tasks[t, 0] if layers[l, 2] > 1 else 0, layers[l, 0] * layers[l, 1]
-            to, source = layers[l, 3] + copy * size, local[l, 3]
-            add_run(total, to, parts, t, source, size)
-            if layers[l, 4] >= 0:
-                add_run(total, layers[l, 4] + copy * layers[l, 1], parts, t, local[l, 4], layers[l, 1])
-    for i in range(len(gradient)):
-        gradient[i] = total[i]
-    fan_in, fan_out = layers[0, 0], layers[0, 1]
-    for copy in range(layers[0, 2]):
-        start = layers[0, 3] + copy * fan_in * fan_out
-        for o in range(fan_out):
-            for i in range(fan_in):
-                gradient[start + i * fan_out + o] = total[start + o * fan_in + i]
+        part, j = parts[t], tasks[t, 0]
+        for i in range(q):
+            total[i] += part[i]
+        if t + 1 == len(parts) or tasks[t + 1, 0] != j:
+            for l in range(len(layers)):
+                if layers[l, 2] > 1:
+                    put_layer(total, layers, local, l, j, gradient)
+            for i in range(q):
+                shared[i] += total[i]
+                total[i] = 0
+    for l in range(len(layers)):
+        if layers[l, 2] == 1:
+            put_layer(shared, layers, local, l, np.int64(0), gradient)

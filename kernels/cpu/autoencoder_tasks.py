@@ -8,7 +8,7 @@ on the assignment alone, so it does not matter how many threads share them.
 import numpy as np
 from numba import njit
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit

@@ -13,7 +13,7 @@ from .dense import activate_row, through_activation_row
 
 _UNPACKED = 1_000_000  # multiplications up to which OpenBLAS does without copying its operands into panels
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
 _lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -81,67 +81,75 @@ def _square(x_hat, t, c):
 
 
 @_jit
-def forward(params, layers, X, target, lo, hi, centers, reg, first, last_cluster, L, s, place, weights, inputs, G):
-    """Losses of samples lo … hi − 1 under the clusters first … last_cluster − 1, and what the gradient needs of them.
+def _hidden(params, layers, j, center, A, m):
+    """Outputs of all layers but the last, one after the other in A, for m samples; the first product is there."""
+    begin, end = 0, m * layers[0, 1]
+    _add_bias_activate(A[:end].reshape(m, layers[0, 1]), params, layers, 0, j, center, True)
+    for l in range(1, len(layers) - 1):
+        out = A[end : end + m * layers[l, 1]].reshape(m, layers[l, 1])
+        np.dot(A[begin:end].reshape(m, layers[l, 0]), _weight(params, layers, l, j), out)
+        _add_bias_activate(out, params, layers, l, j, center, False)
+        begin, end = end, end + m * layers[l, 1]
+
+
+@_jit
+def _finish(params, layers, j, x, target, center, reg, A, x_hat, L, s, place, total, weights, inputs, G):
+    """From the last product, ``x_hat``: losses, and cluster j's own samples to where the gradient takes them from."""
+    (m, d), last, half, dtype = x.shape, len(layers) - 1, len(layers) // 2, x.dtype
+    if layers[last, 4] >= 0 or layers[last, 5] != 0:
+        _add_bias_activate(x_hat, params, layers, last, j, center, False)
+    per_feature, penalty, factor = dtype.type(1.0 / d), dtype.type(reg), dtype.type(2.0 / d)
+    h = layers[half - 1, 1]
+    z = A[m * _begin(layers, 1, half - 1) :]
+    for i in range(m):
+        if len(L):
+            code = dtype.type(0)
+            for e in z[i * h : (i + 1) * h]:
+                code += e * e
+            L[i, j] = per_feature * _square(x_hat[i], target[i], center) + penalty * code
+        if len(place) and s[i] == j:
+            r, t, w = place[i], target[i], weights[i] * factor
+            row = _part(inputs, 0, total, d, r, r + 1)[0]
+            for f in range(d):
+                row[f] = x[i, f] - center[f]
+            for l in range(last):
+                width = layers[l, 1]
+                row = _part(inputs, _begin(layers, 0, l + 1), total, width, r, r + 1)[0]
+                source = A[m * _begin(layers, 1, l) + i * width :]
+                for e in range(width):
+                    row[e] = source[e]
+            row, y = _part(G, _begin(layers, 1, last), total, d, r, r + 1)[0], x_hat[i]
+            for f in range(d):
+                row[f] = w * _difference(y[f], t[f], center[f])
+            if layers[last, 5] != 0:
+                through_activation_row(row, y, layers[last, 5])
+
+
+def forward(params, layers, X, target, lo, hi, centers, reg, first, stop, L, s, place, weights, inputs, G):
+    """Losses of samples lo … hi − 1 under the clusters first … stop − 1, and what the gradient needs of them.
 
     L : (n, k) or (0, k), in which case no losses are kept; place : (n,) int64, where a sample of cluster s lies
     in ``inputs`` and ``G``, which get x̃, the layers' outputs, and w (2/d) (x̂ − t̃) act'; or (0,) for none of that
     """
-    m, d, n_layers = hi - lo, X.shape[1], len(layers)
-    last, half, dtype = n_layers - 1, n_layers // 2, X.dtype
-    units = 0
-    for l in range(last):
-        units += layers[l, 1]
-    A, shared = np.empty(m * units, dtype), np.empty((m if layers[0, 2] == 1 else 0, layers[0, 1]), dtype)
-    x_hat, y = np.empty((m, d), dtype), np.empty(d, dtype)
-    x = X[lo:hi]
-    if len(shared):  # one product for all clusters
-        np.dot(x, _weight(params, layers, 0, 0), shared)
-    per_feature, penalty, factor = dtype.type(1.0 / d), dtype.type(reg), dtype.type(2.0 / d)
-    for j in range(first, last_cluster):
-        center, begin, end = centers[j], 0, 0
-        for l in range(last):
-            out = _part(A, end, m, layers[l, 1], 0, m)
-            if l == 0 and len(shared):
-                for i in range(m):
-                    for o in range(out.shape[1]):
-                        out[i, o] = shared[i, o]
-            else:
-                source = x if l == 0 else _part(A, begin, m, layers[l, 0], 0, m)
-                np.dot(source, _weight(params, layers, l, j), out)
-            _add_bias_activate(out, params, layers, l, j, center, l == 0)
-            begin, end = end, end + layers[l, 1]
-        np.dot(_part(A, begin, m, layers[last, 0], 0, m), _weight(params, layers, last, j), x_hat)
-        if layers[last, 4] >= 0 or layers[last, 5] != 0:
-            _add_bias_activate(x_hat, params, layers, last, j, center, False)
-        begin = 0
-        for l in range(half - 1):
-            begin += layers[l, 1]
-        z = _part(A, begin, m, layers[half - 1, 1], 0, m)
-        for i in range(m):
-            if len(L):
-                code = dtype.type(0)
-                for h in range(z.shape[1]):
-                    code += z[i, h] * z[i, h]
-                L[lo + i, j] = per_feature * _square(x_hat[i], target[lo + i], center) + penalty * code
-            if len(place) and s[lo + i] == j:
-                r, t, w = place[lo + i], target[lo + i], weights[lo + i] * factor
-                total, at, columns = len(s), 0, 0
-                row = _part(inputs, 0, total, d, r, r + 1)[0]
-                for f in range(d):
-                    row[f] = x[i, f] - center[f]
-                for l in range(last):
-                    columns += layers[l, 0]
-                    row, source = _part(inputs, columns, total, layers[l, 1], r, r + 1)[0], at * m + i * layers[l, 1]
-                    for h in range(layers[l, 1]):
-                        row[h] = A[source + h]
-                    at += layers[l, 1]
-                g = _part(G, at, total, d, r, r + 1)[0]
-                for f in range(d):
-                    y[f] = x_hat[i, f]
-                    g[f] = w * _difference(y[f], t[f], center[f])
-                if layers[last, 5] != 0:
-                    through_activation_row(g, y, layers[last, 5])
+    (d, h, copies, start, *_), last = layers[0].tolist(), layers[-1].tolist()
+    m, units = hi - lo, int(layers[:-1, 1].sum())
+    x, A, x_hat = X[lo:hi], np.empty((hi - lo) * units, X.dtype), np.empty((m, d), X.dtype)
+    W = params[start : start + copies * d * h].reshape(copies, d, h)
+    D = params[last[3] : last[3] + last[2] * last[0] * d].reshape(last[2], last[0], d)
+    rows = slice(lo, hi)
+    product, code = A[: m * h].reshape(m, h), A[m * (units - last[0]) :].reshape(m, last[0])
+    shared = np.matmul(x, W[0]) if copies == 1 else None  # one product for all clusters
+    for j in range(first, stop):
+        if shared is None:
+            np.matmul(x, W[j], out=product)
+        else:
+            product[...] = shared
+        _hidden(params, layers, j, centers[j], A, m)
+        np.matmul(code, D[j if len(D) > 1 else 0], out=x_hat)
+        _finish(
+            *(params, layers, j, x, target[rows], centers[j], reg, A, x_hat, L[rows]),
+            *(s[rows], place[rows], len(place), weights[rows], inputs, G),
+        )
 
 
 @_jit

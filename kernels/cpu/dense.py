@@ -27,7 +27,7 @@ LEAKY_SLOPE = 0.2  # the slope of the papers' networks
 CHUNK = 1024  # rows summed in the working dtype; across chunks sums are float64
 _ROWS, _ELEMENTS = 256, 1 << 16  # of a task
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 _LOG2E = 1 / math.log(2)
 # ln 2 = high + low, the high part short enough for k · high to be exact.
@@ -42,7 +42,7 @@ def _exp_parts(y):
     """(s, q) with exp(y) = s (1 + q), s a power of two, for y ≤ 0; below the smallest normal number, that."""
 
 
-@overload(_exp_parts, jit_options={"error_model": "numpy"})
+@overload(_exp_parts, jit_options={"error_model": "numpy", "fastmath": False})
 def _exp_parts_of_type(y):
     if y == types.float32:
         lowest, log2e, half = np.float32(-87), np.float32(_LOG2E), np.float32(0.5)

@@ -12,7 +12,7 @@ from numba import njit
 
 CHUNK = 1024
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit

@@ -17,7 +17,7 @@ RULES = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 # The compiler may add up in lanes: a plain sum waits for every addition, and no sampled bit depends on it.
