@@ -304,7 +304,7 @@ def fit_times(problem, threads, quick):
             model.fit(problem.X)
             seconds.append(time.perf_counter() - begin)
         times.append((seconds[1] - seconds[0]) / (many - few))
-    return times
+    return sorted(times)
 
 
 def run(setting, dtype, seconds, quick, rates):

@@ -187,9 +187,10 @@ def test_regimes_are_reached():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shared", [0, 1])
 @pytest.mark.parametrize("name", MANY)
-def test_same_bits_on_any_number_of_threads(name, dtype):
-    a = arguments(dtype, *SHAPES[name], activation="sigmoid", bias=True, shared=1)
+def test_same_bits_on_any_number_of_threads(name, shared, dtype):
+    a = arguments(dtype, *SHAPES[name], activation="sigmoid", bias=True, shared=shared)
     Z = np.random.default_rng(0).normal(size=(len(a["X"]), a["latent"])).astype(dtype)
     kernels, results = numba.autoencoder, []
     for threads in (None, 1, 2, 7):

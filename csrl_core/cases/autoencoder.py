@@ -21,6 +21,8 @@ SHAPES = {
     "wide": (150, 40, 3, (36, 5)),
     "wide, many samples": (2500, 33, 2, (40, 3)),
     "wide, large weights": (270, 130, 2, (140, 4)),
+    "wide, many clusters": (270, 33, 9, (40, 3)),
+    "wide, many samples and clusters": (1500, 33, 8, (40, 3)),
 }
 SIZES = {
     "one sample": (1, 6, 2, (2, 1)),

@@ -10,6 +10,7 @@ those of ``reference.autoencoder``.
 CHUNK = 1024
 _BLOCK = 256  # rows of a product under one cluster; as many for all clusters would be too few tasks
 _ROWS = 64
+_MANY = 8  # clusters from which on each is a task of its own
 _SPLIT = 1 << 14  # entries of a weight from which on every copy's gradient is a task, or several
 
 
@@ -61,26 +62,26 @@ def losses_and_gradient(ops, params, layers, X, target, centers, assign, weights
         known = assign is not None
         order, bounds, place = ops.group(s, k) if known else (None, None, ops.nowhere())
 
-        def forward(task):
+        def forward(rows, clusters):
             # 1. losses of every cluster
-            rows, clusters = task
             ops.forward(
                 *(params, layers, x, t, rows.start, rows.stop, centers, reg, clusters.start, clusters.stop),
                 *(L, s, place, w, inputs, G),
             )
 
-        ops.parallel(forward, _tasks(ops, layers, len(x), k))
+        def weight_gradient(l, copy, piece):
+            lo, hi = (bounds[copy], bounds[copy + 1]) if layers[l, 2] > 1 else (0, len(x))
+            ops.weight_gradient(layers, l, copy, lo, hi, piece.start, piece.stop, len(x), inputs, G, gradient, total)
+
         if not known:
+            ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
             # 2. assignment
             s[...] = ops.assign(L)
             order, bounds, place = ops.group(s, k)
             own = x[order], t[order], s[order], w[order]
-
-        shares = [(j, rows) for j in range(k) for rows in ops.blocks(bounds[j + 1] - bounds[j], _ROWS, bounds[j])]
         sorted_w = w[order]
 
-        def backward(share):
-            j, rows = share
+        def backward(j, rows):
             if not known:
                 # 3. forward, the cluster's own samples
                 # 4. gradient at the output
@@ -91,16 +92,27 @@ def losses_and_gradient(ops, params, layers, X, target, centers, assign, weights
             # 5. back through the layers
             ops.backward(params, layers, j, rows.start, rows.stop, reg, sorted_w, inputs, G)
 
-        def weight_gradient(task):
-            l, copies, piece = task
-            for copy in copies:
-                lo, hi = (bounds[copy], bounds[copy + 1]) if layers[l, 2] > 1 else (0, len(x))
-                ops.weight_gradient(
-                    layers, l, copy, lo, hi, piece.start, piece.stop, len(x), inputs, G, gradient, total
-                )
+        def cluster(j):
+            """All that is cluster j's, while its weights are in cache."""
+            if known:
+                for rows in ops.blocks(len(x), _BLOCK):
+                    forward(rows, slice(j, j + 1))
+            for rows in ops.blocks(bounds[j + 1] - bounds[j], _BLOCK, bounds[j]):
+                backward(j, rows)
+            for l, (fan_in, fan_out, copies, *_) in enumerate(layers.tolist()):
+                if copies > 1:
+                    weight_gradient(l, j, slice(0, max(fan_in, fan_out)))
 
-        ops.parallel(backward, shares)
-        ops.parallel(weight_gradient, _weight_tasks(ops, layers))
+        if k >= _MANY and layers[0, 2] > 1:
+            ops.parallel(cluster, range(k))
+            rest = [task for task in _weight_tasks(ops, layers) if layers[task[0], 2] == 1]
+        else:
+            if known:
+                ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
+            shares = [(j, rows) for j in range(k) for rows in ops.blocks(bounds[j + 1] - bounds[j], _ROWS, bounds[j])]
+            ops.parallel(lambda share: backward(*share), shares)
+            rest = _weight_tasks(ops, layers)
+        ops.parallel(lambda task: [weight_gradient(task[0], copy, task[2]) for copy in task[1]], rest)
 
     for rows in ops.blocks(n, CHUNK):
         chunk(X[rows], target[rows], L[rows], s[rows], weights[rows])
