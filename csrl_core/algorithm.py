@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from csrl_core.backend import as_numpy
+from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.likelihood import MOMENTS, Likelihood, log_density
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
@@ -424,6 +424,16 @@ def as_batch(X, target, weight, shift, backend=None):
     """The `Batch` of all samples of a data set, less the shift, on the backend (None: the host); target may be X."""
     own = np.ascontiguousarray if backend is None else backend.own
     shift = own(shift.astype(X.dtype))
-    moved = own(X) - shift
+    moved = _less(own(X), shift)
     index = own(np.arange(len(X), dtype=np.int64))
-    return Batch(moved, moved if target is X else own(target) - shift, index, own(weight))
+    return Batch(moved, moved if target is X else _less(own(target), shift), index, own(weight))
+
+
+def _less(array, shift):
+    """``array − shift``; on the host from a multiple of 64 bytes on, so that no vector straddles a cache line."""
+    if is_device_array(array):
+        return array - shift
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    out = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    return np.subtract(array, shift, out=out)

@@ -10,7 +10,6 @@ those of ``reference.autoencoder``.
 CHUNK = 1024
 _BLOCK = 256  # rows of a product under one cluster; as many for all clusters would be too few tasks
 _ROWS = 64
-_MANY = 8  # clusters from which on each is a task of its own
 _SPLIT = 1 << 14  # entries of a weight from which on every copy's gradient is a task, or several
 
 
@@ -92,27 +91,13 @@ def losses_and_gradient(ops, params, layers, X, target, centers, assign, weights
             # 5. back through the layers
             ops.backward(params, layers, j, rows.start, rows.stop, reg, sorted_w, inputs, G)
 
-        def cluster(j):
-            """All that is cluster j's, while its weights are in cache."""
-            if known:
-                for rows in ops.blocks(len(x), _BLOCK):
-                    forward(rows, slice(j, j + 1))
-            for rows in ops.blocks(bounds[j + 1] - bounds[j], _BLOCK, bounds[j]):
-                backward(j, rows)
-            for l, (fan_in, fan_out, copies, *_) in enumerate(layers.tolist()):
-                if copies > 1:
-                    weight_gradient(l, j, slice(0, max(fan_in, fan_out)))
-
-        if k >= _MANY and layers[0, 2] > 1:
-            ops.parallel(cluster, range(k))
-            rest = [task for task in _weight_tasks(ops, layers) if layers[task[0], 2] == 1]
-        else:
-            if known:
-                ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
-            shares = [(j, rows) for j in range(k) for rows in ops.blocks(bounds[j + 1] - bounds[j], _ROWS, bounds[j])]
-            ops.parallel(lambda share: backward(*share), shares)
-            rest = _weight_tasks(ops, layers)
-        ops.parallel(lambda task: [weight_gradient(task[0], copy, task[2]) for copy in task[1]], rest)
+        if known:
+            ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
+        shares = [(j, rows) for j in range(k) for rows in ops.blocks(bounds[j + 1] - bounds[j], _ROWS, bounds[j])]
+        ops.parallel(lambda share: backward(*share), shares)
+        ops.parallel(
+            lambda task: [weight_gradient(task[0], copy, task[2]) for copy in task[1]], _weight_tasks(ops, layers)
+        )
 
     for rows in ops.blocks(n, CHUNK):
         chunk(X[rows], target[rows], L[rows], s[rows], weights[rows])
