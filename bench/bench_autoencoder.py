@@ -20,6 +20,7 @@ import numpy as np
 from common import append_rows, machine, peak_memory, percentile, print_table, product_rate, time_in_turns
 
 from csrl_core import TensorizedAutoencoder, backend
+from csrl_core.algorithm import as_batch
 from csrl_core.reference.dense import layer_table
 
 try:
@@ -72,15 +73,6 @@ SETTINGS = [
 ]
 
 
-def aligned(array):
-    """A copy that begins at a multiple of 64 bytes, as the estimators lay out their data."""
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
 class Problem:
     """Data and state of one setting, the same for every contestant."""
 
@@ -90,12 +82,12 @@ class Problem:
         self.table, size = setting.layers()
         labels = rng.integers(0, setting.k, setting.n)
         X = rng.standard_normal((setting.n, setting.d)) + 2 * rng.standard_normal((setting.k, setting.d))[labels]
-        self.X = aligned((X - X.mean(axis=0)).astype(dtype))
+        X, self.weights = X.astype(dtype), np.ones(setting.n, dtype)
+        self.X = as_batch(X, X, self.weights, X.mean(axis=0)).X  # laid out as the estimators lay out their data
         bounds = np.concatenate([np.full(a * b * c, a**-0.5) for a, b, c, *_ in self.table])
         self.params = (rng.uniform(-1, 1, size) * bounds).astype(dtype)
         # Nearly the right clusters, so that none empties (the trainer would re-seed it) and some samples move.
         self.assign = np.where(rng.random(setting.n) < 0.1, rng.integers(0, setting.k, setting.n), labels)
-        self.weights = np.ones(setting.n, dtype)
         kernel = backend.get("numba").assign
         self.sums, self.totals, self.counts = kernel.cluster_sums(self.X, self.assign, self.weights, setting.k)
         self.centers = np.zeros((setting.k, setting.d))

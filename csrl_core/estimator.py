@@ -100,7 +100,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         if checkpoint:
             key = checkpoint.key
         shift = self._shift(model, target, weight)
-        self._check_memory(backend, model, X, target)
+        self._check_memory(backend, model, X, target, self.batch_size)
         data = as_batch(X, target, weight, shift, backend)
         objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
         trainer = Trainer(objective, data, self._settings(key), backend)
@@ -220,11 +220,10 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         if not (model.translation_invariant and self.center):
             return np.zeros(target.shape[1])
         mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
-        return mean.astype(target.dtype).astype(
-            np.float64
-        )  # a value of the data's own dtype: X − shift is one rounding
+        # A value of the data's own dtype, so that X − shift is one rounding.
+        return mean.astype(target.dtype).astype(np.float64)
 
-    def _check_memory(self, backend, model, X, target, **changes):
+    def _check_memory(self, backend, model, X, target, batch_size):
         """Refuse what a device cannot hold before anything is sent to it."""
         if not backend.on_device:
             return
@@ -236,7 +235,6 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             gathered = 0 if rows == n else itemsize * rows * (2 * d + 1)
             return gathered + model.batch_bytes(rows, d, k, itemsize)
 
-        batch_size = {"batch_size": self.batch_size, **changes}["batch_size"]
         backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
 
     def _objective_class(self):
