@@ -11,7 +11,7 @@ dtype "float" is the working dtype, float32 or float64, one and the same for all
 
 from dataclasses import dataclass
 
-STEMS = ("philox", "assign", "dense", "optimizer", "autoencoder", "mixture")
+STEMS = ("philox", "assign", "dense", "optimizer", "autoencoder", "mixture", "rbm")
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,18 @@ _ARGUMENTS = {
     "running": ("", "bool", "centres by the running rule"),
     "Z": ("(n, h)", "float", "embedding"),
     "p": ("(n, width)", "float", "probabilities"),
+    # Boltzmann machines: m hidden units, M chains a cluster
+    "V": ("(n, d)", "float", "visible units, in the coordinates of the row's cluster"),
+    "H": ("(n, m)", "float", "hidden units"),
+    "visible": ("", "int", "BERNOULLI or GAUSSIAN"),
+    "n_steps": ("", "int", "steps of a chain, K"),
+    "every": ("", "bool", "whether all columns of the losses are wanted, or the assigned one"),
+    "chains": ("(k, M, d)", "float", "persistent chains of every cluster"),
+    "base": ("(k, d)", "float", "visible bias of the model that annealing starts from"),
+    "betas": ("(T,)", "float64", "inverse temperatures, from 0 up to 1"),
+    "n_chains": ("", "int", "chains, M"),
+    "offset": ("(m,)", "float", "what every row's pre-activations gain"),
+    "column": ("", "int", "the row's element that the first column takes"),
     # Gaussian clusters
     "residuals": ("(n, k)", "float", "squared distance from every cluster's subspace"),
     "precision": ("(k, h, h)", "float", "Σ⁻¹ of the coordinates in every cluster"),
@@ -152,6 +164,11 @@ _LOCAL = {
     ("autoencoder", "fused_epoch", "centers"): ("(k, d)", "float64", "cluster centres"),
     ("autoencoder", "fused_epoch", "step"): ("", "int", "optimizer steps taken before"),
     ("autoencoder", "losses_and_gradient", "assign"): ("(n,)", "int64 or None", "None: argmin of the losses"),
+    ("rbm", "losses_and_gradient", "assign"): ("(n,)", "int64 or None", "None: argmin of the losses"),
+    ("rbm", "persistent_losses_and_gradient", "assign"): ("(n,)", "int64 or None", "None: argmin of the losses"),
+    ("rbm", "energy_gradient", "weights"): ("(n,)", "float", "weights of either sign"),
+    ("rbm", "gibbs", "substep"): ("", "int", "number of the first step"),
+    ("rbm", "ais", "step"): ("", "int", "number of the estimate"),
     ("mixture", "moments", "Z"): ("(n, k, h)", "float", "coordinates in every cluster's subspace"),
     ("mixture", "costs", "Z"): ("(n, k, h)", "float", "coordinates in every cluster's subspace"),
     ("optimizer", "adam", "step"): ("", "int", "t, from 1 on"),
@@ -271,6 +288,37 @@ CONTRACT = {
         _function(
             "mixture", "costs", "Z residuals precision inverse_noise constant", "A (n, k) float", "sum", "sample"
         ),
+        _function(
+            "rbm", "bernoulli_units", f"A offset {_DRAW} rows width column", "(n, m) float, 0 or 1", "exact", "element"
+        ),
+        _function(
+            "rbm", "gaussian_units", f"A offset {_DRAW} rows width column", "(n, m) float", "elementwise", "element"
+        ),
+        _function("rbm", "free_energy", "params X centers visible", "F (n, k) float", "sum", "sample"),
+        _function("rbm", "hidden_probabilities", "params X centers assign", "(n, m) float", "sum", "sample"),
+        _function("rbm", "visible_means", "params H assign centers visible", "(n, d) float", "sum", "sample"),
+        _function("rbm", "gibbs", f"params k V assign visible n_steps {_DRAW} rows", "(n, d) float", "sum", "sample"),
+        _function("rbm", "energy_gradient", "params k V assign weights visible", "(p,) float", "sum", _SAMPLES),
+        _function("rbm", "mean_field_losses", "params X centers visible n_steps", "L (n, k) float", "sum", "sample"),
+        _function(
+            "rbm",
+            "losses_and_gradient",
+            "params X centers assign weights visible n_steps every key stream step rows",
+            "L (n, k) float, assign (n,) int64, gradient (p,) float",
+            "sum",
+            _SAMPLES,
+        ),
+        _function(
+            "rbm",
+            "persistent_losses_and_gradient",
+            "params X centers assign weights visible chains* n_steps key stream step",
+            "L (n, k) float, assign (n,) int64, gradient (p,) float",
+            "sum",
+            _SAMPLES,
+        ),
+        _function(
+            "rbm", "ais", "params base visible betas n_chains key stream step", "(k, M) float64", "sum", "element"
+        ),
     ]
 }
 
@@ -291,6 +339,7 @@ CONSTANTS = {
     "optimizer": ("ADAM", "SGD", "RULES", "CHUNK"),
     "autoencoder": (),
     "mixture": ("CHUNK",),
+    "rbm": ("BERNOULLI", "GAUSSIAN", "VISIBLE", "VISIBLE_STREAM"),
 }
 
 
