@@ -11,6 +11,7 @@ from csrl_core._version import __version__
 
 _HOME = {
     "TensorizedAutoencoder": "autoencoder",
+    "TensorizedRBM": "rbm",
     "ClusterModel": "algorithm",
     "ClusterSpecific": "estimator",
     "load": "persistence",
@@ -45,4 +46,5 @@ if TYPE_CHECKING:
     from csrl_core.backend import BackendError
     from csrl_core.estimator import ClusterSpecific
     from csrl_core.persistence import load
+    from csrl_core.rbm import TensorizedRBM
     from csrl_core.training import NonFiniteLossError

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.likelihood import MOMENTS, Likelihood, log_density
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
@@ -116,7 +115,7 @@ class JointAssignment(Objective):
 
     The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64;
     counts (k,) int64, samples with weight; shift (d,), taken off the data before they came here and
-    off the centres; with ``likelihood`` also what `csrl_core.likelihood.Likelihood` lists.
+    off the centres; with a rule also what that keeps.
 
     Parameters
     ----------
@@ -131,19 +130,17 @@ class JointAssignment(Objective):
         The authors' running centres.
     init : "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
     key : (2,) uint32
-    likelihood : bool
-        Whether samples go to the cluster of the highest likelihood rather than of the lowest loss.
+    rule : csrl_core.likelihood.Rule or None
+        What assignment minimises, where that is not the loss.
     """
 
-    def __init__(
-        self, model, backend, *, n_clusters, center, assign_first, running, init, key, shift, likelihood=False
-    ):
+    def __init__(self, model, backend, *, n_clusters, center, assign_first, running, init, key, shift, rule=None):
         self.model, self.backend, self.n_clusters = model, backend, n_clusters
         self.center, self.assign_first, self.running = center, assign_first, running
         self.init, self.key, self.shift = init, key, shift
         self.layout = self._last_pass = None
-        self.rule = Likelihood(model, backend.mixture, len(shift), backend.own) if likelihood else None
-        self.moves_every_epoch = likelihood  # moments follow the parameters, not only the assignment
+        self.rule = rule
+        self.moves_every_epoch = rule is not None  # what it keeps follows the parameters, not only the assignment
 
     def start(self, data, restart):
         """Initial parameters and assignment (step 1 of the algorithm)."""
@@ -153,8 +150,8 @@ class JointAssignment(Objective):
         params = self.backend.own(self.layout.flatten(named, data.X.dtype))
         state = self._initial_state(data, restart)
         if self.rule is not None:
-            Z, _ = self.rule.codes(Parameters(self.layout, params), data.X[:1], self.loss_centers(state, params.dtype))
-            state |= self.rule.state(data, self.n_clusters, Z.shape[2])
+            centers = self.loss_centers(state, params.dtype)
+            state |= self.rule.state(Parameters(self.layout, params), data, centers)
             self.refresh(params, state, data)
         return Run(params, state, restart)
 
@@ -233,7 +230,7 @@ class JointAssignment(Objective):
     def step(self, params, state, batch, step):
         """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel = self.backend.assign
-        L, assign, gradient, new = self._evaluate(params, state, batch, not self.assign_first)
+        L, assign, gradient, new = self._evaluate(params, state, batch, not self.assign_first, step)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = kernel.move(
             batch.target,
@@ -248,19 +245,18 @@ class JointAssignment(Objective):
         kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
         return loss_sum, weight_sum, gradient, moved
 
-    def accumulate(self, params, state, batch, assigned):
+    def accumulate(self, params, state, batch, assigned, step):
         """Like `step`, for data that come in parts: sums grow by the batch, no earlier sample moves.
 
         assigned : bool, whether the state's assignment is this batch's; if not, assignment comes first
         """
         kernel = self.backend.assign
-        L, assign, gradient, new = self._evaluate(params, state, batch, assigned and not self.assign_first)
+        L, assign, gradient, new = self._evaluate(params, state, batch, assigned and not self.assign_first, step)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         state["assign"] = new
         if self.rule is not None:
             if assigned:  # the moments that its first assignment came from were its own
-                for name in MOMENTS:
-                    state[name][...] = 0
+                self.rule.clear(state)
             self.rule.add(state, self._codes(params, state, batch.X), new, batch.weight)
         added = kernel.cluster_sums(batch.target, state["assign"], batch.weight, self.n_clusters)
         for name, part in zip(("sums", "totals", "counts"), added, strict=True):
@@ -268,21 +264,26 @@ class JointAssignment(Objective):
         kernel.means(state["sums"], state["totals"], state["centers"], 0)
         return loss_sum, weight_sum, gradient
 
-    def _evaluate(self, params, state, batch, assigned):
+    def _evaluate(self, params, state, batch, assigned, step):
         """(L, assignment that the gradient uses, gradient, new assignment) at the same parameters."""
-        centers, new = self.loss_centers(state, batch.X.dtype), None
+        new = None
         if self.rule is not None:
             new = self.backend.assign.assign(self.rule.costs(state, self._codes(params, state, batch.X)))
         assign = state["assign"][batch.index] if assigned else new
-        L, assign, gradient = self.model.losses_and_gradient(
-            Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
-        )
+        L, assign, gradient = self._losses_and_gradient(params, state, batch, assign, step)
         self._check(L, (len(batch.X), self.n_clusters), "losses")
         if isinstance(gradient, Mapping):
             gradient = self.layout.flatten(gradient, params.dtype, "gradient")
         own = self.backend.own
         L, assign = own(L, batch.X.dtype), own(assign, np.int64)
         return L, assign, gradient, self.backend.assign.assign(L) if new is None else new
+
+    def _losses_and_gradient(self, params, state, batch, assign, step):
+        """What the model says of a batch; ``assign`` None means argmin_j L. Models that draw need the step."""
+        centers = self.loss_centers(state, batch.X.dtype)
+        return self.model.losses_and_gradient(
+            Parameters(self.layout, params), batch.X, batch.target, centers, assign, batch.weight
+        )
 
     def _check(self, array, shape, what):
         if np.shape(array) != shape:
@@ -312,7 +313,7 @@ class JointAssignment(Objective):
         return L
 
     def _codes(self, params, state, X):
-        """Codes and residuals for the likelihood; those of the last full pass where they are the same."""
+        """Codes for the rule; those of the last full pass where they are the same."""
         centers = self.loss_centers(state, X.dtype)
         if self._last_pass is not None:
             data, its_params, its_centers, codes = self._last_pass
@@ -321,7 +322,7 @@ class JointAssignment(Objective):
         return self.rule.codes(Parameters(self.layout, params), X, centers)
 
     def costs(self, params, state, X):
-        """A (n, k) of any samples, in chunks: what the likelihood rule minimises."""
+        """A (n, k) of any samples, in chunks: what the rule minimises."""
         if len(X) <= CHUNK:
             return self.rule.costs(state, self._codes(params, state, X))
         A = np.empty_like(X, shape=(len(X), self.n_clusters))
@@ -331,9 +332,8 @@ class JointAssignment(Objective):
         return A
 
     def refresh(self, params, state, data):
-        """The likelihood's moments of a full pass, from scratch."""
-        for name in MOMENTS:
-            state[name][...] = 0
+        """What the rule keeps of a full pass, from scratch."""
+        self.rule.clear(state)
         whole = len(data.X) <= CHUNK
         for first in range(0, len(data.X), CHUNK):
             rows = slice(first, first + CHUNK)
@@ -350,11 +350,15 @@ class JointAssignment(Objective):
         loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
         return labels, loss_sum / weight_sum
 
+    def loss(self, run, data):
+        """That of a full pass."""
+        return self.final(run, data)[1]
+
     def selection_score(self, run, data):
         """−loss of a full pass, or the mean log-likelihood."""
         if self.rule is None:
-            return -self.final(run, data)[1]
-        scores = log_density(self.costs(run.params, run.state, data.X), data.X.shape[1])
+            return -self.loss(run, data)
+        scores = self.rule.log_density(self.costs(run.params, run.state, data.X))
         return float(np.average(scores, weights=as_numpy(data.weight).astype(np.float64)))
 
     def end_of_epoch(self, run, data, fused):

@@ -16,11 +16,11 @@ from csrl_core import persistence
 from csrl_core.algorithm import CHUNK, as_batch
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.device_input import FLOATS, check_beside, check_X
-from csrl_core.likelihood import Likelihood, log_density, responsibilities
+from csrl_core.likelihood import responsibilities
 from csrl_core.parameters import Layout, Parameters
 
 
-class _Fitted:
+class Fitted:
     """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
 
     def __init__(self, estimator, dtype, params=None, centers=None):
@@ -31,11 +31,10 @@ class _Fitted:
         own = self.backend.own
         self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype))
         if centers is None:
-            centers = estimator.state_["centers"] if estimator.center else np.zeros_like(estimator.state_["centers"])
+            centers = estimator.state_["centers"] if estimator._centred else np.zeros_like(estimator.state_["centers"])
         self.centers = own(centers.astype(dtype))
         self.shift = own(estimator.state_["shift"].astype(dtype))
-        likelihood = estimator.assignment == "likelihood"
-        self.rule = Likelihood(self.model, self.backend.mixture, len(self.shift), own) if likelihood else None
+        self.rule = estimator._rule(self.model, self.backend, estimator._key)
 
     def threads(self):
         return self.backend.threads(self.estimator.n_jobs)
@@ -52,6 +51,11 @@ class _Fitted:
     def assign(self, x):
         return self.backend.assign.assign(self.costs(x))
 
+    def losses_and_gradient(self, data, labels):
+        """(L, gradient) of the assigned column."""
+        found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
+        return found[0], found[2]
+
     def embed(self, x):
         return self.model.embed(self.parameters, x, self.centers)
 
@@ -64,12 +68,30 @@ class _Fitted:
         return self.model.decode(self.parameters, z, assign, self.centers)
 
 
+def home_of(X):
+    """Where results and fitted arrays go, a function of an array: where X came from."""
+    return (lambda array: array) if is_device_array(X) else as_numpy
+
+
 class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
     """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
 
     @abstractmethod
     def _model(self, backend):
         """The `ClusterModel` that the constructor's arguments describe."""
+
+    @abstractmethod
+    def _rule(self, model, backend, key):
+        """The `csrl_core.likelihood.Rule` of assignment, None where that is by loss."""
+
+    @property
+    def _centred(self):
+        """Whether the loss sees the centres."""
+        return self.center
+
+    def _fitted(self, dtype, params=None, centers=None):
+        """What answers questions: the fitted parameters (or others) in one dtype."""
+        return Fitted(self, dtype, params, centers)
 
     def _has_decoder(self):
         """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
@@ -82,11 +104,14 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             )
         return True
 
+    def _has_gaussians(self):
+        return self._has_likelihood()
+
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
         check_is_fitted(self)
-        X = check_X(self, X, False)
-        fitted = _Fitted(self, X.dtype)
+        X = self._check_X(X, False)
+        fitted = self._fitted(X.dtype)
         home = fitted.backend.own if is_device_array(X) else as_numpy
         result = None
         with fitted.threads():
@@ -135,7 +160,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         Z, home = self._check_embedding(Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
-        fitted = _Fitted(self, Z.dtype)
+        fitted = self._fitted(Z.dtype)
         with fitted.threads():
             own = fitted.backend.own
             if labels is not None:
@@ -154,7 +179,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     def _check_embedding(self, Z):
         """Z on the backend, and what brings results to where Z came from."""
         if is_device_array(Z):
-            return check_beside(self, Z, Z, "Z"), lambda array: array
+            return check_beside(self, Z, Z, "Z"), home_of(Z)
         Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
         return backends.get(self.backend).own(Z), as_numpy
 
@@ -163,16 +188,16 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is. Under the likelihood rule only."""
         return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
 
-    @available_if(lambda estimator: estimator._has_likelihood())
+    @available_if(lambda estimator: estimator._has_gaussians())
     def gaussians(self):
         """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
         check_is_fitted(self)
-        return _Fitted(self, self.params_.dtype).rule.gaussians(self.state_)
+        return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 
     def score_samples(self, X):
         """The larger the better, (n,): log Σ_j π_j p_j(x) under the likelihood rule, else −min_j of the losses."""
         if self.assignment == "likelihood":
-            return self._map(X, lambda fitted, x: log_density(fitted.costs(x), x.shape[1]))
+            return self._map(X, lambda fitted, x: fitted.rule.log_density(fitted.costs(x)))
         return -self.cluster_losses(X).min(axis=1)
 
     def score(self, X, y=None, sample_weight=None):
@@ -209,8 +234,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         gradient : ndarray (p,)
         """
         check_is_fitted(self)
-        X = check_X(self, X, False)
-        home = (lambda array: array) if is_device_array(X) else as_numpy
+        X = self._check_X(X, False)
+        home = home_of(X)
         params = as_numpy(self.params_ if params is None else params)
         params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
         if params.shape != self.params_.shape:
@@ -224,13 +249,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             if centers.shape != self.cluster_centers_.shape:
                 raise ValueError(f"centers has shape {centers.shape}; expected {self.cluster_centers_.shape}")
             centers = centers - as_numpy(self.state_["shift"])
-        fitted = _Fitted(self, dtype, params, centers)
+        fitted = self._fitted(dtype, params, centers)
         data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift, fitted.backend)
         labels = fitted.backend.own(labels)
         with fitted.threads():
-            L, _, gradient = fitted.model.losses_and_gradient(
-                fitted.parameters, data.X, data.target, fitted.centers, labels, data.weight
-            )
+            L, gradient = fitted.losses_and_gradient(data, labels)
             value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
         if isinstance(gradient, Mapping):
             gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
@@ -249,7 +272,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @property
     def _n_features_out(self):
-        fitted = _Fitted(self, self.params_.dtype)
+        fitted = self._fitted(self.params_.dtype)
         return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
 
     def to_cpu(self):
@@ -264,6 +287,10 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
                 setattr(self, name, as_numpy(value))
         self.state_ = {name: as_numpy(array) for name, array in self.state_.items()}
         return self
+
+    def _check_X(self, X, reset, **options):
+        """X as this estimator takes it; ``reset``: its features are those of the fit."""
+        return check_X(self, X, reset, **options)
 
     def _check_target(self, target, X):
         """``target`` with X's dtype and shape; X itself for None."""

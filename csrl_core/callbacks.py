@@ -21,6 +21,7 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "EpochCallback",
+    "FreeEnergyGap",
     "LogLines",
     "LossHistory",
     "with_callbacks",
@@ -32,7 +33,8 @@ class Epoch:
     """What an epoch's end looks like to a callback.
 
     restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
-    run : the `csrl_core.training.Run`; save_checkpoint : function of a path
+    run : the `csrl_core.training.Run`; save_checkpoint : function of a path; fitted : function of nothing, the
+    estimator as it is now, in arrays that go on changing: it answers all that needs no labels
     """
 
     restart: int
@@ -41,6 +43,7 @@ class Epoch:
     loss: float
     run: Run
     save_checkpoint: Callable
+    fitted: Callable
 
 
 class EpochCallback:
@@ -86,6 +89,48 @@ class EarlyStopping(EpochCallback):
         if len(curve) <= self.patience:
             return False
         return min(curve[-self.patience :]) >= min(curve[: -self.patience]) - self.min_delta
+
+
+class FreeEnergyGap(EpochCallback):
+    """Stop a restart of a Boltzmann machine that begins to overfit, as the free energy of held-out samples tells.
+
+    Contrastive divergence has no loss to go by. The free energy of samples held out, less that of as many trained on,
+    does: it grows when the machine fits the one but not the other.
+
+    Parameters
+    ----------
+    X_train : array-like (n, d)
+        Samples trained on; some hundreds do.
+    X_valid : array-like (n', d)
+        Samples held out.
+    patience : int
+        Epochs in a row with a gap above the smallest so far by more than ``min_delta``.
+    min_delta : float
+        In nats a sample.
+
+    Attributes
+    ----------
+    history : list of (restart, epoch, gap)
+    """
+
+    def __init__(self, X_train, X_valid, patience=5, min_delta=0.0):
+        if patience < 1:
+            raise ValueError(f"patience={patience!r}; expected at least 1")
+        self.X_train, self.X_valid, self.patience, self.min_delta = X_train, X_valid, patience, min_delta
+        self.history = []
+
+    def setup(self, estimator, context):
+        """Begin a new list."""
+        if not hasattr(estimator, "free_energy_gap"):
+            raise ValueError(f"FreeEnergyGap is for Boltzmann machines; {type(estimator).__name__} has no free energy")
+        self.history = []
+
+    def on_epoch_end(self, estimator, epoch):
+        """Add a row, and compare with the smallest gap of the restart."""
+        gap = epoch.fitted().free_energy_gap(self.X_train, self.X_valid)
+        self.history.append((epoch.restart, epoch.epoch, gap))
+        gaps = [row[2] for row in self.history if row[0] == epoch.restart]
+        return len(gaps) > self.patience and min(gaps[-self.patience :]) > min(gaps) + self.min_delta
 
 
 class LossHistory(EpochCallback):
@@ -167,9 +212,9 @@ class Reporter:
     and none at all without callbacks.
     """
 
-    def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint):
+    def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint, fitted):
         self.estimator, self.X, self.y, self.epochs = estimator, X, y, epochs
-        self.save_checkpoint = save_checkpoint
+        self.save_checkpoint, self.fitted = save_checkpoint, fitted
         self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
         self.root = self.restart = None
         if getattr(estimator, "_skl_callbacks", None):
@@ -197,7 +242,9 @@ class Reporter:
 
     def after_epoch(self, run, attributes):
         """An epoch has ended; ``attributes()`` would give the fitted attributes at this point."""
-        epoch = Epoch(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, self.save_checkpoint)
+        epoch = Epoch(
+            run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, self.save_checkpoint, self.fitted
+        )
         if self.verbose is not None:
             self.verbose.on_epoch_end(self.estimator, epoch)
         if self.root is None:

@@ -1,6 +1,7 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
 from contextlib import contextmanager
+from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,10 +12,11 @@ from sklearn.utils.validation import _check_sample_weight, check_array
 from csrl_core import backend as backends
 from csrl_core import persistence
 from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
-from csrl_core.answers import Answers
+from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
-from csrl_core.device_input import check_weight, check_X
+from csrl_core.device_input import check_weight
+from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 
@@ -95,14 +97,16 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             raise
 
     def _fit(self, backend, model, X, y, target, weight, resume):
-        key, home = draw_key(self.random_state), _home_of(X)
+        key, home = draw_key(self.random_state), home_of(X)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         if checkpoint:
             key = checkpoint.key
         shift = self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
         data = as_batch(X, target, weight, shift, backend)
-        objective = self._objective(model, backend, key, shift, self._initial(target, shift, len(X)))
+        objective = self._objective(
+            model, backend, key, shift, self._initial(target, shift, len(X)), self._batches(len(X))
+        )
         trainer = Trainer(objective, data, self._settings(key), backend)
         best, best_score, run = None, -np.inf, None
 
@@ -112,7 +116,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         def attributes():
             return self._attributes(objective, run, data, key, home)
 
-        reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint)
+        def snapshot():
+            fitted = copy(self)
+            fitted._install(self._learnt(objective, run, key))
+            return fitted
+
+        reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint, snapshot)
         after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
@@ -166,7 +175,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             self._check_memory(backend, model, X, target, batch_size=None)
             data = as_batch(X, target, weight, shift, backend)
             init = self._initial(target, shift, len(X)) if first else None
-            objective = self._objective(model, backend, key, shift, init)
+            objective = self._objective(model, backend, key, shift, init, batches=1)
             if first:
                 run = objective.start(data, 0)
                 for name in ("sums", "totals", "counts"):  # the batch is added once, by its step
@@ -174,7 +183,8 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             else:
                 run = self._fitted_run().on(backend)
                 objective.set_layout(self._shapes)
-            loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first)
+            objective.begin(run)
+            loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
             Optimizer(backend, self._settings(key)).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
                 raise NonFiniteLossError(
@@ -183,7 +193,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)
-            self._install(self._attributes(objective, run, data, key, _home_of(X)))
+            self._install(self._attributes(objective, run, data, key, home_of(X)))
         return self
 
     def _fitted_run(self):
@@ -194,7 +204,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         return run
 
     def _check_data(self, X, target, sample_weight, reset):
-        X = check_X(self, X, reset, accept_large_sparse=False)
+        X = self._check_X(X, reset, accept_large_sparse=False)
         target = self._check_target(target, X)
         weight = check_weight(
             sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)
@@ -217,7 +227,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
 
     def _shift(self, model, target, weight):
         """The one vector that is taken off X, target and centres, so that float32 keeps its digits."""
-        if not (model.translation_invariant and self.center):
+        if not (model.translation_invariant and self._centred):
             return np.zeros(target.shape[1])
         mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
         # A value of the data's own dtype, so that X − shift is one rounding.
@@ -240,24 +250,37 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
     def _objective_class(self):
         return JointAssignment
 
-    def _objective(self, model, backend, key, shift, init):
-        if self.assignment == "likelihood" and not callable(model.codes):
-            raise ValueError(
-                f"assignment='likelihood' needs a model with a method codes(params, X, centers); "
-                f"{type(model).__name__} has none"
-            )
+    def _objective_options(self, model, key, batches):
+        """What the objective's class takes besides; batches : int, in an epoch."""
+        return {}
+
+    def _batches(self, n):
+        return 1 if self.batch_size is None else -(-n // self.batch_size)
+
+    def _objective(self, model, backend, key, shift, init, batches):
         return self._objective_class()(
             model,
             backend,
             n_clusters=self.n_clusters,
-            center=self.center,
+            center=self._centred,
             assign_first=self.update == "assign-then-step",
             running=self.center_update == "running",
             init=init,
             key=key,
             shift=shift,
-            likelihood=self.assignment == "likelihood",
+            rule=self._rule(model, backend, key),
+            **self._objective_options(model, key, batches),
         )
+
+    def _rule(self, model, backend, key):
+        if self.assignment != "likelihood":
+            return None
+        if not callable(model.codes):
+            raise ValueError(
+                f"assignment='likelihood' needs a model with a method codes(params, X, centers); "
+                f"{type(model).__name__} has none"
+            )
+        return Likelihood(model, backend.mixture, self.n_features_in_, backend.own)
 
     def _initial(self, target, shift, n):
         """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
@@ -281,18 +304,25 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
         run_at_means = Run(run.params, state, moments=run.moments)
         labels, loss = objective.final(run_at_means, data)
-        return {
+        return self._learnt(objective, run, key) | {
             "params_": home(run.params.copy()),
             "state_": {name: home(array) for name, array in state.items()},
             "labels_": home(labels),
             "loss_": loss,
+            "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
+            "_moments": home(run.moments.copy()),
+        }
+
+    def _learnt(self, objective, run, key):
+        """Of the fitted attributes those that a run has at any time, in its own arrays."""
+        return {
+            "params_": run.params,
+            "state_": run.state,
             "loss_curve_": list(run.loss_curve),
             "n_iter_": run.epoch,
             "n_steps_": run.step,
             "n_reseeded_": run.n_reseeded,
-            "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
             "backend_": objective.backend.name,
-            "_moments": home(run.moments.copy()),
             "_key": key,
             "_shapes": objective.layout.shapes,
         }
@@ -300,11 +330,6 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
     def _install(self, attributes):
         for name, value in attributes.items():
             setattr(self, name, value)
-
-
-def _home_of(X):
-    """Where fitted arrays go: where X came from."""
-    return (lambda array: array) if is_device_array(X) else as_numpy
 
 
 class ClusterSpecific(BaseClusterSpecific):

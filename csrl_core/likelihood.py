@@ -11,6 +11,7 @@ the same subspace, z' = z (D Dᵀ)^-½ has a covariance Σ'_j with log det Σ_j 
 all else is the same. Σ_j, σ_j² and π_j are those of the samples assigned, refreshed at every epoch's end.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,8 +72,39 @@ def gaussians(scatter, noise, totals, counts, d, floor, orthonormal):
     return Gaussians(mixing, variance, covariance, precision, constant)
 
 
-class Likelihood:
-    """The rule ``assignment="likelihood"`` of a `JointAssignment`.
+class Rule(ABC):
+    """What assignment minimises where that is not the loss: costs A that are −log π_j p_j(x), up to a constant.
+
+    A rule keeps nothing itself; its arrays are part of a run's state.
+    """
+
+    @abstractmethod
+    def state(self, parameters, data, centers):
+        """Its arrays before the first pass, a dict."""
+
+    @abstractmethod
+    def codes(self, parameters, X, centers):
+        """What the costs of samples are computed from, whatever the assignment is."""
+
+    @abstractmethod
+    def clear(self, state):
+        """Forget the samples of earlier passes."""
+
+    @abstractmethod
+    def add(self, state, codes, assign, weight):
+        """Take assigned samples into account, as `codes` gave them."""
+
+    @abstractmethod
+    def costs(self, state, codes):
+        """A (n, k) of samples as `codes` gave them."""
+
+    @abstractmethod
+    def log_density(self, costs):
+        """The log-density log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
+
+
+class Likelihood(Rule):
+    """The rule ``assignment="likelihood"`` of models with codes: a Gaussian about every cluster's subspace.
 
     Its part of a run's state: scatter (k, h, h), noise (k,), moment_totals (k,) float64 and moment_counts (k,)
     int64 of the last full pass; floor (1,), the least variance.
@@ -84,9 +116,10 @@ class Likelihood:
     def __init__(self, model, kernel, n_features, own=np.ascontiguousarray):
         self.model, self.kernel, self.d, self.own = model, kernel, n_features, own
 
-    def state(self, data, k, h):
-        """The state before the first pass."""
-        X, w = data.X, data.weight.astype(np.float64)
+    def state(self, parameters, data, centers):
+        """Moments of nothing, and the floor."""
+        Z, _ = self.codes(parameters, data.X[:1], centers)
+        (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
         mean = w @ X / w.sum()
         squares = np.concatenate([((rows - mean) ** 2).mean(axis=1) for rows in np.array_split(X, 1 + len(X) // 8192)])
         variance = float(w @ squares / w.sum())
@@ -115,6 +148,11 @@ class Likelihood:
             )
         return self.own(Z, X.dtype), self.own(residuals, X.dtype)
 
+    def clear(self, state):
+        """Moments of nothing."""
+        for name in MOMENTS:
+            state[name][...] = 0
+
     def add(self, state, codes, assign, weight):
         """Add samples, as `codes` gave them, to the moments."""
         parts = self.kernel.moments(*codes, assign, weight)
@@ -133,10 +171,14 @@ class Likelihood:
         arrays = (found.precision, 1 / found.noise_variance, found.constant)
         return self.kernel.costs(*codes, *(self.own(array, codes[0].dtype) for array in arrays))
 
+    def log_density(self, costs):
+        """The log-density of the mixture, with the constant that all clusters share."""
+        return log_sum(costs) - 0.5 * self.d * np.log(2 * np.pi)
 
-def log_density(costs, d):
-    """The log-density log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
-    return logsumexp(-as_numpy(costs).astype(np.float64), axis=1) - 0.5 * d * np.log(2 * np.pi)
+
+def log_sum(costs):
+    """log Σ_j exp(−A[i, j]), (n,) float64."""
+    return logsumexp(-as_numpy(costs).astype(np.float64), axis=1)
 
 
 def responsibilities(costs):

@@ -22,7 +22,11 @@ from csrl_core.training import Run
 
 FORMAT = 1
 HEADER = "csrl_core"
-CLASSES = {"TensorizedAutoencoder": "csrl_core.autoencoder", "ClusterSpecific": "csrl_core.estimator"}
+CLASSES = {
+    "TensorizedAutoencoder": "csrl_core.autoencoder",
+    "TensorizedRBM": "csrl_core.rbm",
+    "ClusterSpecific": "csrl_core.estimator",
+}
 
 _MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
 _MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]

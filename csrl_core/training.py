@@ -126,6 +126,9 @@ class Objective(ABC):
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""
 
+    def begin(self, run):  # noqa: B027 (a hook that most objectives leave empty)
+        """Before a run trains, whether it is new or goes on where another stopped."""
+
     @abstractmethod
     def step(self, params, state, batch, step):
         """Evaluate one batch at the parameters before its step, and move the state.
@@ -151,6 +154,13 @@ class Objective(ABC):
     def settled(self, moved):
         """Whether an epoch in which so much moved leaves nothing for another to do."""
         return False
+
+    def finish(self, run, data):  # noqa: B027
+        """After the last epoch of a run."""
+
+    def loss(self, run, data):
+        """The objective at the run's parameters."""
+        return run.loss_curve[-1] if run.loss_curve else np.inf
 
     def selection_score(self, run, data):
         """The larger the better, among restarts."""
@@ -218,6 +228,7 @@ class Trainer:
         KeyboardInterrupt
             The run holds the state of the last whole epoch (as after any other exception).
         """
+        self.objective.begin(run)
         latest, previous = run.copy(), run.copy()
         fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
@@ -237,6 +248,7 @@ class Trainer:
             if not isinstance(error, NonFiniteLossError):
                 run.take(latest)
             raise
+        self.objective.finish(run, self.data)
         run.finished = True
         return run
 
@@ -293,7 +305,7 @@ class Trainer:
     def _diverged(self, run, latest, previous, loss):
         epoch = run.epoch
         run.take(latest)
-        if not isfinite(self.objective.selection_score(run, self.data)):
+        if not isfinite(self.objective.loss(run, self.data)):
             run.take(previous)
         what = f"the loss became {loss}" if not isfinite(loss) else "the parameters became non-finite"
         return NonFiniteLossError(
