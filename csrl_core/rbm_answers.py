@@ -7,7 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
-from csrl_core.likelihood import responsibilities
 from csrl_core.rbm_objective import PartitionRule, persistent_losses
 from csrl_core.streams import Use, draw_key, stream
 
@@ -137,11 +136,6 @@ class RBMAnswers:
         """
         self._ensure_partition()
         return self._map(X, lambda fitted, x: fitted.partition.log_density(fitted.joint(x)))
-
-    def predict_proba(self, X):
-        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k), with `log_partition_`."""
-        self._ensure_partition()
-        return self._map(X, lambda fitted, x: responsibilities(fitted.joint(x)))
 
     def pseudo_likelihood(self, X):
         """d · log p(v_i | all other units) under each sample's cluster, for one unit i drawn for each sample: (n,).
