@@ -128,7 +128,7 @@ def _objective(model):
     from csrl_core.algorithm import as_batch
 
     floor, shift = backend.get("numpy"), model.state_["shift"]
-    objective = model._objective(model._model(floor), floor, model._key, shift, "random")
+    objective = model._objective(model._model(floor), floor, model._key, shift, "random", batches=1)
     objective.set_layout(model._shapes)
     return objective, as_batch(X, X, np.ones(len(X)), shift)
 
