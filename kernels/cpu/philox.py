@@ -17,26 +17,25 @@ _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 _inline = njit(nogil=True, cache=True, error_model="numpy", fastmath=False, inline="always")
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
-_K0, _K1 = np.uint32(KEY_STEPS[0]), np.uint32(KEY_STEPS[1])
+_K0, _K1 = np.uint64(KEY_STEPS[0]), np.uint64(KEY_STEPS[1])
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _24, _53 = 2.0**-24, 2.0**-53
 
 
 @_inline
 def block(c0, c1, c2, c3, k0, k1):
     """The four random words of one counter; all arguments uint32."""
+    # In words of 64 bits, whose upper halves are anything and only masked off where they are multiplied: that mask is
+    # free, for vectors multiply lower halves, while words of 32 bits are widened and narrowed again in every round.
+    c0, c1, c2, c3, k0, k1 = uint64(c0), uint64(c1), uint64(c2), uint64(c3), uint64(k0), uint64(k1)
     for _ in range(10):
         # 1. multiply
-        p0, p1 = _M0 * uint64(c0), _M1 * uint64(c2)
+        p0, p1 = _M0 * (c0 & _LOW), _M1 * (c2 & _LOW)
         # 2. exchange
-        c0, c1, c2, c3 = (
-            uint32(uint32(p1 >> uint64(32)) ^ c1 ^ k0),
-            uint32(p1),
-            uint32(uint32(p0 >> uint64(32)) ^ c3 ^ k1),
-            uint32(p0),
-        )
+        c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1, (p0 >> _HALF) ^ c3 ^ k1, p0
         # 3. next key
-        k0, k1 = uint32(k0 + _K0), uint32(k1 + _K1)
-    return c0, c1, c2, c3
+        k0, k1 = k0 + _K0, k1 + _K1
+    return uint32(c0), uint32(c1), uint32(c2), uint32(c3)
 
 
 def philox4x32(counter, key):

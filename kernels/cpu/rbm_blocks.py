@@ -1,0 +1,278 @@
+"""Tasks of ``kernels.cpu.rbm``: a block of rows with all that happens to it, products and the loops around them.
+
+A call never takes the interpreter's lock, for which threads with products of some ten microseconds would mostly wait.
+``np.dot`` is BLAS here as well, one thread by ``pool``. A block's units lie in a few buffers, which stay in cache
+along its chain.
+
+V : (r, d), visible units; H : (r, m), hidden ones; W : (d, m), a : (m,), b : (d,), those of cluster j; draw : (4,)
+uint32, the key, step and stream; places : (r,) int64, whose random numbers the rows get; ``row`` : a buffer of at
+least d and m entries. Else see ``reference.rbm``.
+"""
+
+import numpy as np
+from numba import njit, uint32
+
+from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
+
+VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
+PIECE = 2048  # rows of one product in the gradient: a chunk's data and as many rows of chains
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def views(params, k, d):
+    """W (k, d, m), a (k, m), b (d,), as views."""
+    m = (len(params) - d) // (k * (d + 1))
+    W, a = params[: k * d * m].reshape(k, d, m), params[k * d * m : k * (d + 1) * m].reshape(k, m)
+    return W, a, params[k * (d + 1) * m :]
+
+
+@_jit
+def energies(V, W, a, b, visible, H, P, F):
+    """F (r,) ← free energies of V, P (r, m) ← σ(a + V W); one pass over the product, which is left in H."""
+    np.dot(V, W, H)
+    for i in range(len(V)):
+        F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a, P[i])
+
+
+@_jit
+def sample_rows(A, scale, offset, gaussian, draw, layer, substep, places, width, column, row):
+    """A ← units sampled at scale · A + offset, in place."""
+    k0, k1, c2, c3 = draw[0], draw[1], draw[2], uint32(draw[3] + layer)
+    c1, n = uint32(substep), A.shape[1]
+    for i in range(len(A)):
+        first = places[i] * width + column
+        if gaussian:
+            gaussian_row(A[i], scale, offset, k0, k1, c1, c2, c3, first, row[:n])
+            A[i] = row[:n]
+        else:
+            probabilities_row(A[i], scale, offset, row[:n])
+            bernoulli_row(row[:n], k0, k1, c1, c2, c3, first, A[i])
+
+
+@_jit
+def walk(V, H, W, a, b, j, k, visible, n_steps, draw, substep, places, P, row):
+    """``n_steps`` of Gibbs sampling, in place. P : (r, m), σ(a + V W) where it is known already, else (0, m)."""
+    one, (d, m) = V.dtype.type(1), W.shape
+    for t in range(substep, substep + n_steps):
+        if t == substep and len(P):
+            k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(t), draw[2], draw[3]
+            for i in range(len(V)):
+                bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i])
+        else:
+            np.dot(V, W, H)
+            sample_rows(H, one, a, False, draw, 0, t, places, k * m, j * m, row)
+        np.dot(H, W.T, V)
+        sample_rows(V, one, b, visible == GAUSSIAN, draw, VISIBLE_STREAM, t, places, k * d, j * d, row)
+
+
+@_jit
+def divergence(
+    params, X, order, lo, hi, first, stop, centers, assign, visible, n_steps, draw, rows, L, slot, P0, VK, PK
+):
+    """Samples order[lo:hi] under clusters first … stop − 1: free energies, less those of the chains' ends.
+
+    n_steps : -1 for no chain; L : (n, k); assign : (n,) int64, or (0,) where it is not known
+    P0, PK : (slots, n, m), VK : (slots, n, d): in ``slot`` they get what the gradient needs of each sample's own
+    cluster, or, where that is not known, of the one with the lowest L of these; without slots nothing is kept
+    """
+    k, d = centers.shape
+    W, a, b = views(params, k, d)
+    r, m, dtype = hi - lo, a.shape[1], X.dtype
+    V, H, P = np.empty((r, d), dtype), np.empty((r, m), dtype), np.empty((r, m), dtype)
+    F, row, places, lowest = np.empty(r, dtype), np.empty(max(d, m), dtype), np.empty(r, np.int64), np.full(r, np.inf)
+    for i in range(r):
+        places[i] = rows[order[lo + i]]
+    for j in range(first, stop):
+        for i in range(r):
+            x, v, c = X[order[lo + i]], V[i], centers[j]
+            for f in range(d):
+                v[f] = x[f] - c[f]
+        energies(V, W[j], a[j], b, visible, H, P, F)
+        if n_steps >= 0:
+            walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, 0, places, P, row)
+            np.dot(V, W[j], H)
+        for i in range(r):
+            s, loss = order[lo + i], F[i]
+            if n_steps >= 0:
+                loss -= outside_row(V[i], b, visible) - energy_row(H[i], a[j], row[:m])
+            L[s, j] = loss
+            if len(P0) and (assign[s] == j if len(assign) else j == first or loss < lowest[i]):
+                lowest[i] = loss
+                P0[slot, s] = P[i]
+                if n_steps >= 0:
+                    VK[slot, s], PK[slot, s] = V[i], row[:m]
+
+
+@_jit
+def persist(params, chains, j, lo, hi, visible, n_steps, draw, F, P):
+    """Chains lo … hi − 1 of cluster j go on; F (k, M) ← free energies of where they end, P (k, M, m) ← σ(a + Wᵀv)."""
+    k, _, d = chains.shape
+    W, a, b = views(params, k, d)
+    V, H, row = (
+        chains[j, lo:hi],
+        np.empty((hi - lo, a.shape[1]), chains.dtype),
+        np.empty(max(W.shape[1:]), chains.dtype),
+    )
+    walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, 0, np.arange(lo, hi), H[:0], row)
+    energies(V, W[j], a[j], b, visible, H, P[j, lo:hi], F[j, lo:hi])
+
+
+@_jit
+def own_chains(params, k, V, order, lo, hi, j, visible, n_steps, draw, substep, rows):
+    """Chains order[lo:hi], all of cluster j, go on in place."""
+    d = V.shape[1]
+    W, a, b = views(params, k, d)
+    v, H = np.empty((hi - lo, d), V.dtype), np.empty((hi - lo, a.shape[1]), V.dtype)
+    row, own = np.empty(max(W.shape[1:]), V.dtype), order[lo:hi]
+    for i in range(hi - lo):
+        v[i] = V[own[i]]
+    walk(v, H, W[j], a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row)
+    for i in range(hi - lo):
+        V[own[i]] = v[i]
+
+
+@_jit
+def own_hidden(params, X, order, lo, hi, j, centers, P):
+    """P ← σ(a + Wᵀ(x − c)) of samples order[lo:hi], all of cluster j."""
+    k, d = centers.shape
+    W, a, _ = views(params, k, d)
+    V, H = np.empty((hi - lo, d), X.dtype), np.empty((hi - lo, a.shape[1]), X.dtype)
+    for i in range(hi - lo):
+        V[i] = X[order[lo + i]] - centers[j]
+    np.dot(V, W[j], H)
+    for i in range(hi - lo):
+        probabilities_row(H[i], X.dtype.type(1), a[j], P[order[lo + i]])
+
+
+@_jit
+def means_rows(A, b, visible, row):
+    """A ← σ(A + b), or A + b for Gaussian units."""
+    for i in range(len(A)):
+        if visible == GAUSSIAN:
+            A[i] += b
+        else:
+            probabilities_row(A[i], A.dtype.type(1), b, row[: len(b)])
+            A[i] = row[: len(b)]
+
+
+@_jit
+def own_visible(params, H, order, lo, hi, j, centers, visible, X):
+    """X ← E[v | h] + c of samples order[lo:hi], all of cluster j."""
+    k, d = centers.shape
+    W, _, b = views(params, k, d)
+    h, V, row = np.empty((hi - lo, H.shape[1]), H.dtype), np.empty((hi - lo, d), H.dtype), np.empty(d, H.dtype)
+    for i in range(hi - lo):
+        h[i] = H[order[lo + i]]
+    np.dot(h, W[j].T, V)
+    means_rows(V, b, visible, row)
+    for i in range(hi - lo):
+        X[order[lo + i]] = V[i] + centers[j]
+
+
+@_jit
+def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L):
+    """L[lo:hi, j], with means along the chain."""
+    k, d = centers.shape
+    W, a, b = views(params, k, d)
+    r, m, dtype = hi - lo, a.shape[1], X.dtype
+    V, H, P = np.empty((r, d), dtype), np.empty((r, m), dtype), np.empty((r, m), dtype)
+    F, G, row = np.empty(r, dtype), np.empty(r, dtype), np.empty(d, dtype)
+    for i in range(r):
+        V[i] = X[lo + i] - centers[j]
+    energies(V, W[j], a[j], b, visible, H, P, F)
+    G[:] = F
+    for _ in range(n_steps):
+        np.dot(P, W[j].T, V)
+        means_rows(V, b, visible, row)
+        energies(V, W[j], a[j], b, visible, H, P, G)
+    for i in range(r):
+        L[lo + i, j] = F[i] - G[i]
+
+
+@_jit
+def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, PK, b, visible, gradient, total, sums):
+    """Cluster j's gradient of Σ w F over its own samples less that over ``others``, features left … right − 1.
+
+    X : (n, d), own : int64, cluster j's rows of X, weights and P0; V : (n', d), others : int64, rows of V, share and PK
+    gradient : (p,), where it is put; total : (p,) float64, to which it is added instead, or (0,), which wants no more
+    than PIECE rows; sums : (k, d) float64, to which the visible bias's is added
+    """
+    (k, d), m, dtype = centers.shape, P0.shape[1], X.dtype
+    width, count = right - left, len(own) + len(others)
+    W = gradient[j * d * m : (j + 1) * d * m].reshape(d, m)[left:right]
+    a = gradient[k * d * m + j * m : k * d * m + (j + 1) * m]
+    for start in range(0, max(count, 1), PIECE):
+        end = min(start + PIECE, count)
+        S, T, f = np.empty((end - start, width), dtype), np.empty((end - start, m), dtype), np.zeros(width, dtype)
+        bias = np.zeros(m, dtype)
+        for r in range(start, end):
+            s, t = S[r - start], T[r - start]
+            if r < len(own):
+                i = own[r]
+                w, v, p = -weights[i], X[i], P0[i]
+                for e in range(width):
+                    s[e] = v[left + e] - centers[j, left + e]
+            else:
+                i = others[r - len(own)]
+                w, p = share[i], PK[i]
+                s[:] = V[i, left:right]
+            for l in range(m):
+                t[l] = w * p[l]
+                bias[l] += t[l]
+            if visible == GAUSSIAN:
+                for e in range(width):
+                    f[e] += w * (s[e] - b[left + e])
+            else:
+                for e in range(width):
+                    f[e] += w * s[e]
+        np.dot(S.T, T, W)
+        if left == 0:
+            a[:] = bias
+        for e in range(width):
+            sums[j, left + e] += f[e]
+        if len(total):
+            begin = (j * d + left) * m
+            for i in range(begin, begin + width * m):
+                total[i] += gradient[i]
+            if left == 0:
+                for i in range(k * d * m + j * m, k * d * m + (j + 1) * m):
+                    total[i] += gradient[i]
+
+
+@_jit
+def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
+    """log_weights[j, lo:hi] of annealed importance sampling; see ``reference.rbm.ais``."""
+    k, d = base.shape
+    W, a, b = views(params, k, d)
+    r, m, dtype = hi - lo, a.shape[1], params.dtype
+    V, H = np.zeros((r, d), dtype), np.empty((r, m), dtype)
+    row, bias, places = np.empty(max(d, m), dtype), np.empty(d, dtype), np.arange(lo, hi)
+    nothing, one, gaussian = np.zeros(m, dtype), dtype.type(1), visible == GAUSSIAN
+    # 1. sample of the base model
+    sample_rows(V, one, base[j], gaussian, draw, VISIBLE_STREAM, 0, places, k * d, j * d, row)
+    for i in range(r):
+        log_weights[j, lo + i] = 0
+    for t in range(1, len(betas)):
+        beta, before = dtype.type(betas[t]), dtype.type(betas[t - 1])
+        # 2. what the next temperature adds
+        np.dot(V, W[j], H)
+        for i in range(r):
+            if gaussian:
+                outside = outside_row(V[i], base[j], visible) - outside_row(V[i], b, visible)
+            else:
+                for f in range(d):
+                    bias[f] = base[j, f] - b[f]
+                outside = outside_row(V[i], bias, visible)
+            added = (beta - before) * outside + annealed_row(H[i], a[j], beta, before)
+            log_weights[j, lo + i] += added
+        if t == len(betas) - 1:
+            break
+        # 3. hidden units
+        sample_rows(H, beta, nothing, False, draw, 0, t, places, k * m, j * m, row)
+        # 4. visible units
+        np.dot(H, W[j].T, V)
+        for f in range(d):
+            bias[f] = (one - beta) * base[j, f] + beta * b[f]
+        sample_rows(V, beta, bias, gaussian, draw, VISIBLE_STREAM, t, places, k * d, j * d, row)

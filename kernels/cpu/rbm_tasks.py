@@ -1,0 +1,132 @@
+"""How the rows of ``kernels.cpu.rbm`` become tasks, and how the tasks' statistics become a gradient.
+
+Bounds depend on shapes and on the assignment alone, so it does not matter how many threads share the tasks.
+"""
+
+import numpy as np
+from numba import njit
+
+from . import pool
+from .assign import CHUNK
+from .autoencoder_tasks import sort_by_cluster
+from .philox import _rows as checked_rows
+from .rbm_blocks import own_hidden, statistics
+from .rbm_units import GAUSSIAN
+
+TASKS = 8  # of a call, if its rows are enough: more would be shorter products
+_ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's buffers are to stay in cache
+_PARTS, _FEATURES = 4, 64  # tasks of the gradient, likewise, and the fewest features of one
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+def plain(array, dtype=None):
+    """The array as the kernels are compiled for it: contiguous and writeable. Nothing is written to it."""
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
+    return array if array.flags.carray else array.copy()
+
+
+def words(key, stream, step):
+    """The key, step and stream as (4,) uint32."""
+    return np.array([key[0], key[1], step, stream], np.uint32)
+
+
+def places(rows, k, d, m, visible):
+    """``rows`` as int64; an error where their random numbers would be beyond the last."""
+    checked_rows(rows, k * d, 2 if visible == GAUSSIAN else 4)
+    return checked_rows(rows, k * m, 4)
+
+
+def hidden_units(params, k, d):
+    """M, the number of a cluster's hidden units."""
+    return (len(params) - d) // (k * (d + 1))
+
+
+def even(size, longest, start=0):
+    """Slices that cut ``size`` rows from ``start`` on into blocks of up to ``longest``, of about equal length."""
+    pieces = -(-size // longest) or 1
+    return pool.blocks(size, -(-size // pieces) or 1, start)
+
+
+def block_rows(n, clusters):
+    """Rows of a task where each of n samples is computed under that many clusters."""
+    return min(max(-(-n * clusters // TASKS), _ROWS[0]), _ROWS[1])
+
+
+def row_tasks(n, k):
+    """Tasks (j, rows): every cluster with every sample."""
+    return [(j, rows) for rows in even(n, block_rows(n, k)) for j in range(k)]
+
+
+@_jit
+def _sorted(assign, k):
+    """(samples sorted by cluster, stably; (k + 1,) int64, where each cluster's begin)."""
+    bounds = np.zeros(k + 1, np.int64)
+    for s in assign:
+        bounds[s + 1] += 1
+    for j in range(k):
+        bounds[j + 1] += bounds[j]
+    return sort_by_cluster(np.arange(len(assign)), assign, k), bounds
+
+
+def own_rows(assign, k):
+    """The samples in the order of their clusters, and each cluster's as a list of k arrays."""
+    order, bounds = _sorted(assign, k)
+    bounds = bounds.tolist()
+    return order, [order[bounds[j] : bounds[j + 1]] for j in range(k)]
+
+
+def own_tasks(assign, k):
+    """The samples in the order of their clusters, and tasks (j, slice of that order)."""
+    order, own = own_rows(assign, k)
+    longest, start, tasks = block_rows(len(assign), 1), 0, []
+    for j, index in enumerate(own):
+        tasks += [(j, rows) for rows in even(len(index), longest, start) if len(index)]
+        start += len(index)
+    return order, tasks
+
+
+def probabilities(params, X, centers, assign):
+    """σ(a + Wᵀ(x − c)) of every sample under its own cluster, (n, m)."""
+    P = np.empty((len(X), hidden_units(params, *centers.shape)), X.dtype)
+    order, tasks = own_tasks(assign, len(centers))
+    pool.parallel(lambda task: own_hidden(params, X, order, task[1].start, task[1].stop, task[0], centers, P), tasks)
+    return P
+
+
+class Gradient:
+    """Sums of −w v σ(a + Wᵀv)ᵀ and so on, chunk by chunk, in the working dtype within a chunk and float64 across.
+
+    longest : rows of the longest run of statistics; beyond a chunk there are several
+    """
+
+    def __init__(self, params, k, d, visible, longest):
+        self._params, self._b, self._visible = params, params[len(params) - d :], visible
+        self._gradient = np.zeros_like(params)
+        self._total = np.zeros(len(params) if longest > CHUNK else 0)
+        self._sums = np.zeros((k, d))
+        parts = even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
+        self._tasks = [(j, part.start, part.stop) for j in range(k) for part in parts]
+
+    def add(self, X, centers, own, weights, P0, V, others, share, PK):
+        """Add Σ w ∂F over every cluster's ``own`` samples, and take off that over ``others``.
+
+        own, others : k arrays of int64, rows of X, weights and P0[j], and of V[j], share[j] and PK[j]
+        """
+
+        def task(task):
+            j, left, right = task
+            statistics(
+                *(j, left, right, X, centers, own[j], weights, P0[j], V[j], others[j], share[j], PK[j]),
+                *(self._b, self._visible, self._gradient, self._total, self._sums),
+            )
+
+        pool.parallel(task, self._tasks)
+
+    def result(self):
+        """The gradient, (p,)."""
+        if len(self._total):
+            self._gradient[:] = self._total
+        self._gradient[len(self._gradient) - len(self._b) :] = self._sums.sum(axis=0)
+        return self._gradient
