@@ -111,6 +111,19 @@ def test_one_unit_given_all_others():
         np.testing.assert_allclose(found, np.log(p / (p + p[places])), rtol=0, atol=1e-13)
 
 
+def test_intensities_get_a_lower_bound():
+    # For v ~ independent Bernoulli(x): E log p(v) ≥ −F(x) − log Z, with equality where x is binary.
+    (W, a, b), V = machine(4, 3, 5, 2.0), rbm_exact.states(4)
+    X, log_p = np.random.default_rng(8).random((50, 4)), rbm_exact.log_likelihood(W, a, b, V, BERNOULLI)
+    mean = np.where(V, X[:, None], 1 - X[:, None]).prod(axis=2) @ log_p
+    slack = mean - rbm_exact.log_likelihood(W, a, b, X, BERNOULLI)
+    assert slack.min() > 0  # a gap of Jensen's inequality, well above rounding
+    assert slack.max() > 0.1
+    # … and no density: its integral over the cube (here a mean over midpoints) is at most 2^−d.
+    cells = (np.stack(np.meshgrid(*[np.arange(6)] * 4), axis=-1).reshape(-1, 4) + 0.5) / 6
+    assert np.exp(rbm_exact.log_likelihood(W, a, b, cells, BERNOULLI)).mean() < 2**-4
+
+
 # ------------------------------------------------------------------------------------- chains
 
 N = 40_000

@@ -75,6 +75,18 @@ def test_free_energy_sums_the_hidden_units_out(visible):
     np.testing.assert_allclose(rbm.free_energy(params, X, centers, visible), F, rtol=0, atol=1e-13)
 
 
+@UNITS
+def test_mean_field_chains_are_composed_of_means(visible):
+    params, X, centers, *_ = problem(visible)
+    for j in range(3):
+        own, V = np.full(len(X), j), X
+        for n_steps in range(4):
+            F = [rbm.free_energy(params, V_, centers, visible)[:, j] for V_ in (X, V)]
+            L = rbm.mean_field_losses(params, X, centers, visible, n_steps)[:, j]
+            np.testing.assert_allclose(L, F[0] - F[1], rtol=1e-12, atol=1e-12)
+            V = rbm.visible_means(params, rbm.hidden_probabilities(params, V, centers, own), own, centers, visible)
+
+
 def test_views_are_views():
     params = np.arange(2.0 * 3 * 4 + 2 * 4 + 3)
     W, a, b = rbm.views(params, 2, 3)
