@@ -6,6 +6,7 @@ What needs a machine's exact distribution is in test_rbm_exact, σ in test_sigmo
 import numpy as np
 import pytest
 
+from csrl_core.cases.rbm import CASES
 from csrl_core.reference import philox, rbm
 from csrl_core.reference.rbm import BERNOULLI, GAUSSIAN, VISIBLE_STREAM
 from csrl_core.reference.rbm_exact import states
@@ -24,6 +25,20 @@ def problem(visible, n=17, d=5, k=3, m=4, seed=0):
     X = rng.normal(size=(n, d)) if visible == GAUSSIAN else np.round(rng.random((n, d)))
     assign = rng.permutation(np.arange(n) % k)
     return params, X, rng.uniform(-0.5, 0.5, (k, d)), assign, rng.uniform(0.5, 2, n)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arguments_are_left_alone_and_dtypes_kept(dtype):
+    for case in CASES:
+        arguments = case.arguments(dtype)
+        for array in arguments:
+            if isinstance(array, np.ndarray) and array.ndim < 3:  # persistent chains, which move, have three axes
+                array.flags.writeable = False
+        found = getattr(rbm, case.function)(*arguments)
+        for array in found if isinstance(found, tuple) else [found]:
+            integer = array.dtype == np.int64 and case.function.endswith("losses_and_gradient")
+            assert integer or array.dtype == (np.float64 if case.function == "ais" else dtype), case
+            assert np.isfinite(array).all(), case
 
 
 # ------------------------------------------------------------------------------------- energies
@@ -185,7 +200,7 @@ def _by_number(V, W, a, b, j, visible, n_steps, step, substep, rows, width):
 def test_gibbs_by_element_number(visible):
     params, X, centers, assign, _ = problem(visible)
     W, a, b = rbm.views(params, *centers.shape)
-    V, rows, before = X - centers[assign], np.random.default_rng(1).permutation(50)[: len(X)], X.copy()
+    V, rows = X - centers[assign], np.random.default_rng(1).permutation(50)[: len(X)]
     last = rbm.gibbs(params, 3, V, assign, visible, 3, KEY, STREAM, STEP, 2, rows)
     for j in range(3):
         own = assign == j
@@ -197,7 +212,6 @@ def test_gibbs_by_element_number(visible):
     still = rbm.gibbs(params, 3, V, assign, visible, 0, KEY, STREAM, STEP, 0, rows)
     np.testing.assert_array_equal(still, V)
     assert not np.shares_memory(still, V)
-    np.testing.assert_array_equal(V + centers[assign], before - centers[assign] + centers[assign])
 
 
 @UNITS
