@@ -163,7 +163,7 @@ def test_gibbs_leaves_the_joint_distribution_unchanged():
     assert min(_p_values(params, machines)) > ALPHA
 
 
-@pytest.mark.parametrize("fault", ["biases swapped", "weights transposed", "clusters swapped", "weights a tenth larger"])
+@pytest.mark.parametrize("fault", ["biases swapped", "weights transposed", "clusters swapped", "weights 10 % more"])
 def test_a_wrong_chain_is_found_out(fault):
     params, machines = _two_machines(7)
     W, a, b = (view.copy() for view in rbm.views(params, 2, 3))
@@ -171,7 +171,7 @@ def test_a_wrong_chain_is_found_out(fault):
         "biases swapped": [W, np.stack([b, b]), a[0]],
         "weights transposed": [W.transpose(0, 2, 1), a, b],
         "clusters swapped": [W[::-1], a[::-1], b],
-        "weights a tenth larger": [1.1 * W, a, b],
+        "weights 10 % more": [1.1 * W, a, b],
     }[fault]
     assert min(_p_values(flat(*wrong), machines)) < ALPHA / 100
 
