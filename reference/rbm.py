@@ -210,8 +210,8 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     s = argmin_j L where ``assign`` is None. v^K is a constant of the gradient, which is therefore
     Σ w (∂F(v⁰) − ∂F(v^K)) of the assigned cluster's chain.
 
-    assign : (n,) int64 or None; every : bool, whether all columns of L are wanted; without, chains run under the
-    assigned cluster alone, and the other columns are 0
+    assign : (n,) int64, or None, which needs ``every``; every : bool, whether all columns of L are wanted; without,
+    chains run under the assigned cluster alone, and the other columns are 0
     returns (L (n, k), assign (n,) int64, gradient (p,)), the gradient a sum over samples
     Cost: (4 n_steps + 4) n k d m flops (k = 1 in effect without ``every``), and 4 n d m for the gradient
     """

@@ -111,6 +111,19 @@ def test_one_unit_given_all_others():
         np.testing.assert_allclose(found, np.log(p / (p + p[places])), rtol=0, atol=1e-13)
 
 
+def test_intensities_get_a_lower_bound():
+    # For v ~ independent Bernoulli(x): E log p(v) ≥ −F(x) − log Z, with equality where x is binary.
+    (W, a, b), V = machine(4, 3, 5, 2.0), rbm_exact.states(4)
+    X, log_p = np.random.default_rng(8).random((50, 4)), rbm_exact.log_likelihood(W, a, b, V, BERNOULLI)
+    mean = np.where(V, X[:, None], 1 - X[:, None]).prod(axis=2) @ log_p
+    slack = mean - rbm_exact.log_likelihood(W, a, b, X, BERNOULLI)
+    assert slack.min() > 0  # a gap of Jensen's inequality, well above rounding
+    assert slack.max() > 0.1
+    # … and no density: its integral over the cube (here a mean over midpoints) is at most 2^−d.
+    cells = (np.stack(np.meshgrid(*[np.arange(6)] * 4), axis=-1).reshape(-1, 4) + 0.5) / 6
+    assert np.exp(rbm_exact.log_likelihood(W, a, b, cells, BERNOULLI)).mean() < 2**-4
+
+
 # ------------------------------------------------------------------------------------- chains
 
 N = 40_000
@@ -150,7 +163,7 @@ def test_gibbs_leaves_the_joint_distribution_unchanged():
     assert min(_p_values(params, machines)) > ALPHA
 
 
-@pytest.mark.parametrize("fault", ["biases swapped", "weights transposed", "clusters swapped", "weights 5 % larger"])
+@pytest.mark.parametrize("fault", ["biases swapped", "weights transposed", "clusters swapped", "weights 10 % more"])
 def test_a_wrong_chain_is_found_out(fault):
     params, machines = _two_machines(7)
     W, a, b = (view.copy() for view in rbm.views(params, 2, 3))
@@ -158,7 +171,7 @@ def test_a_wrong_chain_is_found_out(fault):
         "biases swapped": [W, np.stack([b, b]), a[0]],
         "weights transposed": [W.transpose(0, 2, 1), a, b],
         "clusters swapped": [W[::-1], a[::-1], b],
-        "weights 5 % larger": [1.05 * W, a, b],
+        "weights 10 % more": [1.1 * W, a, b],
     }[fault]
     assert min(_p_values(flat(*wrong), machines)) < ALPHA / 100
 
@@ -169,9 +182,7 @@ def _deviations(wrong=1.0):
     H, logs = rbm_exact._log_weights(W, a, b, GAUSSIAN)
     p, means, rng = np.exp(logs - logsumexp(logs)), H @ W.T + b, np.random.default_rng(1)
     V = means[rng.choice(16, size=N, p=p)] + rng.normal(size=(N, 3))
-    V = rbm.gibbs(
-        flat(wrong * W, a, b), 1, V, np.zeros(N, np.int64), GAUSSIAN, 3, KEY, STREAM, 0, 0, np.arange(N)
-    )
+    V = rbm.gibbs(flat(wrong * W, a, b), 1, V, np.zeros(N, np.int64), GAUSSIAN, 3, KEY, STREAM, 0, 0, np.arange(N))
     pairs = np.triu_indices(3)
     found = np.concatenate([V, V[:, pairs[0]] * V[:, pairs[1]]], axis=1)
     second = (means * p[:, None]).T @ means + np.eye(3)
@@ -187,17 +198,20 @@ def test_gibbs_leaves_the_moments_of_gaussian_units_unchanged():
 # ------------------------------------------------------------------------------------- divergence
 
 
-@UNITS
-def test_contrastive_divergence_tends_to_the_likelihood_gradient(visible):
-    d, m, n = 5, 3, 30_000
-    W, a, b = machine(d, m, 1, 1.3 if visible == BERNOULLI else 0.75)
+@pytest.mark.slow
+@pytest.mark.parametrize(("visible", "seed", "scale"), [(BERNOULLI, 12, 2.5), (GAUSSIAN, 3, 0.9)])
+def test_contrastive_divergence_tends_to_the_likelihood_gradient(visible, seed, scale):
+    # Machines that mix slowly, their bias falling to 0.73 a step: still plain after 10 steps, below the noise after 30.
+    d, m, n = 5, 3, 24_000
+    W, a, b = machine(d, m, seed, scale)
     data = np.random.default_rng(4).normal(1, 1, size=(6, d))
     data = data if visible == GAUSSIAN else (data > 0.8) * 1.0
     X, params, nobody = np.tile(data, (n // 6, 1)), flat(W, a, b), np.zeros(n, np.int64)
     exact = -flat(*rbm_exact.likelihood_gradient(W, a, b, data, visible))
-    distances = []
+    distances, last, before = [], X, 0
     for K in (1, 3, 10, 30):
-        last = rbm.gibbs(params, 1, X, nobody, visible, K, KEY, STREAM, 0, 0, np.arange(n))
+        last = rbm.gibbs(params, 1, last, nobody, visible, K - before, KEY, STREAM, 0, before, np.arange(n))
+        before = K
         _, _, gradient = rbm.losses_and_gradient(
             *(params, X, np.zeros((1, d)), nobody, np.ones(n), visible, K, False, KEY, STREAM, 0, np.arange(n))
         )
@@ -209,9 +223,8 @@ def test_contrastive_divergence_tends_to_the_likelihood_gradient(visible):
         error = each.std(axis=0) / np.sqrt(n)
         if visible == BERNOULLI:  # every K against the exact expectation of CD-K, from the matrix of transitions
             np.testing.assert_array_less(np.abs(gradient / n - _expected(W, a, b, data, K)), 4 * error)
-    print(distances, np.abs(difference / error).max())
     assert distances[0] > distances[1] > distances[2] > distances[3]
-    assert distances[0] > 10 * np.linalg.norm(error)
+    assert distances[2] > 4 * np.linalg.norm(error) > distances[3]
     assert np.abs(difference / error).max() < 4
 
 
@@ -249,9 +262,8 @@ def test_annealing_finds_the_partition_function(visible):
         error = w.std(ddof=1) / (w.mean() * np.sqrt(M))
         log_Z, log_base = rbm_exact.log_partition(W, a, b, visible), _log_base(base, m, visible)
         found = log_base + logs.max() + np.log(w.mean())
-        print(d, m, log_Z, log_base, found, error, (found - log_Z) / error)
         assert abs(found - log_Z) < 4 * error
-        assert error < 0.2  # log of a mean is then near normal, and the bound says something
+        assert error < 0.1  # log of a mean is then near normal, and the bound says something
         assert abs(log_base - log_Z) > 4 * error
         scores.append((found - log_Z) / error)
     # The errors are as large as they say: neither too small nor too large.
@@ -283,7 +295,9 @@ def test_annealing_to_the_base_model_itself_is_exact():
     # W = 0, a = 0, b = base: every weight is 1, whatever the temperatures.
     base = np.array([[0.3, -1.0, 2.0]])
     for visible in (BERNOULLI, GAUSSIAN):
-        logs = rbm.ais(flat(np.zeros((3, 2)), np.zeros(2), base), base, visible, np.linspace(0, 1, 7), 5, KEY, STREAM, 0)
+        logs = rbm.ais(
+            flat(np.zeros((3, 2)), np.zeros(2), base), base, visible, np.linspace(0, 1, 7), 5, KEY, STREAM, 0
+        )
         np.testing.assert_allclose(logs, np.zeros((1, 5)), rtol=0, atol=1e-14)
         np.testing.assert_allclose(
             rbm_exact.log_partition(np.zeros((3, 2)), np.zeros(2), base[0], visible), _log_base(base[0], 2, visible)
