@@ -80,7 +80,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         best loss improved by no more than tol·max(1, |best|).
     n_init : int, default=1
         Restarts; the one with the highest mean log-likelihood, or pseudo-likelihood where log Z is not known, is kept.
-    init : {"k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="k-means++"
+    init : {"k-means", "k-means++", "random"}, labels (n,) or centres (k, d), default="k-means"
+        Machines keep what they first learn, so the first assignment should be a good one.
     clip_norm : float or None, default=None
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
     n_jobs : int or None, default=None
@@ -152,7 +153,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
-        init="k-means++",
+        init="k-means",
         clip_norm=None,
         backend="auto",
         n_jobs=None,
