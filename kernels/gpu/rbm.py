@@ -14,10 +14,11 @@ import numpy as np
 from . import assign as assignment
 from . import dense, philox
 from . import rbm_passes as passes
-from .launch import array, blocks_for, in_place, launch, xp
-from .rbm_passes import BERNOULLI, BITS, GAUSSIAN, MEANS, VISIBLE_STREAM, Gradient, Machines, Rows, Statistics  # noqa: F401
+from .launch import array, in_place, xp
+from .rbm_passes import BERNOULLI, BITS, GAUSSIAN, MEANS, Gradient, Machines, Rows, Statistics
 
 VISIBLE = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}
+VISIBLE_STREAM, workspace_bytes = passes.VISIBLE_STREAM, passes.workspace_bytes
 
 
 def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
@@ -27,10 +28,8 @@ def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float. For equal A + offset the bits are equal on all backends
     Cost: a quarter of a block of random words and one exponential a unit; one number read, one written
     """
-    A, counter = array("A", A), (*philox._key(key), stream, step, substep, philox._rows(rows, width, 4))
-    kernel, out = ("rbm", "bernoulli_units"), xp.empty(A.shape, A.dtype)
-    passes.draw(kernel, A, array("offset", offset)[None], Rows(len(A)), counter, width, column, out)
-    return out
+    kernel, counter = ("rbm", "bernoulli_units"), (*philox._key(key), stream, step, substep)
+    return passes.units(kernel, A, offset, counter, philox._rows(rows, width, 4), width, column)
 
 
 def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
@@ -40,10 +39,8 @@ def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float
     Cost: half a block of random words, a logarithm, a root and a cosine a unit; one number read, one written
     """
-    A, counter = array("A", A), (*philox._key(key), stream, step, substep, philox._rows(rows, width, 2))
-    kernel, out = ("rbm", "gaussian_units"), xp.empty(A.shape, A.dtype)
-    passes.draw(kernel, A, array("offset", offset)[None], Rows(len(A)), counter, width, column, out)
-    return out
+    kernel, counter = ("rbm", "gaussian_units"), (*philox._key(key), stream, step, substep)
+    return passes.units(kernel, A, offset, counter, philox._rows(rows, width, 2), width, column)
 
 
 def free_energy(params, X, centers, visible):
@@ -223,6 +220,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         statistics.put(0, -1, w, x, centers, A, offset, those)
         statistics.put(1, 1, w, last, None, B, machines.a, those)
         gradient.add(statistics)
+        del A, B, first, last, statistics  # before the next part makes its own
     return L, s, gradient.sum()
 
 
@@ -288,23 +286,20 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     """
     base = array("base", base)
     machines = Machines.of(params, *base.shape, visible)
-    (k, d, m), real = machines.shape, base.dtype.type
+    (k, d, _), real = machines.shape, base.dtype.type
     betas = [real(beta) for beta in array("betas", betas, np.float64).tolist()]
     numbers, out = machines.numbers(key, stream, step, np.arange(n_chains)), xp.empty((k, n_chains), np.float64)
     for part in machines.parts(n_chains, k):
         n, draws = part.stop - part.start, numbers.of(part)
         rows, log_weights = Rows(n), xp.zeros((k, n), np.float64)
-        back, group = machines.back(rows), assignment.lanes_for(max(d, -(-m // 4)))
+        back = machines.back(rows)
         # 1. sample of the base model
         V = machines.visible_units(xp.zeros((k, n, d), base.dtype), rows, draws, 0, 0, base, 1)
         for t in range(1, len(betas)):
             # 2. what the next temperature adds
             beta, before, last = betas[t], betas[t - 1], t == len(betas) - 1
             A = xp.matmul(V, machines.W)
-            launch(
-                *("rbm", "anneal", A.dtype, blocks_for(k * n * group), A, machines.a, V, base, machines.b, visible),
-                *(beta, before, last, *draws.counter(t), k * n, n, d, m, group, k * m, log_weights),
-            )
+            passes.anneal(machines, A, V, base, beta, before, last, draws.counter(t), log_weights)
             if last:
                 break
             # 3. hidden units

@@ -21,6 +21,27 @@ CHUNK = 1024  # rows of one product of the gradient; float64 from one to the nex
 NOTHING, BITS, MEANS = range(3)  # what ``energies`` leaves of the units
 
 
+def _rows_at_once(k, d, m, itemsize):
+    # At most three arrays of hidden units are there together, and two of visible ones.
+    return max(1, WORKSPACE // (k * (2 * d + 3 * m) * itemsize))
+
+
+def workspace_bytes(b, d, k, m, itemsize):
+    """Memory that ``losses_and_gradient`` takes at most for a batch of b rows, beside its arguments.
+
+    returns int
+    """
+    parts = []
+    for clusters in (1, k):
+        rows = min(b, _rows_at_once(clusters, d, m, itemsize))
+        units = rows * (clusters * (2 * d + 3 * m) + d) * itemsize
+        sums = 8 * min(assignment.CHUNKS, 1 + 2 * rows // assignment.LEAST_ROWS) * max(k * (m + 2), d + 2)
+        parts.append(units + 2 * rows * ((d + m + 2) * itemsize + 3 * 8) + sums)
+    p = k * d * m + k * m + d
+    gradient = (8 if 2 * b > CHUNK else itemsize) * p + 2 * itemsize * p
+    return b * (k * itemsize + 2 * 8) + max(parts) + gradient
+
+
 class Rows:
     """The rows of a matrix: of all clusters, or with ``assign`` of every sample's own, sorted by cluster.
 
@@ -92,7 +113,7 @@ class Machines:
     def parts(self, n, clusters):
         """Slices of samples whose rows under so many clusters fit into the workspace."""
         _, d, m = self.shape
-        rows = max(1, WORKSPACE // (clusters * (2 * d + 3 * m) * self.W.itemsize))
+        rows = _rows_at_once(clusters, d, m, self.W.itemsize)
         return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
 
     def numbers(self, key, stream, step, rows):
@@ -126,6 +147,14 @@ def draw(kernel, A, offset, rows, counter, width, column, out, scale=1, base=Non
     )
 
 
+def units(kernel, A, offset, counter, rows, width, column):
+    """Units of A + offset as a new array; A : (n, m), offset : (m,), rows : (n,) int64 on the device."""
+    A = array("A", A)
+    out = xp.empty(A.shape, A.dtype)
+    draw(kernel, A, array("offset", offset)[None], Rows(len(A)), (*counter, rows), width, column, out)
+    return out
+
+
 def centred_product(machines, X, centers):
     """(X W_j (k, n, m), what it lacks to be a_j + W_jᵀ(x − c_j), (k, m)): centring takes c_j W_j off."""
     return xp.matmul(X, machines.W), machines.a - xp.matmul(centers[:, None], machines.W)[:, 0]
@@ -140,18 +169,36 @@ def centred(X, centers, rows):
 
 
 def energies(machines, A, offset, V, centers, rows, L, difference=False, leaves=NOTHING, units=None, counter=None):
-    """L[i, j] ← F_j(v), or L[i, j] − F_j(v), of A = v W; into ``units``, of A's shape, bits, means or nothing.
+    """L[i, j] ← F_j(v), or L[i, j] − F_j(v), of A = v W; returns bits or means of A's shape, in ``units`` if given.
 
     V : (n, d), samples in input space, where there are centres; else A's rows
     """
     k, d, m = machines.shape
-    group = assignment.lanes_for(max(d, -(-m // 4)))
+    group = lanes_of_row(d, m)
     counter = counter or (0, 0, 0, 0, 0, rows.order)
+    if units is None:
+        units = xp.empty(A.shape, A.dtype) if leaves else A
     launch(
         *("rbm", "energies", A.dtype, blocks_for(A.size // m * group), A, offset, V, centers is not None),
         *(V if centers is None else centers, machines.b, machines.visible, rows.order, rows.s, rows.own, A.size // m),
-        *(rows.n, k, d, m, group, difference, L, leaves, *counter, k * m, A if units is None else units),
+        *(rows.n, k, d, m, group, difference, L, leaves, *counter, k * m, units),
     )
+    return units
+
+
+def anneal(machines, A, V, base, beta, before, last, counter, log_weights):
+    """log_weights (k, n) += log f_β(v) − log f_before(v) of A = v W; in A's place hidden units, but at the last."""
+    (k, d, m), n = machines.shape, A.shape[1]
+    group = lanes_of_row(d, m)
+    launch(
+        *("rbm", "anneal", A.dtype, blocks_for(k * n * group), A, machines.a, V, base, machines.b, machines.visible),
+        *(beta, before, last, *counter, k * n, n, d, m, group, k * m, log_weights),
+    )
+
+
+def lanes_of_row(d, m):
+    """How many lanes share a row of d visible units, one at a time, and m hidden ones, four at a time."""
+    return assignment.lanes_for(max(d, -(-m // 4)))
 
 
 def scatter_means(A, offset, linear, centers, rows, out):
