@@ -12,7 +12,7 @@ visible : int, BERNOULLI or GAUSSIAN.
 import numpy as np
 
 from . import assign as assignment
-from . import dense, philox
+from . import dense
 from . import rbm_passes as passes
 from .launch import array, in_place, xp
 from .rbm_passes import BERNOULLI, BITS, GAUSSIAN, MEANS, Gradient, Machines, Rows, Statistics
@@ -28,8 +28,7 @@ def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float. For equal A + offset the bits are equal on all backends
     Cost: a quarter of a block of random words and one exponential a unit; one number read, one written
     """
-    kernel, counter = ("rbm", "bernoulli_units"), (*philox._key(key), stream, step, substep)
-    return passes.units(kernel, A, offset, counter, philox._rows(rows, width, 4), width, column)
+    return passes.units(("rbm", "bernoulli_units"), A, offset, key, stream, step, substep, rows, width, column)
 
 
 def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
@@ -39,8 +38,7 @@ def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float
     Cost: half a block of random words, a logarithm, a root and a cosine a unit; one number read, one written
     """
-    kernel, counter = ("rbm", "gaussian_units"), (*philox._key(key), stream, step, substep)
-    return passes.units(kernel, A, offset, counter, philox._rows(rows, width, 2), width, column)
+    return passes.units(("rbm", "gaussian_units"), A, offset, key, stream, step, substep, rows, width, column)
 
 
 def free_energy(params, X, centers, visible):
@@ -198,15 +196,9 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         own = None if every else Rows(len(x), k, s[part])
         those = own or Rows(len(x))
         # 1. centre
-        if every:
-            first, taken = x, centers
-            A, offset = passes.centred_product(machines, x, centers)
-        else:
-            first, taken = passes.centred(x, centers, own), None
-            A, offset = own.product(first, machines.W), machines.a
+        first, taken, A, offset = passes.begin(machines, x, centers, own)
         # 2. chain
-        H = xp.empty(A.shape, A.dtype)
-        passes.energies(machines, A, offset, first, taken, those, L[part], False, BITS, H, draws.counter(0))
+        H = passes.energies(machines, A, offset, first, taken, those, L[part], leaves=BITS, counter=draws.counter(0))
         last = _chain(machines, first, those, draws, 0, n_steps, H)
         # 3. difference of free energies
         B = those.product(last, machines.W)
@@ -220,7 +212,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         statistics.put(0, -1, w, x, centers, A, offset, those)
         statistics.put(1, 1, w, last, None, B, machines.a, those)
         gradient.add(statistics)
-        del A, B, first, last, statistics  # before the next part makes its own
+        del A, B, H, first, last, statistics  # before the next part makes its own
     return L, s, gradient.sum()
 
 
@@ -247,19 +239,20 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     passes.energies(machines, B, machines.a, V, None, rows, energies)
     energies = energies.mean(axis=0, dtype=np.float64).astype(X.dtype)
     for part in machines.parts(n, k):
-        x, w = X[part], weights[part]
+        x, w, losses = X[part], weights[part], L[part]
+        those = Rows(len(x))
         # 2. difference of free energies
         A, offset = passes.centred_product(machines, x, centers)
-        passes.energies(machines, A, offset, x, centers, Rows(len(x)), L[part])
-        losses = L[part]
+        passes.energies(machines, A, offset, x, centers, those, losses)
         losses -= energies
         # 3. assignment
         if chosen:
             s[part] = assignment.assign(losses)
         # 4. gradient: data less chains
         statistics = Statistics(machines, Rows(len(x), k, s[part]), 1)
-        statistics.put(0, -1, w, x, centers, A, offset, Rows(len(x)))
+        statistics.put(0, -1, w, x, centers, A, offset, those)
         gradient.add(statistics)
+        del A, statistics  # before the next part makes its own
     share = (assignment.cluster_sums(weights[:, None], s, weights, k)[1] / M).astype(X.dtype)
     own = Rows(k * M, k, xp.repeat(xp.arange(k, dtype=np.int64), M))
     statistics = Statistics(machines, own, 1)

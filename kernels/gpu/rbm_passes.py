@@ -142,16 +142,34 @@ def draw(kernel, A, offset, rows, counter, width, column, out, scale=1, base=Non
     m, base = A.shape[-1], offset if base is None else base
     count, per, base_per = A.size // m, m * (len(offset) > 1), m * (len(base) > 1)
     launch(
-        *(*kernel, A.dtype, blocks_for(count * -(-m // 4)), A, scale, offset, per, base, base_per, rest, *counter),
+        *(
+            *kernel,
+            A.dtype,
+            blocks_for(count * -(-m // _per_block(kernel))),
+            A,
+            scale,
+            offset,
+            per,
+            base,
+            base_per,
+            rest,
+        ),
+        *counter,
         *(rows.order, rows.s, rows.own, count, rows.n, m, width, column, out),
     )
 
 
-def units(kernel, A, offset, counter, rows, width, column):
-    """Units of A + offset as a new array; A : (n, m), offset : (m,), rows : (n,) int64 on the device."""
-    A = array("A", A)
-    out = xp.empty(A.shape, A.dtype)
-    draw(kernel, A, array("offset", offset)[None], Rows(len(A)), (*counter, rows), width, column, out)
+def _per_block(kernel):
+    """Units that take one block of random words, and one thread."""
+    return 2 if kernel[1] == _DRAW[GAUSSIAN] else 4
+
+
+def units(kernel, A, offset, key, stream, step, substep, rows, width, column):
+    """Units of A + offset as a new array; A : (n, m), offset : (m,)."""
+    A, offset = array("A", A), array("offset", offset)
+    out, rows = xp.empty(A.shape, A.dtype), philox._rows(rows, width, _per_block(kernel))
+    counter = (*philox._key(key), stream, step, substep, rows)
+    draw(kernel, A, offset[None], Rows(len(A)), counter, width, column, out)
     return out
 
 
@@ -166,6 +184,14 @@ def centred(X, centers, rows):
     V = xp.empty((n, d), X.dtype)
     launch("autoencoder", "gather_centered", X.dtype, blocks_for(n * d), X, centers, rows.order, rows.s, V, n, d)
     return V
+
+
+def begin(machines, X, centers, own):
+    """(v, centres to take off it, v W, what that lacks), under each sample's own cluster, or all clusters for None."""
+    if own is None:
+        return X, centers, *centred_product(machines, X, centers)
+    V = centred(X, centers, own)
+    return V, None, own.product(V, machines.W), machines.a
 
 
 def energies(machines, A, offset, V, centers, rows, L, difference=False, leaves=NOTHING, units=None, counter=None):
