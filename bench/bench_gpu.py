@@ -59,13 +59,20 @@ def entries(b, n, d, k, p, peers):
     t = {}
     if peers:
         t = {
-            name: torch.as_tensor(a, device="cuda") for name, a in {"X": X, "costs": costs, "s": s, "W": weight}.items()
+            name: torch.as_tensor(a, device="cuda")
+            for name, a in {"X": X, "costs": costs, "s": s, "W": weight, "bias": bias}.items()
         }
         theta = torch.as_tensor(params, device="cuda").clone().requires_grad_()
         theta.grad = torch.as_tensor(gradient, device="cuda").clone()
         adam = torch.optim.Adam([theta], fused=True)
         zeros = torch.zeros((k, d), device="cuda")
         half = torch.full((n, d), 0.3, device="cuda")
+
+    # The signs of the data under machines of d hidden units, and for each of these n / 100 chains.
+    machines = b.own((0.05 * rng.standard_normal(k * d * d + k * d + d)).astype(np.float32))
+    nothing, betas = xp.zeros((k, d), np.float32), b.own(np.linspace(0, 1, 11))
+    bits, chains = (X > 0).astype(np.float32), b.own((rng.random((k, n // 100 + 1, d)) < 0.5).astype(np.float32))
+    divergence = machines, bits, nothing, s, w, 0, 1
 
     def peer(function):
         return function if peers else None
@@ -96,6 +103,24 @@ def entries(b, n, d, k, p, peers):
         Entry("optimizer.adam", lambda: b.optimizer.adam(params, gradient, 0.1, m, v, 3, 1e-3, 0.9, 0.999, 1e-8),
               7 * f4 * p, 0, peer(lambda: adam.step())),
         Entry("optimizer.sgd", lambda: b.optimizer.sgd(params, gradient, 0.1, v, 1e-3, 0.9), 5 * f4 * p),
+        Entry("rbm.bernoulli_units", lambda: b.rbm.bernoulli_units(X, bias, *draw, rows, d, 0), 2 * f4 * n * d, 0,
+              peer(lambda: torch.bernoulli((t["X"] + t["bias"]).sigmoid()))),
+        Entry("rbm.gaussian_units", lambda: b.rbm.gaussian_units(X, bias, *draw, rows, d, 0), 2 * f4 * n * d, 0,
+              peer(lambda: t["X"] + t["bias"] + torch.randn_like(t["X"]))),
+        Entry("rbm.free_energy", lambda: b.rbm.free_energy(machines, bits, nothing, 0), 0, 2.0 * n * k * d * d),
+        Entry("rbm.gibbs", lambda: b.rbm.gibbs(machines, k, bits, s, 0, 1, *draw, rows), 0, 4.0 * n * d * d),
+        Entry("rbm.energy_gradient", lambda: b.rbm.energy_gradient(machines, k, bits, s, w, 0), 0, 4.0 * n * d * d),
+        Entry("rbm.mean_field_losses", lambda: b.rbm.mean_field_losses(machines, bits, nothing, 0, 1), 0,
+              6.0 * n * k * d * d),
+        Entry("rbm.losses_and_gradient", lambda: b.rbm.losses_and_gradient(*divergence, True, *draw[:3], rows), 0,
+              (6.0 * k + 4) * n * d * d),
+        Entry("rbm.losses_and_gradient, own", lambda: b.rbm.losses_and_gradient(*divergence, False, *draw[:3], rows), 0,
+              10.0 * n * d * d),
+        Entry("rbm.persistent_losses_and_gradient",
+              lambda: b.rbm.persistent_losses_and_gradient(*divergence[:6], chains, 1, *draw[:3]), 0,
+              2.0 * (k + 1) * n * d * d + 8.0 * chains.shape[0] * chains.shape[1] * d * d),
+        Entry("rbm.ais", lambda: b.rbm.ais(machines, nothing, 0, betas, chains.shape[1], *draw[:3]), 0,
+              (4.0 * len(betas) - 6) * chains.shape[0] * chains.shape[1] * d * d),
     ]  # fmt: skip
 
 

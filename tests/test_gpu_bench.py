@@ -28,6 +28,16 @@ def test_without_a_device_it_says_so(monkeypatch, capsys):
     assert capsys.readouterr().out == "nothing to measure here: backend='cupy' needs CuPy\n"
 
 
+def test_every_kernel_can_be_called():
+    from bench_gpu import entries
+
+    found = entries(backend.get("emulated"), 200, 8, 3, 1000, peers=False)
+    assert {"rbm.bernoulli_units", "rbm.losses_and_gradient", "rbm.ais"} <= {entry.name for entry in found}
+    for entry in found:
+        entry.call()
+        assert entry.bytes > 0 or entry.operations > 0, entry.name
+
+
 def test_torch_begins_where_we_do():
     torch = pytest.importorskip("torch", reason="torch, the peer of benchmarks, is not installed")
     from bench_gpu_epochs import REG, timed_torch

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets, verify
+from csrl_core.cases import rbm as rbm_cases
+from csrl_core.reference import rbm as rbm_reference
 
 pytestmark = pytest.mark.gpu
 
@@ -28,6 +30,33 @@ def test_sampled_bits_are_the_references_on_the_device(device, dtype):
     p = np.random.default_rng(1).random((40_000, 33)).astype(dtype)
     bits = device.philox.bernoulli(device.own(p), key, 5, 2**31, 3, rows)
     np.testing.assert_array_equal(bits.get(), backend.get("numpy").philox.bernoulli(p, key, 5, 2**31, 3, rows))
+
+
+@pytest.mark.parametrize(("m", "width", "column"), [(500, 1000, 500), (33, 99, 33)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_units_are_the_references_on_the_device(device, dtype, m, width, column):
+    rng = np.random.default_rng(0)
+    A, offset = 2 * rng.normal(size=(20_000, m)).astype(dtype), rng.normal(size=m).astype(dtype)
+    key, rows = np.array([7, 11], np.uint32), rng.permutation(40_000)[:20_000]
+    bits = device.rbm.bernoulli_units(device.own(A), device.own(offset), key, 5, 2**31, 3, rows, width, column)
+    expected = backend.get("numpy").rbm.bernoulli_units(A, offset, key, 5, 2**31, 3, rows, width, column)
+    np.testing.assert_array_equal(bits.get(), expected)
+
+
+def test_chains_are_the_references_on_the_device(device):
+    # Products' roundings move a probability by 10⁻¹⁵ or so, and as seldom does that turn a bit: of two million none.
+    a = rbm_cases.arguments(np.dtype(np.float64), 2000, 64, 3, 36, rbm_reference.BERNOULLI)
+    call = rbm_cases._gibbs(a, n_steps=10)
+    there = [device.own(x) if isinstance(x, np.ndarray) and x is not a["key"] else x for x in call]
+    np.testing.assert_array_equal(device.rbm.gibbs(*there).get(), rbm_reference.gibbs(*call))
+
+
+def test_repeated_divergences_are_equal_to_the_bit(device):
+    a = rbm_cases.arguments(np.dtype(np.float32), 3000, 64, 3, 36, rbm_reference.BERNOULLI)
+    call = rbm_cases._divergence(a, n_steps=3, chosen=True)
+    there = [device.own(x) if isinstance(x, np.ndarray) and x is not a["key"] else x for x in call]
+    for mine, again in zip(*(device.rbm.losses_and_gradient(*there) for _ in range(2)), strict=True):
+        np.testing.assert_array_equal(mine.get(), again.get())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

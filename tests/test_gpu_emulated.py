@@ -43,7 +43,7 @@ def test_constants(stem):
 
 
 def functions_of(text):
-    """Name → body of every function of a .cu file."""
+    """Name → body of every function of device code."""
     starts = list(re.finditer(r"^(?:KERNEL|__device__).*?(\w+)\(", text, re.MULTILINE))
     ends = [start.start() for start in starts[1:]] + [len(text)]
     return {start[1]: text[start.end() : end] for start, end in zip(starts, ends, strict=True)}
@@ -51,7 +51,7 @@ def functions_of(text):
 
 def device_steps(stem, name):
     """The numbered comments of a kernel, or of the first device function that it calls with any."""
-    functions = functions_of(launch.source(stem).text)
+    functions = functions_of(launch.source(stem).whole)
     found = re.findall(r"// (\d+\. .*)$", functions[name], re.MULTILINE)
     for callee in re.findall(r"\b(\w+)\(", functions[name]):
         found = found or (device_steps(stem, callee) if callee in functions and callee != name else [])

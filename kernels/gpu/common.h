@@ -57,3 +57,84 @@ __device__ inline real group_sum(real value, int group) {
     for (int o = group / 2; o; o /= 2) value += __shfl_xor_sync(EVERY_LANE, value, o);
     return value;
 }
+
+// -- σ: the same bits as in the reference and the Numba twin ----------------------------------------
+
+// exp is a polynomial of + and × in fixed order, compiled without contraction. From Taylor's coefficients 1/i!: with
+// |r| ≤ ln 2 / 2 the first one left out adds 5e-9 in float and 4e-18 in double.
+
+// (s, q) with exp(y) = s (1 + q), s a power of two, for y ≤ 0; below the smallest normal number, that.
+__device__ __forceinline__ void exp_parts(float y, float* s, float* q) {
+    y = y < -87.0f ? -87.0f : y;  // and NaN stays NaN
+    int k = y == y ? (int)(y * 1.44269502162933349609375f - 0.5f) : 0;
+    *s = __int_as_float((k + 127) << 23);
+    float f = (float)k, r = (y - f * 0.693145751953125f) - f * 1.4286068203094173e-06f;
+    float p = (float)(1.0 / 5040);
+    p = p * r + (float)(1.0 / 720);
+    p = p * r + (float)(1.0 / 120);
+    p = p * r + (float)(1.0 / 24);
+    p = p * r + (float)(1.0 / 6);
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    *q = p * r;
+}
+
+__device__ __forceinline__ void exp_parts(double y, double* s, double* q) {
+    y = y < -708.0 ? -708.0 : y;
+    int k = y == y ? (int)(y * 1.4426950408889634 - 0.5) : 0;
+    *s = __longlong_as_double((i64)(k + 1023) << 52);
+    double f = (double)k, r = (y - f * 0.6931471805598903) - f * 5.497923018708371e-14;
+    double p = 1.0 / 6227020800;
+    p = p * r + 1.0 / 479001600;
+    p = p * r + 1.0 / 39916800;
+    p = p * r + 1.0 / 3628800;
+    p = p * r + 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    *q = p * r;
+}
+
+__device__ __forceinline__ real sigmoid(real a) {
+    real s, q;
+    exp_parts(a < 0 ? a : -a, &s, &q);
+    real e = s + s * q;
+    return (a >= 0 ? (real)1 : e) / ((real)1 + e);
+}
+
+// -- random numbers: Philox4x32-10, every number a function of its counter --------------------------
+
+struct words {
+    u32 w[4];
+};
+
+__device__ __forceinline__ words philox(u32 c0, u32 c1, u32 c2, u32 c3, u32 k0, u32 k1) {
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        // 1. multiply
+        u64 p0 = (u64)0xD2511F53u * c0, p1 = (u64)0xCD9E8D57u * c2;
+        // 2. exchange
+        c0 = (u32)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (u32)p1;
+        c2 = (u32)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (u32)p0;
+        // 3. next key
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    words out = {{c0, c1, c2, c3}};
+    return out;
+}
+
+__device__ __forceinline__ real unit24(u32 word) { return (real)(word >> 8) * (real)5.9604644775390625e-8; }
+
+// A standard normal number of two words, computed in double: both dtypes see the same.
+__device__ __forceinline__ real normal_of(u32 w0, u32 w1) {
+    double u1 = (w0 >> 8) * 5.9604644775390625e-8, u2 = (w1 >> 8) * 5.9604644775390625e-8;
+    return (real)(sqrt(-2 * log(1 - u1)) * cos(6.283185307179586 * u2));
+}

@@ -1,8 +1,4 @@
 // CUDA twin of reference/dense.py: what surrounds the products of dense layers, one pass over memory each.
-//
-// exp is a polynomial of + and × in fixed order, compiled without contraction: the same bits as in the Numba twin,
-// and wherever this file runs. From Taylor's coefficients 1/i!: with |r| ≤ ln 2 / 2 the first one left out adds
-// 5e-9 in float and 4e-18 in double.
 
 #define LINEAR 0
 #define RELU 1
@@ -10,50 +6,6 @@
 #define TANH 3
 #define SIGMOID 4
 #define LEAKY_SLOPE ((real)0.2)
-
-// (s, q) with exp(y) = s (1 + q), s a power of two, for y ≤ 0; below the smallest normal number, that.
-__device__ __forceinline__ void exp_parts(float y, float* s, float* q) {
-    y = y < -87.0f ? -87.0f : y;  // and NaN stays NaN
-    int k = y == y ? (int)(y * 1.44269502162933349609375f - 0.5f) : 0;
-    *s = __int_as_float((k + 127) << 23);
-    float f = (float)k, r = (y - f * 0.693145751953125f) - f * 1.4286068203094173e-06f;
-    float p = (float)(1.0 / 5040);
-    p = p * r + (float)(1.0 / 720);
-    p = p * r + (float)(1.0 / 120);
-    p = p * r + (float)(1.0 / 24);
-    p = p * r + (float)(1.0 / 6);
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    *q = p * r;
-}
-
-__device__ __forceinline__ void exp_parts(double y, double* s, double* q) {
-    y = y < -708.0 ? -708.0 : y;
-    int k = y == y ? (int)(y * 1.4426950408889634 - 0.5) : 0;
-    *s = __longlong_as_double((i64)(k + 1023) << 52);
-    double f = (double)k, r = (y - f * 0.6931471805598903) - f * 5.497923018708371e-14;
-    double p = 1.0 / 6227020800;
-    p = p * r + 1.0 / 479001600;
-    p = p * r + 1.0 / 39916800;
-    p = p * r + 1.0 / 3628800;
-    p = p * r + 1.0 / 362880;
-    p = p * r + 1.0 / 40320;
-    p = p * r + 1.0 / 5040;
-    p = p * r + 1.0 / 720;
-    p = p * r + 1.0 / 120;
-    p = p * r + 1.0 / 24;
-    p = p * r + 1.0 / 6;
-    p = p * r + 0.5;
-    p = p * r + 1.0;
-    *q = p * r;
-}
-
-__device__ __forceinline__ real sigmoid(real a) {
-    real s, q;
-    exp_parts(a < 0 ? a : -a, &s, &q);
-    real e = s + s * q;
-    return (a >= 0 ? (real)1 : e) / ((real)1 + e);
-}
 
 // −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well.
 __device__ __forceinline__ real tanh_of(real a) {

@@ -3,30 +3,6 @@
 // One thread computes one block of four words and writes those of them that were asked for. In a row of
 // ``width`` elements from element row · width on lie parts of ``per_row`` blocks at most.
 
-struct words {
-    u32 w[4];
-};
-
-__device__ __forceinline__ words philox(u32 c0, u32 c1, u32 c2, u32 c3, u32 k0, u32 k1) {
-#pragma unroll
-    for (int round = 0; round < 10; round++) {
-        // 1. multiply
-        u64 p0 = (u64)0xD2511F53u * c0, p1 = (u64)0xCD9E8D57u * c2;
-        // 2. exchange
-        c0 = (u32)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (u32)p1;
-        c2 = (u32)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (u32)p0;
-        // 3. next key
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    words out = {{c0, c1, c2, c3}};
-    return out;
-}
-
-__device__ __forceinline__ real unit24(u32 word) { return (real)(word >> 8) * (real)5.9604644775390625e-8; }
-
 __device__ __forceinline__ double unit53(u32 w0, u32 w1) {
     return ((w0 >> 5) * 67108864.0 + (w1 >> 6)) * 1.1102230246251565e-16;
 }
@@ -103,9 +79,8 @@ KERNEL normal(u32 k0, u32 k1, u32 stream, u32 step, u32 substep, const i64* __re
         for (int j = 0; j < 2; j++) {
             if (begin + j < 0 || begin + j >= width) continue;
             // 1. two uniforms
-            double u1 = (x.w[2 * j] >> 8) * 5.9604644775390625e-8, u2 = (x.w[2 * j + 1] >> 8) * 5.9604644775390625e-8;
             // 2. radius and angle
-            out[r * width + begin + j] = (real)(sqrt(-2 * log(1 - u1)) * cos(6.283185307179586 * u2));
+            out[r * width + begin + j] = normal_of(x.w[2 * j], x.w[2 * j + 1]);
         }
     }
 }
