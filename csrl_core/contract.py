@@ -323,7 +323,7 @@ CONTRACT = {
 }
 
 # Arrays that stay on the host on every backend: Python reads them to know what to do.
-HOST_ARGUMENTS = ("key", "layers", "hyper")
+HOST_ARGUMENTS = ("key", "layers", "hyper", "betas")
 
 # Losses that couple the samples of a batch and so do not add up; no stem so far has one.
 BATCH_FUNCTIONS = tuple(key for key, entry in CONTRACT.items() if entry.unit == "batch")

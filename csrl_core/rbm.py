@@ -204,7 +204,10 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
 
     def _model(self, backend):
-        return RBMModel(backend, self.n_features_in_, self.n_clusters, self.n_hidden, self.visible, self.gibbs_steps)
+        chains = (self.n_chains or self.batch_size or FULL_BATCH_CHAINS) if self.persistent else 0
+        return RBMModel(
+            *(backend, self.n_features_in_, self.n_clusters, self.n_hidden, self.visible, self.gibbs_steps, chains)
+        )
 
     def _partition(self, model, key):
         return PartitionRule(model, self.ais_chains, self.ais_betas, key, self._centred)
@@ -224,9 +227,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return RBMAssignment
 
     def _objective_options(self, model, key, batches):
-        chains = self.n_chains or self.batch_size or FULL_BATCH_CHAINS
         return {
-            "n_chains": chains if self.persistent else 0,
             "weight_decay": self.weight_decay,
             "standing_steps": self.standing_epochs * batches,
             "refresh_every": self.ais_every,

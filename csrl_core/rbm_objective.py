@@ -20,13 +20,14 @@ _NO_KEY = np.zeros(2, np.uint32)
 class RBMModel(ClusterModel):
     """The restricted Boltzmann machine as a `ClusterModel`; all arithmetic is the backend's.
 
-    Parameters: "weight" (k, d, m), "hidden_bias" (k, m), "visible_bias" (1, d).
+    Parameters: "weight" (k, d, m), "hidden_bias" (k, m), "visible_bias" (1, d). n_chains : int, persistent chains of
+    every cluster, 0 for chains that start at the data.
     """
 
-    def __init__(self, backend, n_features, n_clusters, n_hidden, visible, gibbs_steps):
+    def __init__(self, backend, n_features, n_clusters, n_hidden, visible, gibbs_steps, n_chains):
         self.kernel, self.own, self.philox = backend.rbm, backend.own, backend.philox
         self.shape = n_clusters, n_features, n_hidden
-        self.visible, self.gibbs_steps = self.kernel.VISIBLE[visible], gibbs_steps
+        self.visible, self.gibbs_steps, self.n_chains = self.kernel.VISIBLE[visible], gibbs_steps, n_chains
         self.bernoulli = self.visible == self.kernel.BERNOULLI
         self.translation_invariant = not self.bernoulli
 
@@ -95,7 +96,7 @@ class RBMModel(ClusterModel):
         for first in range(0, n, CHUNK):
             part = slice(first, first + CHUNK)
             x, own = X[part], as_numpy(assign[part])
-            flipped, place = x.copy(), (rows[: len(x)], unit[part])
+            flipped, place = x.copy(), (self.own(rows[: len(x)]), self.own(unit[part]))
             flipped[place] = 1 - flipped[place]
             before, after = (
                 as_numpy(self.free_energy(params, v, centers)).astype(np.float64)[rows[: len(x)], own]
@@ -105,9 +106,10 @@ class RBMModel(ClusterModel):
         return scores
 
     def batch_bytes(self, rows, n_features, n_clusters, itemsize):
-        """Chains of all clusters, and four vectors like the parameters: an estimate."""
+        """What the kernels of a device take for a batch, four vectors like the parameters, and persistent chains."""
         k, d, m = self.shape
-        return itemsize * (rows * k * (2 * d + 2 * m + 1) + 4 * (k * d * m + k * m + d))
+        held = 4 * (k * d * m + k * m + d) + 2 * self.n_chains * k * (d + m)
+        return itemsize * held + self.kernel.workspace_bytes(rows, d, k, m, itemsize)
 
 
 class PartitionRule(Rule):
@@ -205,17 +207,18 @@ class PartitionRule(Rule):
 class RBMAssignment(JointAssignment):
     """Joint assignment of machines that learn by (persistent) contrastive divergence.
 
-    The state has besides, with ``n_chains`` > 0, chains (k, n_chains, d): where the persistent chains of every cluster
+    The state has besides, where the model has persistent chains, chains (k, n_chains, d): where those of every cluster
     stand, in its coordinates.
 
-    n_chains : int, 0 for chains that start at the data; weight_decay : float, λ of ½ λ ‖W‖²;
+    weight_decay : float, λ of ½ λ ‖W‖²;
     standing_steps : int, steps during which the first assignment stands; refresh_every : int, epochs between two
     estimates of log Z; partition : PartitionRule
     """
 
-    def __init__(self, *arguments, n_chains, weight_decay, standing_steps, refresh_every, partition, **options):
+    def __init__(self, *arguments, weight_decay, standing_steps, refresh_every, partition, **options):
         super().__init__(*arguments, **options)
-        self.n_chains, self.weight_decay, self.standing_steps = n_chains, weight_decay, standing_steps
+        self.n_chains = self.model.n_chains
+        self.weight_decay, self.standing_steps = weight_decay, standing_steps
         self.refresh_every, self.partition, self.restart = refresh_every, partition, 0
 
     def start(self, data, restart):
@@ -342,7 +345,7 @@ def persistent_losses(model, parameters, state, X, centers):
     """L[i, j] = F_j(x_i − c_j) − mean of F_j over cluster j's chains, as training had it: (n, k)."""
     chains, nothing = state["chains"], np.zeros_like(centers)
     energies = [
-        as_numpy(model.free_energy(parameters, chains[j].astype(X.dtype), nothing))[:, j].mean(dtype=np.float64)
+        as_numpy(model.free_energy(parameters, model.own(chains[j], X.dtype), nothing))[:, j].mean(dtype=np.float64)
         for j in range(len(centers))
     ]
     return (model.free_energy(parameters, X, centers) - model.own(np.array(energies))).astype(X.dtype)

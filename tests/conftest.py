@@ -1,6 +1,7 @@
-"""Fixtures for tests of data sets; real data lie outside the project."""
+"""Fixtures: data sets, whose real data lie outside the project, and a stand-in for CuPy."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,32 @@ def check_bunch():
         assert bunch.licence
 
     return check
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Puts a stand-in in CuPy's place."""
+    import cupy_double
+
+    from csrl_core import backend
+    from csrl_core.kernels.gpu import device
+
+    def put(module=None, wheels=None, **options):
+        module = module or cupy_double.make(**options)
+        monkeypatch.setitem(sys.modules, "cupy", module)
+        monkeypatch.setattr(device, "wheels", lambda: {"cupy-cuda12x": "14.0.0"} if wheels is None else wheels)
+        clear()
+        return module
+
+    def clear():
+        backend.get.cache_clear()
+        device.device.cache_clear()
+
+    yield put
+    clear()
+
+
+@pytest.fixture
+def cupy(use):
+    """The stand-in."""
+    return use()

@@ -26,30 +26,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture
-def use(monkeypatch):
-    """Puts a stand-in in CuPy's place."""
-
-    def put(module=None, wheels=None, **options):
-        module = module or cupy_double.make(**options)
-        monkeypatch.setitem(sys.modules, "cupy", module)
-        monkeypatch.setattr(device, "wheels", lambda: {"cupy-cuda12x": "14.0.0"} if wheels is None else wheels)
-        clear()
-        return module
-
-    def clear():
-        backend.get.cache_clear()
-        device.device.cache_clear()
-
-    yield put
-    clear()
-
-
-@pytest.fixture
-def cupy(use):
-    return use()
-
-
 @pytest.fixture(scope="module")
 def lines():
     return datasets.make_lines_3d(random_state=0)[0]

@@ -1,6 +1,5 @@
 """The compile gate: NVIDIA's own compiler takes every kernel, without a GPU."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -20,11 +19,8 @@ pytestmark = pytest.mark.skipif(bool(missing), reason=missing)
 
 def test_every_kernel_compiles_for_every_architecture():
     jobs = list(product(launch.stems(), ("float", "double"), nvrtc.ARCHITECTURES))
-    begin, used = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(2) as threads:
         codes = list(threads.map(lambda job: nvrtc.cubin(launch.source(job[0]), *job[1:]), jobs))
-    # Two seconds a stem, of this machine, or of its processors where others keep them busy.
-    assert min(time.perf_counter() - begin, time.process_time() - used) < 2 * len(launch.stems())
     for (stem, *_), code in zip(jobs, codes, strict=True):
         assert code.startswith(b"\x7fELF")
         for kernel in launch.source(stem).kernels:

@@ -273,14 +273,15 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     Each chain starts from a sample at β₀ = 0 and has log w = Σ_t log f_{β_t}(v_{t−1}) − log f_{β_{t−1}}(v_{t−1}), with
     one step of Gibbs sampling at β_t after each term but the last.
 
-    base : (k, d) float; betas : (T,) float64, from 0 up to 1; random numbers of chain c as of row c, substep t
+    base : (k, d) float; betas : (T,) float64, on the host, from 0 up to 1; random numbers of chain c as of row c,
+    substep t
     returns (k, n_chains) float64
     Cost: 4 k n_chains T d m flops; memory k n_chains and ``WORKSPACE``
     """
     base = array("base", base)
     machines = Machines.of(params, *base.shape, visible)
     (k, d, _), real = machines.shape, base.dtype.type
-    betas = [real(beta) for beta in array("betas", betas, np.float64).tolist()]
+    betas = [real(beta) for beta in betas.tolist()]
     numbers, out = machines.numbers(key, stream, step, np.arange(n_chains)), xp.empty((k, n_chains), np.float64)
     for part in machines.parts(n_chains, k):
         n, draws = part.stop - part.start, numbers.of(part)
