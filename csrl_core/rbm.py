@@ -74,7 +74,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     ais_chains, ais_betas : int, default=100, 1000
         Chains and temperatures of the annealing.
     ais_every : int, default=5
-        Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters.
+        Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters: rough
+        ones, with at most 100 temperatures. The fit's last estimate has all.
     tol, n_iter_no_change : float and int, default=0 and 10
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no assignment changed and the
         best loss improved by no more than tol·max(1, |best|).

@@ -14,6 +14,7 @@ from csrl_core.parameters import Parameters
 from csrl_core.streams import Use, stream
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
+ROUGH = 100  # temperatures of an estimate in training
 _NO_KEY = np.zeros(2, np.uint32)
 
 
@@ -122,7 +123,7 @@ class PartitionRule(Rule):
     """
 
     def __init__(self, model, chains, betas, key, center):
-        self.model, self.chains, self.betas = model, chains, np.linspace(0, 1, betas)
+        self.model, self.chains, self.betas = model, chains, betas
         self.key, self.center = key, center
 
     def state(self, parameters, data, centers):
@@ -145,8 +146,10 @@ class PartitionRule(Rule):
         known = totals > 0
         return np.where(known, logit((sums + 1) / (totals + 2)), as_numpy(parameters["visible_bias"]))
 
-    def estimate(self, parameters, state, restart=0):
+    def estimate(self, parameters, state, restart=0, rough=False):
         """Estimate log Z of every cluster anew, into the state.
+
+        rough : bool, with ROUGH temperatures at most: enough to tell clusters apart while they are learnt
 
         Raises
         ------
@@ -159,11 +162,11 @@ class PartitionRule(Rule):
             raise ValueError(
                 f"{bad} of {flat.size} parameters are not finite; annealed importance sampling needs finite weights"
             )
-        base = self.base(parameters, state)
+        base, betas = self.base(parameters, state), np.linspace(0, 1, min(self.betas, ROUGH) if rough else self.betas)
         label, number = stream(Use.AIS, 0, restart), int(state["n_estimates"][0])
         log_weights = as_numpy(
             self.model.kernel.ais(
-                *(flat, self.model.own(base.astype(flat.dtype)), self.model.visible, self.betas, self.chains),
+                *(flat, self.model.own(base.astype(flat.dtype)), self.model.visible, betas, self.chains),
                 *(self.key, label, number),
             )
         )
@@ -302,10 +305,10 @@ class RBMAssignment(JointAssignment):
             run.state["chains"][j] = run.state["chains"][donor]
 
     def refresh(self, params, state, data):
-        """A new estimate of log Z when it is due."""
+        """A new rough estimate of log Z when it is due."""
         state["age"] += 1
         if int(state["age"][0]) >= self.refresh_every or not int(state["n_estimates"][0]):
-            self.rule.estimate(Parameters(self.layout, params), state, self.restart)
+            self.rule.estimate(Parameters(self.layout, params), state, self.restart, rough=True)
 
     def accumulate(self, params, state, batch, assigned, step):
         """As for every model, a call being an epoch: samples may stand with the nearest centre, log Z may be due."""
@@ -320,7 +323,7 @@ class RBMAssignment(JointAssignment):
 
     def finish(self, run, data):
         """The labels of a fit rest on log Z of its last parameters."""
-        if self.rule is not None and int(run.state["age"][0]):
+        if self.rule is not None:
             self.rule.estimate(Parameters(self.layout, run.params), run.state, self.restart)
 
     def selection_score(self, run, data):
