@@ -33,13 +33,23 @@ from .dense import activate_row, through_activation_row
 from .team import read, write
 
 BLOCK = 128
+_LINE = 16  # numbers on a cache line; a vector that lies on two takes two loads
+
+
+@_jit
+def aligned(rows, d, like):
+    """Array (rows, d), not initialised, of the type of ``like``, from a cache line on."""
+    memory = np.empty(rows * d + _LINE, like.dtype)
+    start = -memory.ctypes.data % 64 // memory.itemsize
+    return memory[start : start + rows * d].reshape(rows, d)
 
 
 @_jit
 def local_layers(layers):
     """The table of one cluster's network on its own: (table (n_layers, 6), length of its flat vector).
 
-    Outer layers have room for an even number of rows of features, which are computed in pairs.
+    Outer layers have room for an even number of rows of features, which are computed in pairs, and every layer
+    begins with a cache line where the vector does.
     """
     local = layers.copy()
     size = 0
@@ -54,6 +64,7 @@ def local_layers(layers):
         if layers[l, 4] >= 0:
             local[l, 4] = size
             size += layers[l, 1]
+        size = (size + _LINE - 1) // _LINE * _LINE
     return local, size
 
 
@@ -72,31 +83,36 @@ def local_parameters(params, layers, local, j, out):
 
 @_jit
 def pack(params, layers, centers):
-    """What all blocks need of the outer layers.
+    """What all blocks need of the outer layers, "outer" below, every array from a cache line on.
 
-    returns (the first layer's weights with features innermost (copies · fan_out, d); its offsets b − c W
-    (k, fan_out); the centres with the last layer's bias added (k, d))
+    returns (the first layer's weights (copies · fan_out, d); its offsets b − c W (k, fan_out); the last layer's
+    weights (copies · fan_in, d); the centres with the last layer's bias added (k, d))
     """
     k, d = centers.shape
     fan_out, copies, last = layers[0, 1], layers[0, 2], len(layers) - 1
-    weights, offsets = np.empty((copies * fan_out, d), params.dtype), np.zeros((k, fan_out), params.dtype)
-    shift = centers.copy()
+    weights, offsets = aligned(copies * fan_out, d, params), aligned(k, fan_out, params)
     for copy in range(copies):
         start = layers[0, 3] + copy * d * fan_out
         for o in range(fan_out):
             for i in range(d):
                 weights[copy * fan_out + o, i] = params[start + i * fan_out + o]
+    decoders, shift = aligned(layers[last, 0] * layers[last, 2], d, params), aligned(k, d, params)
+    for row in range(len(decoders)):
+        start = layers[last, 3] + row * d
+        for i in range(d):
+            decoders[row, i] = params[start + i]
     for j in range(k):
         copy = j if copies > 1 else 0
         for o in range(fan_out):
-            if layers[0, 4] >= 0:
-                offsets[j, o] = params[layers[0, 4] + copy * fan_out + o]
+            offsets[j, o] = params[layers[0, 4] + copy * fan_out + o] if layers[0, 4] >= 0 else 0
             offsets[j, o] -= dot(centers, j, weights, copy * fan_out + o)
+        for i in range(d):
+            shift[j, i] = centers[j, i]
         if layers[last, 4] >= 0:
             copy = j if layers[last, 2] > 1 else 0
             for i in range(d):
                 shift[j, i] += params[layers[last, 4] + copy * d + i]
-    return weights, offsets, shift
+    return weights, offsets, decoders, shift
 
 
 @_fused
@@ -122,7 +138,7 @@ def decoder_backward(T, index, m, shift, j, D, B, a, G0, weights, U, E, four, lo
 
     weights : (m,), each w 2/d; E : (4, d) and U : (8, d), work space; four : 0 … 3; part : (q,)
     """
-    h, d = D.shape
+    h, d = len(D), T.shape[1]
     even, bias = h + h % 2, local[last, 4]
     dD = part[local[last, 3] : local[last, 3] + even * d].reshape(even, d)
     db = part[max(bias, 0) : max(bias, 0) + d]
@@ -235,12 +251,13 @@ def put_losses(B, A0, layers, reg, d, m, order, start, count, c, L):
 
 
 @_jit
-def run_task(params, layers, packed, offsets, shift, X, target, centers, weights, reg, order, task, every, L, part):
+def run_task(params, layers, outer, X, target, centers, weights, reg, order, task, every, L, part):
     """Losses and gradient of one task (j, lo, hi), the samples order[lo:hi].
 
-    packed, offsets, shift : see ``pack``; every : bool, whether all columns of L are computed, or none
+    outer : see ``pack``; every : bool, whether all columns of L are computed, or none
     L : (n, k), its rows in the order of X; part : (q,), the gradient, all of cluster j; (0,) for none
     """
+    packed, offsets, decoders, shift = outer
     d, k, last = X.shape[1], len(centers), len(layers) - 1
     h, width, copies = layers[last, 0], layers[0, 1], layers[0, 2]
     local, q = local_layers(layers)
@@ -251,7 +268,7 @@ def run_task(params, layers, packed, offsets, shift, X, target, centers, weights
     A0 = P0 + len(packed)
     G0 = A0 + units
     B = np.zeros((G0 + units, BLOCK), X.dtype)
-    E, U, eight = np.empty((4, d), X.dtype), np.empty((8, d), X.dtype), np.arange(8)
+    E, U, eight = aligned(4, d, X), aligned(8, d, X), np.arange(8)
     index, w, own = np.empty(BLOCK, np.int64), np.empty(BLOCK, X.dtype), np.empty(q, X.dtype)
     factor, upstream = X.dtype.type(2.0 / d), X.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
     (j, lo, hi), gradient = task, len(part) > 0
@@ -272,8 +289,7 @@ def run_task(params, layers, packed, offsets, shift, X, target, centers, weights
             if c < 0 or (column < k and (c == j or not every)):
                 continue
             block_forward(params, layers, offsets, c, centers, B, P0, A0, m)
-            D0 = layers[last, 3] + (c * h * d if layers[last, 2] > 1 else 0)
-            D = params[D0 : D0 + h * d].reshape(h, d)
+            D = decoders[c * h : (c + 1) * h] if layers[last, 2] > 1 else decoders
             if column < k or not gradient:
                 decoder_squares(target, index, m, shift, c, D, B, G0 - h, U, eight)
             else:
@@ -288,29 +304,20 @@ def run_task(params, layers, packed, offsets, shift, X, target, centers, weights
 
 @cache
 def task_function(dtype):
-    """``run_task`` as ``team`` calls it, of the arguments that ``run`` writes; keep it while its address is in use."""
+    """``run_task`` for ``team``, of the words that ``_share`` writes; its address is good as long as it is kept."""
     dtype = dtype.type
 
     @cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
     def task(words, i):
-        numbers, parts = read(words, 0, np.float64), read(words, 12, dtype)
+        outer = read(words, 0, dtype), read(words, 1, dtype), read(words, 2, dtype), read(words, 3, dtype)
+        X, target, centers = read(words, 4, dtype), read(words, 5, dtype), read(words, 6, dtype)
+        L, parts = read(words, 7, dtype), read(words, 8, dtype)
+        params, weights = read(words, 9, dtype).reshape(-1), read(words, 10, dtype).reshape(-1)
+        layers, tasks, order = read(words, 11, np.int64), read(words, 12, np.int64), read(words, 13, np.int64)
+        reg, every = read(words, 14, np.float64)[0, 0], read(words, 14, np.float64)[1, 0] > 0
         part = parts[i] if len(parts) else parts.reshape(-1)
-        params, weights = read(words, 1, dtype).reshape(-1), read(words, 9, dtype).reshape(-1)
-        layers, order, tasks = (
-            read(words, 2, np.int64),
-            read(words, 10, np.int64).reshape(-1),
-            read(words, 11, np.int64),
-        )
-        packed, offsets, shift = read(words, 3, dtype), read(words, 4, dtype), read(words, 5, dtype)
-        X, target, centers, L = (
-            read(words, 6, dtype),
-            read(words, 7, dtype),
-            read(words, 8, dtype),
-            read(words, 13, dtype),
-        )
-        reg, every = numbers[0, 0], numbers[1, 0] > 0
         run_task(
-            *(params, layers, packed, offsets, shift, X, target, centers, weights, reg, order, tasks[i], every, L, part)
+            *(params, layers, outer, X, target, centers, weights, reg, order.reshape(-1), tasks[i], every, L, part)
         )
         return 1
 
@@ -318,41 +325,17 @@ def task_function(dtype):
 
 
 @_jit
-def _share(
-    board,
-    seats,
-    function,
-    numbers,
-    params,
-    layers,
-    packed,
-    offsets,
-    shift,
-    X,
-    target,
-    centers,
-    weights,
-    order,
-    tasks,
-    parts,
-    L,
-):
+def _share(board, seats, function, matrices, params, weights, layers, tasks, order, numbers):
     """Do all tasks. What they work on are arguments here, so that nothing is freed while they do."""
-    words = np.empty((14, 3), np.int64)
-    write(words, 0, numbers)
-    write(words, 1, params)
-    write(words, 2, layers)
-    write(words, 3, packed)
-    write(words, 4, offsets)
-    write(words, 5, shift)
-    write(words, 6, X)
-    write(words, 7, target)
-    write(words, 8, centers)
-    write(words, 9, weights)
-    write(words, 10, order)
-    write(words, 11, tasks)
-    write(words, 12, parts)
-    write(words, 13, L)
+    words = np.empty((15, 3), np.int64)
+    for i in range(9):
+        write(words, i, matrices[i])
+    write(words, 9, params)
+    write(words, 10, weights)
+    write(words, 11, layers)
+    write(words, 12, tasks)
+    write(words, 13, order)
+    write(words, 14, numbers)
     team.run(board, seats, function, words, len(tasks))
 
 
@@ -363,18 +346,15 @@ def run(board, seats, function, params, layers, X, target, centers, assign, weig
     board, seats, function : see ``team.run`` and ``task_function``; assign : (n,) int64, without use for no gradient
     size : int, samples of a task at most; L : (n, k) and gradient : (p,), overwritten
     """
-    packed, offsets, shift = pack(params, layers, centers)
     order, numbers = np.arange(len(X)), np.array([reg, 1.0 if every else 0.0])
     if len(gradient):
         order = sort_by_cluster(order, assign, len(centers))
         tasks, q = cluster_tasks(order, assign, len(centers), size), local_layers(layers)[1]
     else:
         tasks, q = row_tasks(len(X), size), 0
-    parts = np.empty((len(tasks) if q else 0, q), X.dtype)
-    _share(
-        *(board, seats, function, numbers, params, layers, packed, offsets, shift, X, target, centers, weights),
-        *(order, tasks, parts, L),
-    )
+    parts = aligned(len(tasks) if q else 0, q, X)
+    matrices = (*pack(params, layers, centers), X, target, centers, L, parts)
+    _share(board, seats, function, matrices, params, weights, layers, tasks, order, numbers)
     if q:
         add_parts(parts, tasks, layers, gradient)
 
