@@ -91,16 +91,12 @@ def pack(params, layers, centers):
     k, d = centers.shape
     fan_out, copies, last = layers[0, 1], layers[0, 2], len(layers) - 1
     weights, offsets = aligned(copies * fan_out, d, params), aligned(k, fan_out, params)
-    for copy in range(copies):
-        start = layers[0, 3] + copy * d * fan_out
-        for o in range(fan_out):
-            for i in range(d):
-                weights[copy * fan_out + o, i] = params[start + i * fan_out + o]
-    decoders, shift = aligned(layers[last, 0] * layers[last, 2], d, params), aligned(k, d, params)
-    for row in range(len(decoders)):
-        start = layers[last, 3] + row * d
+    for row in range(copies * fan_out):
+        start = np.uintp(layers[0, 3] + row // fan_out * d * fan_out + row % fan_out)
         for i in range(d):
-            decoders[row, i] = params[start + i]
+            weights[row, i] = params[start + np.uintp(i * fan_out)]
+    decoders, shift = aligned(layers[last, 0] * layers[last, 2], d, params), aligned(k, d, params)
+    decoders.reshape(-1)[:] = params[layers[last, 3] : layers[last, 3] + decoders.size]
     for j in range(k):
         copy = j if copies > 1 else 0
         for o in range(fan_out):
@@ -199,8 +195,9 @@ def block_forward(params, layers, offsets, c, centers, B, P0, A0, m):
     """Activations of all layers but the last under cluster c, A0 …, from the products X W of the first one, P0 …"""
     P, end = P0 + (c * layers[0, 1] if layers[0, 2] > 1 else 0), A0
     for o in range(layers[0, 1]):
+        source, out, offset = np.uintp(P + o), np.uintp(A0 + o), offsets[c, o]
         for s in range(m):
-            B[A0 + o, s] = B[P + o, s] + offsets[c, o]
+            B[out, s] = B[source, s] + offset
         if layers[0, 5] != 0:
             activate_row(B[A0 + o, :m], layers[0, 5])
     for l in range(1, len(layers) - 1):
@@ -221,8 +218,9 @@ def block_backward(own, layers, local, B, A0, G0, m, weights, upstream, part):
     for l in range(len(layers) - 2, -1, -1):
         if l == half - 1:
             for i in range(row, row + layers[l, 1]):
+                g, a = np.uintp(G0 + i), np.uintp(A0 + i)
                 for s in range(m):
-                    B[G0 + i, s] += upstream * weights[s] * B[A0 + i, s]
+                    B[g, s] += upstream * weights[s] * B[a, s]
         if l > 0:
             begin = row - layers[l, 0]
             layer_backward(
@@ -243,11 +241,12 @@ def put_losses(B, A0, layers, reg, d, m, order, start, count, c, L):
         z += layers[l, 1]
     for s in range(m):
         B[0, s] *= per_feature
-    for i in range(z, z + layers[half - 1, 1]):
+    for i in range(np.uintp(z), np.uintp(z + layers[half - 1, 1])):
         for s in range(m):
             B[0, s] += penalty * (B[i, s] * B[i, s])
+    row = np.uintp(start)
     for s in range(count):
-        L[order[start + s], c] = B[0, s]
+        L[np.uintp(order[row + np.uintp(s)]), c] = B[0, s]
 
 
 @_jit
@@ -363,11 +362,13 @@ def run(board, seats, function, params, layers, X, target, centers, assign, weig
 def put_layer(total, layers, local, l, copy, gradient):
     """A layer's sums (q,) float64 to where they belong in the whole gradient; the first one turned round."""
     fan_in, fan_out = layers[l, 0], layers[l, 1]
-    source, out = total[local[l, 3] :], gradient[layers[l, 3] + copy * fan_in * fan_out :]
+    start = layers[l, 3] + copy * fan_in * fan_out
+    source, out = total[local[l, 3] :], gradient[start : start + fan_in * fan_out]
     if l == 0:
-        for i in range(fan_in):
-            for o in range(fan_out):
-                out[i * fan_out + o] = source[o * fan_in + i]
+        for o in range(fan_out):
+            column = source[o * fan_in : (o + 1) * fan_in]
+            for i in range(fan_in):
+                out[np.uintp(i * fan_out + o)] = column[i]
     else:
         for i in range(fan_in * fan_out):
             out[i] = source[i]
@@ -386,18 +387,23 @@ def add_parts(parts, tasks, layers, gradient):
     """
     local, q = local_layers(layers)
     total, shared = np.zeros(q), np.zeros(q)
+    any_shared = layers[:, 2].min() == 1
     gradient[:] = 0
     for t in range(len(parts)):
         part, j = parts[t], tasks[t, 0]
-        for i in range(q):
-            total[i] += part[i]
+        if t > 0 and tasks[t - 1, 0] == j:
+            for i in range(q):
+                total[i] += part[i]
+        else:
+            for i in range(q):
+                total[i] = part[i]
         if t + 1 == len(parts) or tasks[t + 1, 0] != j:
             for l in range(len(layers)):
                 if layers[l, 2] > 1:
                     put_layer(total, layers, local, l, j, gradient)
-            for i in range(q):
-                shared[i] += total[i]
-                total[i] = 0
+            if any_shared:
+                for i in range(q):
+                    shared[i] += total[i]
     for l in range(len(layers)):
         if layers[l, 2] == 1:
             put_layer(shared, layers, local, l, np.int64(0), gradient)

@@ -160,11 +160,13 @@ class _Helpers:
         for _ in range(helpers):
             self._queue.put(job.help)
 
-    def summon(self, helpers, looks):
+    def summon(self, helpers):
         """Let up to ``helpers`` threads look out for what appears on the board."""
         missing = helpers - int(self.board[team.WATCHING])
         if missing > 0:
             self._start(helpers)
+            # With more threads than cores, who looks out would be in the way of who works.
+            looks = team.LOOKOUT if helpers < usable_threads(-1) else 1
             board, called = self.board, int(self.board[team.CALLED])
             for _ in range(missing):
                 self._queue.put(lambda: team.watch(board, called, looks))
@@ -250,8 +252,7 @@ def summon(tasks):
     """(board, seats) for ``team.run`` to share so many tasks on the threads of the context."""
     helpers = max(0, min(_allowed.get(), tasks) - 1)
     if helpers:
-        # With more threads than cores, who looks out would be in the way of who works.
-        _helpers.summon(helpers, team.LOOKOUT if helpers < usable_threads(-1) else 1)
+        _helpers.summon(helpers)
     return _helpers.board, helpers
 
 
