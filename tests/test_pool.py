@@ -6,9 +6,11 @@ import time
 
 import numpy as np
 import pytest
+from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from csrl_core import backend
+from csrl_core.kernels.cpu.team import read, run, write
 
 pool = backend.get("numba").pool
 
@@ -158,3 +160,74 @@ def test_a_forked_child_has_a_pool_of_its_own():
     os.kill(child, 9)
     os.waitpid(child, 0)
     pytest.fail("the child hangs")
+
+
+@njit(nogil=True, error_model="numpy", fastmath=False)
+def _shared_squares(board, seats, function, table, out):
+    words = np.empty((2, 3), np.int64)
+    write(words, 0, table)
+    write(words, 1, out)
+    run(board, seats, function, words, len(table))
+
+
+@cfunc(types.int64(types.int64, types.int64), error_model="numpy", fastmath=False)
+def _square(words, i):
+    """Square of entry i, counted in the second row; fails for a negative one."""
+    table, out = read(words, 0, np.float64), read(words, 1, np.float64)
+    if table[i, 0] < 0:
+        return 0
+    out[0, i] = table[i, 0] ** 2
+    out[1, i] += 1
+    return 1
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 2, 7])
+def test_every_task_of_a_compiled_job_is_done_once(n_jobs):
+    for count in (0, 1, 2, 3, 100):
+        for _ in range(50):  # with helpers that sleep, that look out, and that come too late
+            table, out = np.arange(float(count)), np.zeros((2, count))
+            with pool.threads(n_jobs or 1):
+                board, seats = pool.summon(count) if n_jobs else (pool.summon(count)[0], 0)
+                _shared_squares(board, seats, _square.address, table, out)
+            np.testing.assert_array_equal(out, [table**2, np.ones(count)])
+
+
+def test_compiled_jobs_of_several_callers_do_not_meet():
+    wrong = []
+
+    def caller(start):
+        for _ in range(300):
+            table, out = np.arange(start, start + 40.0), np.zeros((2, 40))
+            with pool.threads(3):
+                _shared_squares(*pool.summon(40), _square.address, table, out)
+            if not (out[0] == table**2).all() or not (out[1] == 1).all():
+                wrong.append(start)
+
+    threads = [threading.Thread(target=caller, args=(100.0 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert wrong == []
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_failed_task_of_a_compiled_job_is_an_error(n_jobs):
+    table, out = np.array([1.0, -1.0, 2.0]), np.zeros((2, 3))
+    with pool.threads(n_jobs), pytest.raises(MemoryError):
+        _shared_squares(*pool.summon(3), _square.address, table, out)
+    np.testing.assert_array_equal(out[1], [1, 0, 1])
+    with pool.threads(n_jobs):  # and the board is free again
+        _shared_squares(*pool.summon(3), _square.address, np.abs(table), out)
+    np.testing.assert_array_equal(out[0], [1, 1, 4])
+
+
+def test_helpers_go_to_sleep():
+    with pool.threads(2):
+        board, seats = pool.summon(2)
+        _shared_squares(board, seats, _square.address, np.ones(2), np.zeros((2, 2)))
+    time.sleep(0.2)
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.05

@@ -22,7 +22,7 @@ from . import pool
 from .assign import CHUNK, cluster_sums, means, move
 from .assign import assign as lowest
 from .autoencoder_blocks import run_tasks
-from .autoencoder_tasks import add_parts, cluster_tasks, row_tasks, sort_by_cluster
+from .autoencoder_tasks import add_parts, row_tasks, sort_by_cluster
 from .dense import LINEAR
 from .optimizer import mean_scale, update
 
@@ -84,9 +84,13 @@ def losses(params, layers, X, target, centers, reg):
     if kind == "wide":
         with pool.single_blas_thread():
             return composed.losses(ops, params, layers, X, target, centers, reg)
-    L, n = np.empty((len(X), len(centers)), X.dtype), len(X)
-    order, tasks = np.arange(n), row_tasks(n, _task_size(n))
-    _run(kind, params, layers, X, target, centers, order, np.ones(n, X.dtype), reg, order, tasks, True, L, 0)
+    n = len(X)
+    L = np.empty((n, len(centers)), X.dtype)
+    if kind == "skinny":
+        _run_skinny(params, layers, X, target, centers, np.empty(0, np.int64), np.ones(n, X.dtype), reg, True, L, None)
+    else:
+        order, tasks = np.arange(n), row_tasks(n, _task_size(n))
+        _run(params, layers, X, target, centers, order, np.ones(n, X.dtype), reg, order, tasks, True, L, 0)
     return L
 
 
@@ -107,23 +111,16 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
         with pool.single_blas_thread():
             return composed.losses_and_gradient(ops, params, layers, X, target, centers, assign, weights, reg)
     n, k = len(X), len(centers)
-    size, order, every = _task_size(n), np.arange(n), assign is not None
-    L, gradient = np.empty((n, k), X.dtype), np.empty_like(params)
+    L, gradient, every = np.empty((n, k), X.dtype), np.empty_like(params), True
     if assign is None:
-        tasks = row_tasks(n, size)
-        _run(kind, params, layers, X, target, centers, order, weights, reg, order, tasks, True, L, 0)
-        assign = lowest(L)
-    order = sort_by_cluster(order, assign, k)
-    if kind == "small":
-        tasks = row_tasks(n, size)
-        parts = _run(
-            kind, params, layers, X, target, centers, assign, weights, reg, order, tasks, every, L, len(params)
-        )
-        add_parts(parts, gradient)
+        L = losses(params, layers, X, target, centers, reg)
+        assign, every = lowest(L), False
+    if kind == "skinny":
+        _run_skinny(params, layers, X, target, centers, assign, weights, reg, every, L, gradient)
     else:
-        tasks, q = cluster_tasks(order, assign, k, size), skinny.local_layers(layers)[1]
-        parts = _run(kind, params, layers, X, target, centers, assign, weights, reg, order, tasks, every, L, q)
-        skinny.add_parts(parts, tasks, layers, gradient)
+        order, tasks = sort_by_cluster(np.arange(n), assign, k), row_tasks(n, _task_size(n))
+        parts = _run(params, layers, X, target, centers, assign, weights, reg, order, tasks, every, L, len(params))
+        add_parts(parts, gradient)
     return L, assign, gradient
 
 
@@ -132,18 +129,23 @@ def _task_size(n):
     return min(CHUNK, max(128, n // 1024 * 128))
 
 
-def _run(kind, params, layers, X, target, centers, assign, weights, reg, order, tasks, every, L, size):
-    """Run tasks on the pool; returns their gradients, each of length ``size``, 0 for none."""
+def _run(params, layers, X, target, centers, assign, weights, reg, order, tasks, every, L, size):
+    """Run tasks of small networks on the pool; returns their gradients, each of length ``size``, 0 for none."""
     parts = np.empty((len(tasks) if size else 0, size), X.dtype)
-    if kind == "small":
-        arguments = params, layers, X, target, centers, assign, weights, float(reg), order, tasks
-        run = small.run_tasks
-    else:
-        packed = skinny.pack(params, layers, centers)
-        arguments = params, layers, *packed, X, target, centers, weights, float(reg), order, tasks
-        run = skinny.run_tasks
-    pool.parallel(lambda span: run(*arguments, span.start, span.stop, every, L, parts), pool.spans(len(tasks)))
+    arguments = params, layers, X, target, centers, assign, weights, float(reg), order, tasks
+    pool.parallel(
+        lambda span: small.run_tasks(*arguments, span.start, span.stop, every, L, parts), pool.spans(len(tasks))
+    )
     return parts
+
+
+def _run_skinny(params, layers, X, target, centers, assign, weights, reg, every, L, gradient):
+    """Losses and gradient (None for none) of skinny networks, in one call that shares its tasks with the helpers."""
+    size, function = _task_size(len(X)), skinny.task_function(X.dtype)
+    board, seats = pool.summon(-(-len(X) // size))
+    gradient = params[:0] if gradient is None else gradient
+    arguments = params, layers, X, target, centers, assign, weights, float(reg), size, every, L, gradient
+    skinny.run(board, seats, function.address, *arguments)
 
 
 def encode(params, layers, X, centers):

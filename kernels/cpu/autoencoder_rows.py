@@ -39,76 +39,65 @@ def dot(X, i, W, o):
 
 
 @_lanes
-def project4(X, i0, i1, i2, i3, W, o, last, B, out, s):
-    """B[out + p, s + r] = Σ_f X[i_r, f] W[o + p, f], r, p < 4; rows of W beyond ``last`` stand for it."""
-    wide_vectors()
-    p, q, u, v = np.uintp(o), np.uintp(min(o + 1, last)), np.uintp(min(o + 2, last)), np.uintp(min(o + 3, last))
-    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
-    c0 = c1 = c2 = c3 = e0 = e1 = e2 = e3 = X.dtype.type(0)
-    for f in range(X.shape[1]):
-        x0, x1, x2, x3 = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
-        w = W[p, f]
-        a0 += x0 * w
-        a1 += x1 * w
-        a2 += x2 * w
-        a3 += x3 * w
-        w = W[q, f]
-        b0 += x0 * w
-        b1 += x1 * w
-        b2 += x2 * w
-        b3 += x3 * w
-        w = W[u, f]
-        c0 += x0 * w
-        c1 += x1 * w
-        c2 += x2 * w
-        c3 += x3 * w
-        w = W[v, f]
-        e0 += x0 * w
-        e1 += x1 * w
-        e2 += x2 * w
-        e3 += x3 * w
-    B[out, s], B[out, s + 1], B[out, s + 2], B[out, s + 3] = a0, a1, a2, a3
-    if o + 1 <= last:
-        B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
-    if o + 2 <= last:
-        B[out + 2, s], B[out + 2, s + 1], B[out + 2, s + 2], B[out + 2, s + 3] = c0, c1, c2, c3
-    if o + 3 <= last:
-        B[out + 3, s], B[out + 3, s + 1], B[out + 3, s + 2], B[out + 3, s + 3] = e0, e1, e2, e3
+def add_products(totals, x, w):
+    """totals + x w, four samples' at a time."""
+    return totals[0] + x[0] * w, totals[1] + x[1] * w, totals[2] + x[2] * w, totals[3] + x[3] * w
+
+
+@_fused
+def put(B, row, s, values):
+    """B[row, s + r] = values[r], r < 4."""
+    B[row, s], B[row, s + 1], B[row, s + 2], B[row, s + 3] = values
 
 
 @_lanes
-def project2(X, i0, i1, i2, i3, W, o, last, B, out, s):
-    """The same for p < 2."""
+def project5(X, rows, W, o, B, out, s):
+    """B[out + p, s + r] = Σ_f X[rows[r], f] W[o + p, f], r < 4, p < 5."""
     wide_vectors()
-    p, q = np.uintp(o), np.uintp(min(o + 1, last))
-    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
+    i0, i1, i2, i3 = rows
+    o0, o1, o2, o3, o4 = np.uintp(o), np.uintp(o + 1), np.uintp(o + 2), np.uintp(o + 3), np.uintp(o + 4)
+    zero = X.dtype.type(0)
+    t0 = t1 = t2 = t3 = t4 = (zero, zero, zero, zero)
     for f in range(X.shape[1]):
-        x0, x1, x2, x3 = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
-        w = W[p, f]
-        a0 += x0 * w
-        a1 += x1 * w
-        a2 += x2 * w
-        a3 += x3 * w
-        w = W[q, f]
-        b0 += x0 * w
-        b1 += x1 * w
-        b2 += x2 * w
-        b3 += x3 * w
-    B[out, s], B[out, s + 1], B[out, s + 2], B[out, s + 3] = a0, a1, a2, a3
+        x = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
+        t0 = add_products(t0, x, W[o0, f])
+        t1 = add_products(t1, x, W[o1, f])
+        t2 = add_products(t2, x, W[o2, f])
+        t3 = add_products(t3, x, W[o3, f])
+        t4 = add_products(t4, x, W[o4, f])
+    put(B, out, s, t0)
+    put(B, out + 1, s, t1)
+    put(B, out + 2, s, t2)
+    put(B, out + 3, s, t3)
+    put(B, out + 4, s, t4)
+
+
+@_lanes
+def project2(X, rows, W, o, last, B, out, s):
+    """The same for p < 2; the row of W beyond ``last`` stands for it."""
+    wide_vectors()
+    i0, i1, i2, i3 = rows
+    o0, o1 = np.uintp(o), np.uintp(min(o + 1, last))
+    zero = X.dtype.type(0)
+    t0 = t1 = (zero, zero, zero, zero)
+    for f in range(X.shape[1]):
+        x = X[i0, f], X[i1, f], X[i2, f], X[i3, f]
+        t0 = add_products(t0, x, W[o0, f])
+        t1 = add_products(t1, x, W[o1, f])
+    put(B, out, s, t0)
     if o + 1 <= last:
-        B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
+        put(B, out + 1, s, t1)
 
 
 @_jit
 def project(X, index, at, W, B, out, s):
     """B[out + o, s + r] = Σ_f X[index[at + r], f] W[o, f] for all o, r < 4."""
-    i0, i1, i2, i3 = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
-    last = len(W) - 1
-    for o in range(0, len(W), 4):
-        if o + 2 <= last:
-            project4(X, i0, i1, i2, i3, W, o, last, B, out + o, s)
-        else:
-            project2(X, i0, i1, i2, i3, W, o, last, B, out + o, s)
+    rows = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
+    fives = len(W) // 5 * 5
+    for o in range(0, fives, 5):  # twenty sums, which with their factors fill the registers
+        project5(X, rows, W, o, B, out + o, s)
+    for o in range(fives, len(W), 2):
+        project2(X, rows, W, o, len(W) - 1, B, out + o, s)
 
 
 @_fused
@@ -170,6 +159,55 @@ def residual_pair(T, i, k, shift, j, D, u, v, B, a, b, s, E, r, g, e):
         second_ += q * y
     B[0, s], B[g, s], B[e, s] = square, first, second
     B[0, s + 1], B[g, s + 1], B[e, s + 1] = square_, first_, second_
+
+
+@_lanes
+def add_squares(totals, e):
+    """totals + e², four samples' at a time."""
+    return totals[0] + e[0] * e[0], totals[1] + e[1] * e[1], totals[2] + e[2] * e[2], totals[3] + e[3] * e[3]
+
+
+@_lanes
+def inner(a, x):
+    """Σ_r a[r] x[r], r < 4."""
+    return a[0] * x[0] + a[1] * x[1] + a[2] * x[2] + a[3] * x[3]
+
+
+@_fused
+def get(B, row, s):
+    """B[row, s + r], r < 4."""
+    return B[row, s], B[row, s + 1], B[row, s + 2], B[row, s + 3]
+
+
+@_lanes
+def residual_gradients(T, rows, shift, j, D, v, B, a, b, s, p, q, dD, g, h):
+    """With e_r = B[a, s + r] D[0] + B[b, s + r] D[v] − (T[rows[r]] − shift[j]), r < 4, never stored:
+
+    B[0, s + r] = Σ e_r², B[g, s + r] = Σ e_r D[0], B[h, s + r] = Σ e_r D[v],
+    dD[0] += Σ_r B[p, s + r] e_r, dD[1] += Σ_r B[q, s + r] e_r.
+    """
+    wide_vectors()
+    i0, i1, i2, i3 = rows
+    a0, a1, a2, a3 = get(B, a, s)
+    b0, b1, b2, b3 = get(B, b, s)
+    for_first, for_second, zero = get(B, p, s), get(B, q, s), T.dtype.type(0)
+    squares = first = second = (zero, zero, zero, zero)
+    for f in range(T.shape[1]):
+        x, y, c = D[0, f], D[v, f], shift[j, f]
+        e = (
+            residual(a0, x, b0, y, c, T[i0, f]),
+            residual(a1, x, b1, y, c, T[i1, f]),
+            residual(a2, x, b2, y, c, T[i2, f]),
+            residual(a3, x, b3, y, c, T[i3, f]),
+        )
+        squares = add_squares(squares, e)
+        first = add_products(first, e, x)
+        second = add_products(second, e, y)
+        dD[0, f] += inner(for_first, e)
+        dD[1, f] += inner(for_second, e)
+    put(B, np.int64(0), s, squares)
+    put(B, g, s, first)
+    put(B, h, s, second)
 
 
 @_fused

@@ -19,6 +19,8 @@ from queue import SimpleQueue
 import scipy.linalg.cython_blas  # noqa: F401  what np.dot in compiled code calls, to be held to one thread too
 from threadpoolctl import ThreadpoolController
 
+from . import team
+
 _allowed = ContextVar("csrl_core_threads", default=0)  # 0: outside of ``threads``, and in a helper
 
 
@@ -145,26 +147,42 @@ class _Job:
 
 
 class _Helpers:
-    """Daemon threads that wait for jobs."""
+    """Daemon threads that wait for jobs. ``board`` is where compiled code shares its own, see ``team``."""
 
     def __init__(self):
         self._queue, self._count, self._lock = SimpleQueue(), 0, threading.Lock()
+        self.board = team.new_board()
 
     def offer(self, job, helpers):
         """Let up to ``helpers`` threads join in the job."""
+        self._start(helpers)
+        self.board[team.CALLED] += 1  # whoever looks out for another job may stop
+        for _ in range(helpers):
+            self._queue.put(job.help)
+
+    def summon(self, helpers):
+        """Let up to ``helpers`` threads look out for what appears on the board."""
+        missing = helpers - int(self.board[team.WATCHING])
+        if missing > 0:
+            self._start(helpers)
+            # With more threads than cores, who looks out would be in the way of who works.
+            looks = team.LOOKOUT if helpers < usable_threads(-1) else 1
+            board, called = self.board, int(self.board[team.CALLED])
+            for _ in range(missing):
+                self._queue.put(lambda: team.watch(board, called, looks))
+
+    def _start(self, helpers):
         if self._count < helpers:
             with self._lock:
                 while self._count < helpers:
                     threading.Thread(target=self._serve, args=(self._queue,), daemon=True).start()
                     self._count += 1
-        for _ in range(helpers):
-            self._queue.put(job)
 
     @staticmethod
     def _serve(queue):
         _blas.hold_here()
         while True:
-            queue.get().help()
+            queue.get()()
 
 
 _helpers, _blas = _Helpers(), _SingleBlasThread()
@@ -228,6 +246,14 @@ def parallel(function, tasks):
     if job.error is not None:
         raise job.error
     return job.results
+
+
+def summon(tasks):
+    """(board, seats) for ``team.run`` to share so many tasks on the threads of the context."""
+    helpers = max(0, min(_allowed.get(), tasks) - 1)
+    if helpers:
+        _helpers.summon(helpers)
+    return _helpers.board, helpers
 
 
 def blocks(size, block, start=0):

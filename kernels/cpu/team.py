@@ -1,0 +1,177 @@
+"""Jobs that compiled code shares with helper threads, without the interpreter between them.
+
+To wake a thread and to hand the interpreter over takes some 50 µs each, which is what whole epochs of small
+problems take. So a helper that has worked looks out for the next job for a while, in compiled code, and yields
+its core to whatever else wants it; ``pool`` wakes those that are not there and gives them up to sleep again.
+
+A job is a C function int64 (words, i), made by ``numba.cfunc``, of the address of its arguments and the number
+of a task; it returns 1. Tasks write to places of their own, so that it does not matter who takes which. There
+is one board a process, of words that lie on cache lines of their own:
+
+    STATE      number of seats for further helpers · 2¹⁶ + number of helpers at work
+    OWNER      1 while there is a job; whoever meets it does his own alone
+    FUNCTION   address;   WORDS   address of the arguments;   COUNT   number of tasks
+    TAKEN      tasks begun;   BACK   those that helpers began, from the last one backwards
+    FAILED     tasks that raised: without memory
+    WATCHING   helpers that look out or work;   CALLED   counts up when helpers are wanted for something else
+"""
+
+import os
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+STATE, OWNER, FUNCTION, WORDS, COUNT, TAKEN, BACK, FAILED, WATCHING, CALLED, _N_WORDS = range(0, 88, 8)
+_SEAT = 1 << 16
+LOOKOUT = 2000  # looks, each some 0.3 µs where no one else wants the core
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_i64 = ir.IntType(64)
+
+
+def new_board():
+    """A board without a job: int64 words, from a cache line on."""
+    words = np.zeros(_N_WORDS + 8, np.int64)
+    return words[-words.ctypes.data % 64 // 8 :][:_N_WORDS]
+
+
+def _word(context, builder, signature, arguments):
+    """Pointer to word ``arguments[1]`` of the board."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(array.data, [arguments[1]])
+
+
+@intrinsic
+def load(typing_context, board, word):
+    """board[word], read anew at every call."""
+
+    def code(context, builder, signature, arguments):
+        return builder.load_atomic(_word(context, builder, signature, arguments), "seq_cst", 8)
+
+    return types.int64(board, types.int64), code
+
+
+@intrinsic
+def fetch_add(typing_context, board, word, value):
+    """board[word] += value at one stroke; returns what it was."""
+
+    def code(context, builder, signature, arguments):
+        return builder.atomic_rmw("add", _word(context, builder, signature, arguments), arguments[2], "seq_cst")
+
+    return types.int64(board, types.int64, types.int64), code
+
+
+@intrinsic
+def swap_if(typing_context, board, word, expected, value):
+    """board[word] = value if it is ``expected``, at one stroke; returns whether it was."""
+
+    def code(context, builder, signature, arguments):
+        place = _word(context, builder, signature, arguments)
+        return builder.extract_value(builder.cmpxchg(place, arguments[2], arguments[3], "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(board, types.int64, types.int64, types.int64), code
+
+
+@intrinsic
+def _call(typing_context, function, words, i):
+    """The C function at an address."""
+
+    def code(context, builder, signature, arguments):
+        kind = ir.FunctionType(_i64, [_i64, _i64]).as_pointer()
+        return builder.call(builder.inttoptr(arguments[0], kind), arguments[1:])
+
+    return types.int64(types.int64, types.int64, types.int64), code
+
+
+@intrinsic
+def _pointer(typing_context, address):
+    """An address as carray takes it."""
+
+    def code(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), code
+
+
+if hasattr(os, "sched_yield"):
+    _sched_yield = types.ExternalFunction("sched_yield", types.int32())
+
+    @_jit
+    def _yield():
+        _sched_yield()
+
+else:
+
+    @_jit
+    def _yield():
+        pass
+
+
+@_jit
+def write(words, i, array):
+    """Argument i of a job, an array of one or two dimensions, C-contiguous. words : (n, 3) int64."""
+    words[i, 0], words[i, 1], words[i, 2] = array.ctypes.data, array.shape[0], array.size // max(array.shape[0], 1)
+
+
+@_jit
+def read(address, i, dtype):
+    """Argument i of a job as a 2-D array: (length, 1) if it had one dimension."""
+    words = carray(_pointer(address + 24 * i), (3,), np.int64)
+    return carray(_pointer(words[0]), (words[1], words[2]), dtype)
+
+
+@_jit
+def run(board, seats, function, words, count):
+    """function(words, i) for i < count, on this thread and up to ``seats`` helpers.
+
+    words : (n, 3) int64, see ``write``
+
+    Raises
+    ------
+    MemoryError
+        There was none left for a task.
+    """
+    address, failed = words.ctypes.data, 0
+    if count < 2 or seats < 1 or not swap_if(board, OWNER, 0, 1):
+        for i in range(count):
+            failed += _call(function, address, i) != 1
+    else:
+        board[FUNCTION], board[WORDS], board[COUNT] = function, address, count
+        board[TAKEN] = board[BACK] = board[FAILED] = 0
+        fetch_add(board, STATE, min(seats, count - 1) * _SEAT)
+        first = 0
+        while fetch_add(board, TAKEN, 1) < count:
+            failed += _call(function, address, first) != 1
+            first += 1
+        state = load(board, STATE)
+        while not swap_if(board, STATE, state, state % _SEAT):  # no more seats
+            state = load(board, STATE)
+        while load(board, STATE) > 0:
+            _yield()
+        failed += board[FAILED]
+        swap_if(board, OWNER, 1, 0)
+    if failed > 0:
+        raise MemoryError
+
+
+@_jit
+def watch(board, called, looks):
+    """Help with jobs until none has come for so many looks, or CALLED is no longer ``called``."""
+    fetch_add(board, WATCHING, 1)
+    left = looks
+    while left > 0 and load(board, CALLED) == called:
+        state = load(board, STATE)
+        if state >= _SEAT and swap_if(board, STATE, state, state - _SEAT + 1):
+            count = board[COUNT]
+            # From the other end than the caller: call after call a core meets the data it has in its cache.
+            while fetch_add(board, TAKEN, 1) < count:
+                if _call(board[FUNCTION], board[WORDS], count - 1 - fetch_add(board, BACK, 1)) != 1:
+                    fetch_add(board, FAILED, 1)
+            fetch_add(board, STATE, -1)
+            left = looks
+        else:
+            _yield()
+            left -= 1
+    fetch_add(board, WATCHING, -1)
