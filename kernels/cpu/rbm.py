@@ -277,7 +277,7 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     known = assign is not None
     s, L = plain(assign, np.int64) if known else np.empty(n, np.int64), np.empty((n, k), X.dtype)
     F, PK, index = np.empty((k, M), X.dtype), np.empty((k, M, m), X.dtype), np.arange(n)
-    gradient, none, pieces = Gradient(params, k, d, visible, max(n, M)), index[:0], pool.blocks(n, CHUNK)
+    gradient, none, pieces = Gradient(params, k, d, visible, n, M), index[:0], pool.blocks(n, CHUNK)
 
     def chain(task):
         # 1. chains

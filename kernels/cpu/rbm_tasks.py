@@ -98,13 +98,13 @@ def probabilities(params, X, centers, assign):
 class Gradient:
     """Sums of −w v σ(a + Wᵀv)ᵀ and so on, chunk by chunk, in the working dtype within a chunk and float64 across.
 
-    longest : rows of the longest run of statistics; beyond a chunk there are several
+    n : samples; M : chains of a cluster, where there are any
     """
 
-    def __init__(self, params, k, d, visible, longest):
+    def __init__(self, params, k, d, visible, n, M=0):
         self._params, self._b, self._visible = params, params[len(params) - d :], visible
-        self._gradient = np.zeros_like(params)
-        self._total = np.zeros(len(params) if longest > CHUNK else 0)
+        self._gradient = np.empty_like(params) if n or M else np.zeros_like(params)
+        self._total = np.zeros(len(params) if max(n, M) > CHUNK else 0)
         self._sums = np.zeros((k, d))
         parts = even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
         self._tasks = [(j, part.start, part.stop) for j in range(k) for part in parts]
