@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from . import pool
+from . import rbm_single as single
 from .assign import CHUNK
 from .autoencoder_tasks import sort_by_cluster
 from .philox import _rows as checked_rows
@@ -93,6 +94,36 @@ def probabilities(params, X, centers, assign):
     order, tasks = own_tasks(assign, len(centers))
     pool.parallel(lambda task: own_hidden(params, X, order, task[1].start, task[1].stop, task[0], centers, P), tasks)
     return P
+
+
+def single_applies(k, n, M):
+    """Whether ``rbm_single`` is the way for a batch of n samples and M chains of k machines: a function of shape."""
+    return k == 1 and 0 < n <= CHUNK and M <= CHUNK and len(even(max(n, M), block_rows(max(n, M), 1))) <= single.TASKS
+
+
+def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains):
+    """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs."""
+    n, M, longest = len(X), len(chains), block_rows(max(len(X), len(chains)), 1)
+    count = len(even(max(n, M), longest))
+    pieces = [(n * t // count, n * (t + 1) // count, M * t // count, M * (t + 1) // count, t) for t in range(count)]
+    L, F, parts = np.empty((n, 1), X.dtype), np.empty(M, X.dtype), np.empty((count, len(params)), X.dtype)
+    share = X.dtype.type(weights.sum(dtype=np.float64) / M if M else 0)
+
+    def task(piece):
+        lo, hi, first, stop, t = piece
+        single.step(
+            *(params, X, lo, hi, centers, weights, visible, n_steps, draw, rows, chains, first, stop, share),
+            *(L, F, parts[t]),
+        )
+
+    pool.parallel(task, pieces)
+    if M:
+        L -= F.mean(dtype=np.float64).astype(X.dtype)
+    if count == 1:
+        return L, parts[0]
+    gradient = np.empty_like(params)
+    single.add_parts(parts, gradient)
+    return L, gradient
 
 
 class Gradient:
