@@ -119,14 +119,14 @@ class Ours:
 
     def _update(self, gradient, scale):
         optimizer, pool, (first, second) = self.backend.optimizer, self.backend.pool, self.moments
-        if self.p.setting.persistent:
-            optimizer.sgd(self.params, gradient, scale, first, SGD_RATE, 0.0)
-            return
 
-        def block(part):
+        def sgd(part):
+            optimizer.sgd(self.params[part], gradient[part], scale, first[part], SGD_RATE, 0.0)
+
+        def adam(part):
             optimizer.adam(self.params[part], gradient[part], scale, first[part], second[part], self.step, *HYPER)
 
-        pool.parallel(block, pool.blocks(len(gradient), 1 << 16))
+        pool.parallel(sgd if self.p.setting.persistent else adam, pool.blocks(len(gradient), 1 << 16))
 
     def statistics(self, v, chains):
         """Σ vᵀσ(a + vW) over data less chains, under machine 0, at the parameters of the start: (d, m)."""
@@ -367,35 +367,34 @@ def run(setting, seconds, quick, rates):
 
 def pieces():
     """Milliseconds of what a step is made of, on one thread: products of the shapes, and passes over them."""
+    rows = []
+    for setting in SETTINGS:
+        with backend.get("numba").threads(1):
+            calls = {name: (call, lambda: threadpool_limits(1)) for name, call in _calls(setting).items()}
+            times = time_in_turns(calls, 0.3, 3, 0)
+        title = setting.title()
+        rows += [{"case": title, "piece": name, "ms": 1e3 * percentile(t, 50)} for name, t in times.items()]
+    print_table(rows, ["case", "piece", "ms"])
+
+
+def _calls(s):
+    """The pieces of one setting's step."""
     from csrl_core.kernels.cpu import rbm_blocks
 
-    rows, rng = [], np.random.default_rng(0)
-    for s in SETTINGS:
-        W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)
-        V, H = ((rng.random((s.batch, width)) < 0.3).astype(np.float32) for width in (s.d, s.m))
-        A, B, G, P, F = np.empty_like(H), np.empty_like(V), np.empty_like(W), np.empty_like(H), np.empty_like(H[:, 0])
-        a, b, row, draw, places = (
-            W[0] * 0,
-            W[:, 0] * 0,
-            np.empty(max(s.d, s.m), np.float32),
-            np.zeros(4, np.uint32),
-            None,
-        )
-        places, one = np.arange(s.batch), np.float32(1)
-        calls = {
-            "V W": lambda: np.matmul(V, W, out=A),
-            "H Wt": lambda: np.matmul(H, W.T, out=B),
-            "Vt H": lambda: np.matmul(V.T, H, out=G),
-            "V W, energies, probabilities": lambda: rbm_blocks.energies(V, W, a, b, 0, A, P, F),
-            "sample H": lambda: rbm_blocks.sample_rows(A, one, a, False, draw, 0, 0, places, s.m, 0, row),
-            "sample V": lambda: rbm_blocks.sample_rows(B, one, b, False, draw, 0, 0, places, s.d, 0, row),
-        }
-        with backend.get("numba").threads(1):
-            times = time_in_turns(
-                {name: (call, lambda: threadpool_limits(1)) for name, call in calls.items()}, 0.3, 3, 0
-            )
-        rows += [{"case": s.title(), "piece": name, "ms": 1e3 * percentile(t, 50)} for name, t in times.items()]
-    print_table(rows, ["case", "piece", "ms"])
+    rng = np.random.default_rng(0)
+    W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)
+    V, H = ((rng.random((s.batch, width)) < 0.3).astype(np.float32) for width in (s.d, s.m))
+    A, B, G, P, F = np.empty_like(H), np.empty_like(V), np.empty_like(W), np.empty_like(H), np.empty(len(H), np.float32)
+    a, b, row, draw = np.zeros_like(W[0]), np.zeros_like(V[0]), np.empty(max(s.d, s.m), np.float32), KEY[[0, 1, 0, 0]]
+    places, one = np.arange(s.batch), np.float32(1)
+    return {
+        "V W": lambda: np.matmul(V, W, out=A),
+        "H Wt": lambda: np.matmul(H, W.T, out=B),
+        "Vt H": lambda: np.matmul(V.T, H, out=G),
+        "V W, energies, probabilities": lambda: rbm_blocks.energies(V, W, a, b, 0, A, P, F),
+        "sample H": lambda: rbm_blocks.sample_rows(A, one, a, False, draw, 0, 0, places, s.m, 0, row),
+        "sample V": lambda: rbm_blocks.sample_rows(B, one, b, False, draw, 0, 0, places, s.d, 0, row),
+    }
 
 
 def main():

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from .rbm_blocks import add_weighed_row, centre_row, copy_row, energies, views, walk, weigh_row
+from .rbm_units import energy_row, outside_row, probabilities_row
 
 TASKS = 4  # as many gradients exist at a time
 
@@ -30,17 +31,25 @@ def step(
     if own:
         first, stop = lo, hi
     c = stop - first
-    S, T, H = np.empty((r + c, d), dtype), np.empty((r + c, m), dtype), np.empty((max(r, c), m), dtype)
+    S, T, H = np.empty((r + c, d), dtype), np.empty((r + c, m), dtype), np.empty((r + c, m), dtype)
     F, row = np.empty(r + c, dtype), np.empty(max(d, m), dtype)
     V, P, v, p = S[:r], T[:r], S[r:], T[r:]
     for i in range(r):
         centre_row(X[lo + i], centers[0], V[i])
-    energies(V, W[0], a[0], b, visible, H[:r], P, F[:r])
     for i in range(c):
         copy_row(V[i] if own else chains[first + i], v[i])
-    known = P if own else P[:0]
-    walk(v, H[:c], W[0], a[0], b, 0, 1, visible, n_steps, draw, 0, rows[first:stop], known, row)
-    energies(v, W[0], a[0], b, visible, H[:c], p, F[r:])
+    # One product for samples and chains: BLAS rearranges W once.
+    known = r if own else r + c
+    np.dot(S[:known], W[0], H[:known])
+    for i in range(r):
+        F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a[0], P[i])
+    for i in range(c):
+        if own:
+            copy_row(P[i], p[i])
+        else:
+            probabilities_row(H[r + i], dtype.type(1), a[0], p[i])
+    walk(v, H[r:], W[0], a[0], b, 0, 1, visible, n_steps, draw, 0, rows[first:stop], p, row)
+    energies(v, W[0], a[0], b, visible, H[r:], p, F[r:])
     for i in range(r):
         L[lo + i, 0] = F[i] - F[r + i] if own else F[i]
     if not own:
