@@ -274,7 +274,7 @@ def test_never_an_array_of_n_k_m():
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert _resident("VmHWM") - resident < whole / 4
-    # A chunk's units under two of the clusters, two tasks' buffers with a weight, the gradient in both precisions, losses.
+    # A chunk's units under two clusters, two tasks' buffers with a weight, the gradient in both precisions, losses.
     buffers = 4 * (2 * 1024 + 2 * 256) * (d + 2 * m) + 8 * d * m
     assert peak < buffers + 12 * len(a["params"]) + 16 * n * (k + 4) + (1 << 19)
     assert peak < whole / 4
