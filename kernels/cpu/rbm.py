@@ -30,6 +30,8 @@ from .rbm_tasks import (
     plain,
     probabilities,
     row_tasks,
+    single_applies,
+    single_step,
     words,
 )
 from .rbm_units import BERNOULLI, GAUSSIAN
@@ -217,7 +219,12 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
     known = assign is not None
-    s, L = plain(assign, np.int64) if known else np.empty(n, np.int64), np.zeros((n, k), X.dtype)
+    s = plain(assign, np.int64) if known else np.empty(n, np.int64)
+    if single_applies(k, n, 0):
+        with pool.single_blas_thread():
+            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, rows, X[:0])
+        return L, s, gradient
+    L = np.zeros((n, k), X.dtype)
     gradient = Gradient(params, k, d, visible, n)
 
     def chunk(X, weights, s, L, rows):
@@ -275,9 +282,18 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
     known = assign is not None
-    s, L = plain(assign, np.int64) if known else np.empty(n, np.int64), np.empty((n, k), X.dtype)
+    s = plain(assign, np.int64) if known else np.empty(n, np.int64)
+    if single_applies(k, n, M):
+        with pool.single_blas_thread():
+            L, gradient = single_step(
+                params, X, centers, weights, visible, n_steps, draw, np.arange(M), moving.reshape(M, d)
+            )
+        if moving is not chains:
+            chains[...] = moving
+        return L, s, gradient
+    L = np.empty((n, k), X.dtype)
     F, PK, index = np.empty((k, M), X.dtype), np.empty((k, M, m), X.dtype), np.arange(n)
-    gradient, none, pieces = Gradient(params, k, d, visible, max(n, M)), index[:0], pool.blocks(n, CHUNK)
+    gradient, none, pieces = Gradient(params, k, d, visible, n, M), index[:0], pool.blocks(n, CHUNK)
 
     def chain(task):
         # 1. chains

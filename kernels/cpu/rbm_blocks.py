@@ -29,6 +29,27 @@ def views(params, k, d):
 
 
 @_jit
+def copy_row(source, out):
+    """Out ← source. An assignment of slices, which looks for overlaps, takes several times as long."""
+    for i in range(len(out)):
+        out[i] = source[i]
+
+
+@_jit
+def centre_row(x, c, out):
+    """Out ← x − c."""
+    for i in range(len(out)):
+        out[i] = x[i] - c[i]
+
+
+@_jit
+def add_row(v, c, out):
+    """Out ← v + c; out may be v."""
+    for i in range(len(out)):
+        out[i] = v[i] + c[i]
+
+
+@_jit
 def energies(V, W, a, b, visible, H, P, F):
     """F (r,) ← free energies of V, P (r, m) ← σ(a + V W); one pass over the product, which is left in H."""
     np.dot(V, W, H)
@@ -45,7 +66,7 @@ def sample_rows(A, scale, offset, gaussian, draw, layer, substep, places, width,
         first = places[i] * width + column
         if gaussian:
             gaussian_row(A[i], scale, offset, k0, k1, c1, c2, c3, first, row[:n])
-            A[i] = row[:n]
+            copy_row(row, A[i])
         else:
             probabilities_row(A[i], scale, offset, row[:n])
             bernoulli_row(row[:n], k0, k1, c1, c2, c3, first, A[i])
@@ -84,15 +105,16 @@ def divergence(
     F, row, places, lowest = np.empty(r, dtype), np.empty(max(d, m), dtype), np.empty(r, np.int64), np.full(r, np.inf)
     for i in range(r):
         places[i] = rows[order[lo + i]]
+    Wj = W[first] if k == 1 else np.empty((d, m), dtype)
     for j in range(first, stop):
+        if k > 1:  # products are faster in a place that is in cache than in one that others have just driven out
+            copy_row(W[j].reshape(d * m), Wj.reshape(d * m))
         for i in range(r):
-            x, v, c = X[order[lo + i]], V[i], centers[j]
-            for f in range(d):
-                v[f] = x[f] - c[f]
-        energies(V, W[j], a[j], b, visible, H, P, F)
+            centre_row(X[order[lo + i]], centers[j], V[i])
+        energies(V, Wj, a[j], b, visible, H, P, F)
         if n_steps >= 0:
-            walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, 0, places, P, row)
-            np.dot(V, W[j], H)
+            walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, 0, places, P, row)
+            np.dot(V, Wj, H)
         for i in range(r):
             s, loss = order[lo + i], F[i]
             if n_steps >= 0:
@@ -100,9 +122,10 @@ def divergence(
             L[s, j] = loss
             if len(P0) and (assign[s] == j if len(assign) else j == first or loss < lowest[i]):
                 lowest[i] = loss
-                P0[slot, s] = P[i]
+                copy_row(P[i], P0[slot, s])
                 if n_steps >= 0:
-                    VK[slot, s], PK[slot, s] = V[i], row[:m]
+                    copy_row(V[i], VK[slot, s])
+                    copy_row(row, PK[slot, s])
 
 
 @_jit
@@ -127,10 +150,10 @@ def own_chains(params, k, V, order, lo, hi, j, visible, n_steps, draw, substep, 
     v, H = np.empty((hi - lo, d), V.dtype), np.empty((hi - lo, a.shape[1]), V.dtype)
     row, own = np.empty(max(W.shape[1:]), V.dtype), order[lo:hi]
     for i in range(hi - lo):
-        v[i] = V[own[i]]
+        copy_row(V[own[i]], v[i])
     walk(v, H, W[j], a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row)
     for i in range(hi - lo):
-        V[own[i]] = v[i]
+        copy_row(v[i], V[own[i]])
 
 
 @_jit
@@ -140,7 +163,7 @@ def own_hidden(params, X, order, lo, hi, j, centers, P):
     W, a, _ = views(params, k, d)
     V, H = np.empty((hi - lo, d), X.dtype), np.empty((hi - lo, a.shape[1]), X.dtype)
     for i in range(hi - lo):
-        V[i] = X[order[lo + i]] - centers[j]
+        centre_row(X[order[lo + i]], centers[j], V[i])
     np.dot(V, W[j], H)
     for i in range(hi - lo):
         probabilities_row(H[i], X.dtype.type(1), a[j], P[order[lo + i]])
@@ -151,10 +174,10 @@ def means_rows(A, b, visible, row):
     """A ← σ(A + b), or A + b for Gaussian units."""
     for i in range(len(A)):
         if visible == GAUSSIAN:
-            A[i] += b
+            add_row(A[i], b, A[i])
         else:
             probabilities_row(A[i], A.dtype.type(1), b, row[: len(b)])
-            A[i] = row[: len(b)]
+            copy_row(row, A[i])
 
 
 @_jit
@@ -164,11 +187,11 @@ def own_visible(params, H, order, lo, hi, j, centers, visible, X):
     W, _, b = views(params, k, d)
     h, V, row = np.empty((hi - lo, H.shape[1]), H.dtype), np.empty((hi - lo, d), H.dtype), np.empty(d, H.dtype)
     for i in range(hi - lo):
-        h[i] = H[order[lo + i]]
+        copy_row(H[order[lo + i]], h[i])
     np.dot(h, W[j].T, V)
     means_rows(V, b, visible, row)
     for i in range(hi - lo):
-        X[order[lo + i]] = V[i] + centers[j]
+        add_row(V[i], centers[j], X[order[lo + i]])
 
 
 @_jit
@@ -180,7 +203,7 @@ def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L):
     V, H, P = np.empty((r, d), dtype), np.empty((r, m), dtype), np.empty((r, m), dtype)
     F, G, row = np.empty(r, dtype), np.empty(r, dtype), np.empty(d, dtype)
     for i in range(r):
-        V[i] = X[lo + i] - centers[j]
+        centre_row(X[lo + i], centers[j], V[i])
     energies(V, W[j], a[j], b, visible, H, P, F)
     G[:] = F
     for _ in range(n_steps):
@@ -189,6 +212,25 @@ def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L):
         energies(V, W[j], a[j], b, visible, H, P, G)
     for i in range(r):
         L[lo + i, j] = F[i] - G[i]
+
+
+@_jit
+def weigh_row(p, w, t, total):
+    """T ← w p, and total += t."""
+    for l in range(len(t)):
+        t[l] = w * p[l]
+        total[l] += t[l]
+
+
+@_jit
+def add_weighed_row(v, b, w, visible, total):
+    """Total += w v, or w (v − b) for Gaussian units."""
+    if visible == GAUSSIAN:
+        for f in range(len(total)):
+            total[f] += w * (v[f] - b[f])
+    else:
+        for f in range(len(total)):
+            total[f] += w * v[f]
 
 
 @_jit
@@ -211,22 +253,14 @@ def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, P
             s, t = S[r - start], T[r - start]
             if r < len(own):
                 i = own[r]
-                w, v, p = -weights[i], X[i], P0[i]
-                for e in range(width):
-                    s[e] = v[left + e] - centers[j, left + e]
+                w, p = -weights[i], P0[i]
+                centre_row(X[i, left:right], centers[j, left:right], s)
             else:
                 i = others[r - len(own)]
                 w, p = share[i], PK[i]
-                s[:] = V[i, left:right]
-            for l in range(m):
-                t[l] = w * p[l]
-                bias[l] += t[l]
-            if visible == GAUSSIAN:
-                for e in range(width):
-                    f[e] += w * (s[e] - b[left + e])
-            else:
-                for e in range(width):
-                    f[e] += w * s[e]
+                copy_row(V[i, left:right], s)
+            weigh_row(p, w, t, bias)
+            add_weighed_row(s, b[left:right], w, visible, f)
         np.dot(S.T, T, W)
         if left == 0:
             a[:] = bias

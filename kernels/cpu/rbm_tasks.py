@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from . import pool
+from . import rbm_single as single
 from .assign import CHUNK
 from .autoencoder_tasks import sort_by_cluster
 from .philox import _rows as checked_rows
@@ -95,16 +96,46 @@ def probabilities(params, X, centers, assign):
     return P
 
 
+def single_applies(k, n, M):
+    """Whether ``rbm_single`` is the way for a batch of n samples and M chains of k machines: a function of shape."""
+    return k == 1 and 0 < n <= CHUNK and M <= CHUNK and len(even(max(n, M), block_rows(max(n, M), 1))) <= single.TASKS
+
+
+def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains):
+    """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs."""
+    n, M, longest = len(X), len(chains), block_rows(max(len(X), len(chains)), 1)
+    count = len(even(max(n, M), longest))
+    pieces = [(n * t // count, n * (t + 1) // count, M * t // count, M * (t + 1) // count, t) for t in range(count)]
+    L, F, parts = np.empty((n, 1), X.dtype), np.empty(M, X.dtype), np.empty((count, len(params)), X.dtype)
+    share = X.dtype.type(weights.sum(dtype=np.float64) / M if M else 0)
+
+    def task(piece):
+        lo, hi, first, stop, t = piece
+        single.step(
+            *(params, X, lo, hi, centers, weights, visible, n_steps, draw, rows, chains, first, stop, share),
+            *(L, F, parts[t]),
+        )
+
+    pool.parallel(task, pieces)
+    if M:
+        L -= F.mean(dtype=np.float64).astype(X.dtype)
+    if count == 1:
+        return L, parts[0]
+    gradient = np.empty_like(params)
+    single.add_parts(parts, gradient)
+    return L, gradient
+
+
 class Gradient:
     """Sums of −w v σ(a + Wᵀv)ᵀ and so on, chunk by chunk, in the working dtype within a chunk and float64 across.
 
-    longest : rows of the longest run of statistics; beyond a chunk there are several
+    n : samples; M : chains of a cluster, where there are any
     """
 
-    def __init__(self, params, k, d, visible, longest):
+    def __init__(self, params, k, d, visible, n, M=0):
         self._params, self._b, self._visible = params, params[len(params) - d :], visible
-        self._gradient = np.zeros_like(params)
-        self._total = np.zeros(len(params) if longest > CHUNK else 0)
+        self._gradient = np.empty_like(params) if n or M else np.zeros_like(params)
+        self._total = np.zeros(len(params) if max(n, M) > CHUNK else 0)
         self._sums = np.zeros((k, d))
         parts = even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
         self._tasks = [(j, part.start, part.stop) for j in range(k) for part in parts]
