@@ -10,6 +10,7 @@ from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from csrl_core import backend
+from csrl_core.kernels.cpu import team
 from csrl_core.kernels.cpu.team import read, run, write
 
 pool = backend.get("numba").pool
@@ -226,6 +227,7 @@ def test_a_failed_task_of_a_compiled_job_is_an_error(n_jobs):
 def test_helpers_go_to_sleep():
     with pool.threads(2):
         board, seats = pool.summon(2)
+        team.watch(board, int(board[team.CALLED]), 0)  # compiled by now, in this thread at the latest
         _shared_squares(board, seats, _square.address, np.ones(2), np.zeros((2, 2)))
     time.sleep(0.2)
     before = time.process_time()

@@ -166,10 +166,10 @@ class _Helpers:
         if missing > 0:
             self._start(helpers)
             # With more threads than cores, who looks out would be in the way of who works.
-            looks = team.LOOKOUT if helpers < usable_threads(-1) else 1
+            patience = team.LOOKOUT if helpers < usable_threads(-1) else 0
             board, called = self.board, int(self.board[team.CALLED])
             for _ in range(missing):
-                self._queue.put(lambda: team.watch(board, called, looks))
+                self._queue.put(lambda: team.watch(board, called, patience))
 
     def _start(self, helpers):
         if self._count < helpers:

@@ -17,6 +17,7 @@ is one board a process, of words that lie on cache lines of their own:
 """
 
 import os
+import time
 
 import numpy as np
 from llvmlite import ir
@@ -25,7 +26,7 @@ from numba.extending import intrinsic
 
 STATE, OWNER, FUNCTION, WORDS, COUNT, TAKEN, BACK, FAILED, WATCHING, CALLED, _N_WORDS = range(0, 88, 8)
 _SEAT = 1 << 16
-LOOKOUT = 2000  # looks, each some 0.3 µs where no one else wants the core
+LOOKOUT = 600_000  # ns without a job after which a helper goes to sleep
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 _i64 = ir.IntType(64)
@@ -97,16 +98,29 @@ def _pointer(typing_context, address):
 
 if hasattr(os, "sched_yield"):
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
+    _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+    _MONOTONIC = time.CLOCK_MONOTONIC
 
     @_jit
     def _yield():
         _sched_yield()
+
+    @_jit
+    def _now(seconds_and_ns):
+        """Nanoseconds of a clock that only goes forwards; ``seconds_and_ns`` (2,) int64, to work in."""
+        _clock_gettime(_MONOTONIC, seconds_and_ns.ctypes.data)
+        return seconds_and_ns[0] * 1_000_000_000 + seconds_and_ns[1]
 
 else:
 
     @_jit
     def _yield():
         pass
+
+    @_jit
+    def _now(seconds_and_ns):
+        seconds_and_ns[1] += 300  # about what a look takes
+        return seconds_and_ns[1]
 
 
 @_jit
@@ -157,11 +171,13 @@ def run(board, seats, function, words, count):
 
 
 @_jit
-def watch(board, called, looks):
-    """Help with jobs until none has come for so many looks, or CALLED is no longer ``called``."""
+def watch(board, called, patience):
+    """Help with jobs until none has come for ``patience`` ns, or CALLED is no longer ``called``; looks once at least."""
     fetch_add(board, WATCHING, 1)
-    left = looks
-    while left > 0 and load(board, CALLED) == called:
+    clock = np.zeros(2, np.int64)
+    end = _now(clock) + patience
+    looking = True
+    while looking and load(board, CALLED) == called:
         state = load(board, STATE)
         if state >= _SEAT and swap_if(board, STATE, state, state - _SEAT + 1):
             count = board[COUNT]
@@ -170,8 +186,8 @@ def watch(board, called, looks):
                 if _call(board[FUNCTION], board[WORDS], count - 1 - fetch_add(board, BACK, 1)) != 1:
                     fetch_add(board, FAILED, 1)
             fetch_add(board, STATE, -1)
-            left = looks
+            end = _now(clock) + patience
         else:
             _yield()
-            left -= 1
+            looking = _now(clock) < end
     fetch_add(board, WATCHING, -1)
