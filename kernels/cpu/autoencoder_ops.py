@@ -12,7 +12,15 @@ from .dense import offset_activate as offset_activate
 from .pool import blocks as blocks
 from .pool import parallel as parallel
 
-empty, zeros, matmul = np.empty, np.zeros, np.matmul
+zeros, matmul = np.zeros, np.matmul
+
+
+def empty(shape, dtype):
+    """An array that begins at a multiple of 64 bytes, so that no vector straddles a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
