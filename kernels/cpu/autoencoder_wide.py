@@ -10,7 +10,10 @@ import numpy as np
 from numba import njit
 
 from .dense import activate_row, through_activation_row
+from .phases import finish, take, wait
 from .product import multiply, multiply_transposed
+
+FORWARD, BACKWARD, OWN, WEIGHT = range(4)  # what a task does; OWN is FORWARD and then BACKWARD of the same samples
 
 _PANEL = 24  # rows whose reconstructions are made and compared with their targets while they are in cache
 
@@ -94,8 +97,7 @@ def _hidden(params, layers, j, center, A, m):
 
 @_jit
 def _finish(params, layers, j, x, target, center, reg, A, x_hat, first, L, s, place, total, weights, inputs, G):
-    """From the last product, ``x_hat`` of samples ``first`` and following: losses, and cluster j's own samples to
-    where the gradient takes them from."""
+    """From ``x_hat`` of samples ``first`` and following: losses, and cluster j's own samples for the gradient."""
     (m, d), last, half, dtype = x.shape, len(layers) - 1, len(layers) // 2, x.dtype
     if layers[last, 4] >= 0 or layers[last, 5] != 0:
         _add_bias_activate(x_hat, params, layers, last, j, center, False)
@@ -213,3 +215,50 @@ def weight_gradient(layers, l, copy, lo, hi, left, right, m, inputs, G, gradient
                 out[o] += g[i, o]
         if len(total):
             _add(total[start : start + fan_out].reshape(1, fan_out), out.reshape(1, fan_out))
+
+
+@_jit
+def run(
+    tasks,
+    ends,
+    counters,
+    params,
+    layers,
+    X,
+    target,
+    centers,
+    reg,
+    L,
+    s,
+    place,
+    weights,
+    sorted_weights,
+    inputs,
+    G,
+    gradient,
+    total,
+):
+    """Tasks, phase after phase, with whatever threads call this with the same arguments; False: to be called again.
+
+    tasks : (n_tasks, 7) int64: FORWARD, lo, hi, first, stop; BACKWARD or OWN, lo, hi, j, j + 1;
+    WEIGHT, lo, hi, layer, copy, left, right; ends : (n_phases,) int64, where each phase's tasks end
+    """
+    begin = np.int64(0)
+    for phase in range(len(ends)):
+        while True:
+            i = begin + take(counters, phase)
+            if i >= ends[phase]:
+                break
+            task = tasks[i]
+            kind, lo, hi, a, b = task[0], task[1], task[2], task[3], task[4]
+            if kind in (FORWARD, OWN):
+                forward(params, layers, X, target, lo, hi, centers, reg, a, b, L, s, place, weights, inputs, G)
+            if kind in (BACKWARD, OWN):
+                backward(params, layers, a, lo, hi, reg, sorted_weights, inputs, G)
+            if kind == WEIGHT:
+                weight_gradient(layers, a, b, lo, hi, task[5], task[6], len(X), inputs, G, gradient, total)
+            finish(counters, phase)
+        if not wait(counters, phase, ends[phase] - begin):
+            return False
+        begin = ends[phase]
+    return True

@@ -94,10 +94,10 @@ class _Builder:
         """total ← total + a b, in place."""
         self.builder.store(self.call(f"llvm.fmuladd.{self.suffix}", self.vector, a, b, self.builder.load(total)), total)
 
-    def totals(self, rows, columns):
+    def totals(self, count):
         """Places for sums, which the compiler turns into registers."""
-        places = [[cgutils.alloca_once(self.builder, self.vector) for _ in range(columns)] for _ in range(rows)]
-        for place in sum(places, []):
+        places = [cgutils.alloca_once(self.builder, self.vector) for _ in range(count)]
+        for place in places:
             self.builder.store(self.zero, place)
         return places
 
@@ -131,23 +131,23 @@ def _tile(vectors, masked):
             a_, b_, o_ = (context.make_array(t)(context, builder, v) for t, v in zip((A, B, out), arguments[:3]))
             i_, j_, add_ = arguments[3:]
             n_rows, n_columns = cgutils.unpack_tuple(builder, o_.shape)
-            depth, zero = cgutils.unpack_tuple(builder, b_.shape)[0], _index(0)
+            depth, _ = cgutils.unpack_tuple(builder, b_.shape)
             rows = b.clamped(i_, _ROWS, n_rows)
             mask = b.lane_mask(builder.sub(n_columns, j_)) if masked else None
-            totals = b.totals(_ROWS, vectors)
-            places = [b.vectors_at(o_, r, j_, vectors) for r in rows]
-            for place in sum(places, []):
+            totals = b.totals(_ROWS * vectors)
+            places = [place for r in rows for place in b.vectors_at(o_, r, j_, vectors)]
+            for place in places:
                 b.expect(place)
             with cgutils.for_range(builder, depth) as loop:
                 row = [b.load(place, mask) for place in b.vectors_at(b_, loop.index, j_, vectors)]
                 for r in range(_ROWS):
                     entry = b.spread(b.one(b.at(a_, rows[r], loop.index)), b.vector)
                     for v in range(vectors):
-                        b.add_product(totals[r][v], entry, row[v])
+                        b.add_product(totals[r * vectors + v], entry, row[v])
             with builder.if_then(add_):
-                for place, total in zip(sum(places, []), sum(totals, [])):
+                for place, total in zip(places, totals, strict=True):
                     builder.store(builder.fadd(b.load(place, mask), builder.load(total)), total)
-            for place, total in zip(sum(places, []), sum(totals, [])):
+            for place, total in zip(places, totals, strict=True):
                 b.store(builder.load(total), place, mask)
             return context.get_dummy_value()
 
@@ -190,14 +190,14 @@ def _dot_tile(typing_context, A, B, out, i, j):
         depth = cgutils.unpack_tuple(builder, b_.shape)[1]
         rows = b.clamped(arguments[3], _ROWS, n_rows)
         columns = b.clamped(arguments[4], _VECTORS, n_columns)
-        totals = b.totals(_ROWS, _VECTORS)
+        totals = b.totals(_ROWS * _VECTORS)
 
         def step(k, mask):
             ours = [b.load(b.at(b_, column, k), mask) for column in columns]
             for r in range(_ROWS):
                 theirs = b.load(b.at(a_, rows[r], k), mask)
                 for c in range(_VECTORS):
-                    b.add_product(totals[r][c], theirs, ours[c])
+                    b.add_product(totals[r * _VECTORS + c], theirs, ours[c])
 
         whole = builder.sub(depth, builder.srem(depth, _index(b.lanes)))
         with cgutils.for_range_slice(builder, _index(0), whole, _index(b.lanes)) as (k, _):
@@ -207,7 +207,7 @@ def _dot_tile(typing_context, A, B, out, i, j):
         for r in range(_ROWS):
             for c in range(_VECTORS):
                 place = builder.bitcast(b.at(o_, rows[r], columns[c]), b.scalar.as_pointer())
-                builder.store(b.sum(builder.load(totals[r][c])), place, align=b.size)
+                builder.store(b.sum(builder.load(totals[r * _VECTORS + c])), place, align=b.size)
         return context.get_dummy_value()
 
     return types.void(A, B, out, types.intp, types.intp), generate
