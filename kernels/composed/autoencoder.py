@@ -1,43 +1,28 @@
 """Tensorized autoencoders of any width, composed of tasks that are products and a pass over memory around each.
 
 ``ops`` is a backend's namespace, for the CPU ``kernels.cpu.autoencoder_ops``. Samples are cut into chunks of ``CHUNK``
-rows, within which sums are in the working dtype, and chunks into blocks; all bounds depend on shape (and the gradient's
+rows, within which sums are in the working dtype, and chunks into tasks; all bounds depend on shape (and the gradient's
 on the assignment) alone. The losses need all k networks, the gradient only each sample's own: within a chunk samples
 are grouped by cluster, stably, so that every cluster's share is one product. Arguments and mathematics are
 those of ``reference.autoencoder``.
 """
 
 CHUNK = 1024
-_BLOCK = 256  # rows of a product under one cluster; as many for all clusters would be too few tasks
-_ROWS = 64
-_SPLIT = 1 << 14  # entries of a weight from which on every copy's gradient is a task, or several
-
-
-def _tasks(ops, layers, n, k):
-    """(rows, clusters) of the forward pass: threads share clusters, unless these share their first product."""
-    if layers[0, 2] > 1:
-        return [(rows, slice(j, j + 1)) for rows in ops.blocks(n, _BLOCK) for j in range(k)]
-    return [(rows, slice(0, k)) for rows in ops.blocks(n, _ROWS)]
+_BLOCK = 256  # rows of a product
 
 
 def losses(ops, params, layers, X, target, centers, reg):
     """L[i, j] = (1/d) ‖g_j(f_j(x_i − c_j)) − (t_i − c_j)‖² + λ ‖f_j(x_i − c_j)‖².
 
-    Cost: 2 n Σ_layers k fan_in fan_out flops (once for a shared first layer); memory 256 (d + Σ widths) a thread
+    Cost: 2 n Σ_layers k fan_in fan_out flops (once for a shared first layer); memory 128 Σ widths + 24 d a thread
     """
-    L, nothing = ops.empty((len(X), len(centers)), X.dtype), ops.nothing(X.dtype)
-
-    def block(task):
-        rows, clusters = task
-        # 1. centre
-        # 2. encode and decode
-        # 3. loss
-        ops.forward(
-            *(params, layers, X, target, rows.start, rows.stop, centers, reg, clusters.start, clusters.stop),
-            *(L, *nothing),
-        )
-
-    ops.parallel(block, _tasks(ops, layers, len(X), len(centers)))
+    n, k = len(X), len(centers)
+    L = ops.empty((n, k), X.dtype)
+    # 1. centre
+    # 2. encode and decode
+    # 3. loss
+    forward = ops.forward_tasks(layers, n, k)
+    ops.run([forward], params, layers, X, target, centers, reg, L, *ops.no_gradient(X.dtype))
     return L
 
 
@@ -58,46 +43,24 @@ def losses_and_gradient(ops, params, layers, X, target, centers, assign, weights
     inputs, G = (ops.empty((m * int(layers[:, side].sum()),), X.dtype) for side in (0, 1))
 
     def chunk(x, t, L, s, w):
-        known = assign is not None
-        order, bounds, place = ops.group(s, k) if known else (None, None, ops.nowhere())
-
-        def forward(rows, clusters):
-            # 1. losses of every cluster
-            ops.forward(
-                *(params, layers, x, t, rows.start, rows.stop, centers, reg, clusters.start, clusters.stop),
-                *(L, s, place, w, inputs, G),
-            )
-
-        def weight_gradient(l, copy, piece):
-            lo, hi = (bounds[copy], bounds[copy + 1]) if layers[l, 2] > 1 else (0, len(x))
-            ops.weight_gradient(layers, l, copy, lo, hi, piece.start, piece.stop, len(x), inputs, G, gradient, total)
-
-        if not known:
-            ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
+        # 1. losses of every cluster
+        forward = ops.forward_tasks(layers, len(x), k)
+        if assign is None:
+            ops.run([forward], params, layers, x, t, centers, reg, L, *ops.no_gradient(x.dtype))
             # 2. assignment
             s[...] = ops.assign(L)
-            order, bounds, place = ops.group(s, k)
-            own = x[order], t[order], s[order], w[order]
-        sorted_w = w[order]
-
-        def backward(j, rows):
-            if not known:
-                # 3. forward, the cluster's own samples
-                # 4. gradient at the output
-                ops.forward(
-                    *(params, layers, own[0], own[1], rows.start, rows.stop, centers, reg, j, j + 1),
-                    *(L[:0], own[2], ops.everywhere(len(x)), own[3], inputs, G),
-                )
-            # 5. back through the layers
-            ops.backward(params, layers, j, rows.start, rows.stop, reg, sorted_w, inputs, G)
-
-        if known:
-            ops.parallel(lambda task: forward(*task), _tasks(ops, layers, len(x), k))
-        shares = [(j, rows) for j in range(k) for rows in ops.blocks(bounds[j + 1] - bounds[j], _ROWS, bounds[j])]
-        ops.parallel(lambda share: backward(*share), shares)
-        ops.parallel(
-            lambda task: [weight_gradient(task[0], copy, task[2]) for copy in task[1]], _weight_tasks(ops, layers)
-        )
+        order, bounds, place = ops.group(s, k)
+        if assign is None:
+            # 3. forward, the cluster's own samples
+            # 4. gradient at the output
+            x, t, s, w = x[order], t[order], s[order], w[order]
+            phases, L, place, sorted_w = [], L[:0], ops.everywhere(len(x)), w
+        else:
+            phases, sorted_w = [forward], w[order]
+        # 5. back through the layers
+        phases += [ops.backward_tasks(bounds, assign is None), ops.weight_tasks(layers, bounds)]
+        arguments = L, s, place, w, sorted_w, inputs, G, gradient, total
+        ops.run(phases, params, layers, x, t, centers, reg, *arguments)
 
     for rows in ops.blocks(n, CHUNK):
         chunk(X[rows], target[rows], L[rows], s[rows], weights[rows])
@@ -109,19 +72,6 @@ def losses_and_gradient(ops, params, layers, X, target, centers, assign, weights
 def _size(layers):
     """Numbers in the flat vector that belong to a layer."""
     return sum(copies * (fan_in + (bias >= 0)) * fan_out for fan_in, fan_out, copies, _, bias, _ in layers.tolist())
-
-
-def _weight_tasks(ops, layers):
-    """(layer, copies, slice of the weight's longer side): what of its gradient one task makes."""
-    tasks = []
-    for l, (fan_in, fan_out, copies, *_) in enumerate(layers.tolist()):
-        side = max(fan_in, fan_out)
-        if fan_in * fan_out < _SPLIT:
-            tasks.append((l, range(copies), slice(0, side)))
-        else:
-            pieces = ops.blocks(side, -(-side // -(-4 // copies)))
-            tasks += [(l, range(copy, copy + 1), piece) for copy in range(copies) for piece in pieces]
-    return tasks
 
 
 class Network:
@@ -166,6 +116,7 @@ def decode(ops, params, layers, Z, assign, centers):
     network, k, half = Network(params, layers), len(centers), len(layers) // 2
     X = ops.empty((len(Z), centers.shape[1]), Z.dtype)
     order, bounds, _ = ops.group(assign, k)
+    bounds = bounds.tolist()
 
     def block(share):
         j, rows = share

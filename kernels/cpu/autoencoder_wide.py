@@ -1,17 +1,21 @@
-"""Tasks of ``kernels.composed.autoencoder`` on the CPU: BLAS products and the loops around them in one call.
+"""Tasks of ``kernels.composed.autoencoder`` on the CPU: products and the loops around them in one call.
 
 A call never takes the interpreter's lock, for which threads with products of some ten microseconds would mostly
-wait. ``np.dot`` is BLAS here as well, one thread by ``pool``. What the tasks of a chunk of m samples share lies
-flat in two arrays, the samples in the order of their clusters: ``inputs``, layer by layer (m, fan_in), and ``G``,
-layer by layer (m, fan_out), the gradients with respect to the outputs.
+wait. What the tasks of a chunk of m samples share lies flat in two arrays, the samples in the order of their
+clusters: ``inputs``, layer by layer (m, fan_in), and ``G``, layer by layer (m, fan_out), the gradients with respect
+to the outputs.
 """
 
 import numpy as np
 from numba import njit
 
 from .dense import activate_row, through_activation_row
+from .phases import finish, take, wait
+from .product import compiled_once, multiply, multiply_transposed
 
-_UNPACKED = 1_000_000  # multiplications up to which OpenBLAS does without copying its operands into panels
+FORWARD, BACKWARD, OWN, WEIGHT = range(4)  # what a task does; OWN is FORWARD and then BACKWARD of the same samples
+
+_PANEL = 24  # rows whose reconstructions are made and compared with their targets while they are in cache
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
@@ -43,20 +47,20 @@ def _begin(layers, side, l):
 
 
 @_jit
-def _add_bias_activate(A, params, layers, l, j, center, centred):
-    """A ← act(A + b), in place; ``centred``: b is less c W, as centring the input amounts to."""
+def _add_bias_activate(A, params, layers, l, j, center):
+    """A ← act(A + b), in place; the first layer's b is less c W, as centring the input amounts to."""
+    compiled_once()
     fan_out, activation = layers[l, 1], layers[l, 5]
     offset = np.zeros(fan_out, A.dtype)
-    if centred:
-        W = _weight(params, layers, l, j)
-        for i in range(len(W)):
-            for o in range(fan_out):
-                offset[o] -= center[i] * W[i, o]
+    if l == 0:
+        multiply(center.reshape(1, len(center)), _weight(params, layers, l, j), offset.reshape(1, fan_out))
+        for o in range(fan_out):
+            offset[o] = -offset[o]
     if layers[l, 4] >= 0:
         start = layers[l, 4] + (j if layers[l, 2] > 1 else 0) * fan_out
         for o in range(fan_out):
             offset[o] += params[start + o]
-    if centred or layers[l, 4] >= 0:
+    if l == 0 or layers[l, 4] >= 0:
         for i in range(len(A)):
             for o in range(fan_out):
                 A[i, o] += offset[o]
@@ -83,32 +87,35 @@ def _square(x_hat, t, c):
 @_jit
 def _hidden(params, layers, j, center, A, m):
     """Outputs of all layers but the last, one after the other in A, for m samples; the first product is there."""
-    begin, end = 0, m * layers[0, 1]
-    _add_bias_activate(A[:end].reshape(m, layers[0, 1]), params, layers, 0, j, center, True)
-    for l in range(1, len(layers) - 1):
+    compiled_once()
+    begin, end = 0, 0
+    for l in range(len(layers) - 1):
         out = A[end : end + m * layers[l, 1]].reshape(m, layers[l, 1])
-        np.dot(A[begin:end].reshape(m, layers[l, 0]), _weight(params, layers, l, j), out)
-        _add_bias_activate(out, params, layers, l, j, center, False)
+        if l > 0:
+            multiply(A[begin:end].reshape(m, layers[l, 0]), _weight(params, layers, l, j), out)
+        _add_bias_activate(out, params, layers, l, j, center)
         begin, end = end, end + m * layers[l, 1]
 
 
 @_jit
-def _finish(params, layers, j, x, target, center, reg, A, x_hat, L, s, place, total, weights, inputs, G):
-    """From the last product, ``x_hat``: losses, and cluster j's own samples to where the gradient takes them from."""
+def _finish(params, layers, j, x, target, center, reg, A, x_hat, first, L, s, place, total, weights, inputs, G):
+    """From ``x_hat`` of samples ``first`` and following: losses, and cluster j's own samples for the gradient."""
+    compiled_once()
     (m, d), last, half, dtype = x.shape, len(layers) - 1, len(layers) // 2, x.dtype
     if layers[last, 4] >= 0 or layers[last, 5] != 0:
-        _add_bias_activate(x_hat, params, layers, last, j, center, False)
+        _add_bias_activate(x_hat, params, layers, last, j, center)
     per_feature, penalty, factor = dtype.type(1.0 / d), dtype.type(reg), dtype.type(2.0 / d)
     h = layers[half - 1, 1]
     z = A[m * _begin(layers, 1, half - 1) :]
-    for i in range(m):
+    for i in range(first, first + len(x_hat)):
+        y, t = x_hat[i - first], target[i]
         if len(L):
             code = dtype.type(0)
             for e in z[i * h : (i + 1) * h]:
                 code += e * e
-            L[i, j] = per_feature * _square(x_hat[i], target[i], center) + penalty * code
+            L[i, j] = per_feature * _square(y, t, center) + penalty * code
         if len(place) and s[i] == j:
-            r, t, w = place[i], target[i], weights[i] * factor
+            r, w = place[i], weights[i] * factor
             row = _part(inputs, 0, total, d, r, r + 1)[0]
             for f in range(d):
                 row[f] = x[i, f] - center[f]
@@ -118,38 +125,41 @@ def _finish(params, layers, j, x, target, center, reg, A, x_hat, L, s, place, to
                 source = A[m * _begin(layers, 1, l) + i * width :]
                 for e in range(width):
                     row[e] = source[e]
-            row, y = _part(G, _begin(layers, 1, last), total, d, r, r + 1)[0], x_hat[i]
+            row = _part(G, _begin(layers, 1, last), total, d, r, r + 1)[0]
             for f in range(d):
                 row[f] = w * _difference(y[f], t[f], center[f])
             if layers[last, 5] != 0:
                 through_activation_row(row, y, layers[last, 5])
 
 
+@_jit
 def forward(params, layers, X, target, lo, hi, centers, reg, first, stop, L, s, place, weights, inputs, G):
     """Losses of samples lo … hi − 1 under the clusters first … stop − 1, and what the gradient needs of them.
 
     L : (n, k) or (0, k), in which case no losses are kept; place : (n,) int64, where a sample of cluster s lies
     in ``inputs`` and ``G``, which get x̃, the layers' outputs, and w (2/d) (x̂ − t̃) act'; or (0,) for none of that
     """
-    (d, h, copies, start, *_), last = layers[0].tolist(), layers[-1].tolist()
-    m, units = hi - lo, int(layers[:-1, 1].sum())
-    x, A, x_hat = X[lo:hi], np.empty((hi - lo) * units, X.dtype), np.empty((m, d), X.dtype)
-    W = params[start : start + copies * d * h].reshape(copies, d, h)
-    D = params[last[3] : last[3] + last[2] * last[0] * d].reshape(last[2], last[0], d)
-    rows = slice(lo, hi)
-    product, code = A[: m * h].reshape(m, h), A[m * (units - last[0]) :].reshape(m, last[0])
-    shared = np.matmul(x, W[0]) if copies == 1 else None  # one product for all clusters
+    compiled_once()
+    n_layers, m, d, h = len(layers), hi - lo, X.shape[1], layers[0, 1]
+    units, latent = _begin(layers, 1, n_layers - 1), layers[n_layers - 1, 0]
+    A, panel, rows = np.empty(m * units, X.dtype), np.empty((min(m, _PANEL), d), X.dtype), slice(lo, hi)
+    x, product, code = X[rows], A[: m * h].reshape(m, h), A[m * (units - latent) :].reshape(m, latent)
+    shared = np.empty((m if layers[0, 2] == 1 else 0, h), X.dtype)  # one product for all clusters
+    if len(shared):
+        multiply(x, _weight(params, layers, 0, 0), shared)
     for j in range(first, stop):
-        if shared is None:
-            np.matmul(x, W[j], out=product)
-        else:
+        if len(shared):
             product[...] = shared
+        else:
+            multiply(x, _weight(params, layers, 0, j), product)
         _hidden(params, layers, j, centers[j], A, m)
-        np.matmul(code, D[j if len(D) > 1 else 0], out=x_hat)
-        _finish(
-            *(params, layers, j, x, target[rows], centers[j], reg, A, x_hat, L[rows]),
-            *(s[rows], place[rows], len(place), weights[rows], inputs, G),
-        )
+        for i in range(0, m, _PANEL):
+            x_hat = panel[: min(_PANEL, m - i)]
+            multiply(code[i : i + _PANEL], _weight(params, layers, n_layers - 1, j), x_hat)
+            _finish(
+                *(params, layers, j, x, target[rows], centers[j], reg, A, x_hat, i, L[rows]),
+                *(s[rows], place[rows], len(place), weights[rows], inputs, G),
+            )
 
 
 @_jit
@@ -158,19 +168,14 @@ def backward(params, layers, j, lo, hi, reg, w, inputs, G):
 
     w : (m,), in the order of the rows
     """
+    compiled_once()
     n_layers, m = len(layers), len(w)
     for l in range(n_layers - 1, 0, -1):
         fan_in, fan_out = layers[l, 0], layers[l, 1]
         g = _part(G, _begin(layers, 1, l), m, fan_out, lo, hi)
         below = _part(G, _begin(layers, 1, l - 1), m, fan_in, lo, hi)
         Y = _part(inputs, _begin(layers, 0, l), m, fan_in, lo, hi)
-        W = _weight(params, layers, l, j)
-        pieces = (len(g) * fan_in * fan_out + _UNPACKED - 1) // _UNPACKED
-        if pieces > 4 or len(g) < 16 * pieces:
-            pieces = 1
-        for piece in range(pieces):
-            a, b = len(g) * piece // pieces, len(g) * (piece + 1) // pieces
-            np.dot(g[a:b], W.T, below[a:b])
+        multiply_transposed(g, _weight(params, layers, l, j), below)
         if l == n_layers // 2 and reg != 0:
             penalty = G.dtype.type(2.0 * reg)
             for i in range(len(g)):
@@ -181,52 +186,85 @@ def backward(params, layers, j, lo, hi, reg, w, inputs, G):
 
 
 @_jit
+def _add(total, part):
+    """total ← total + part, in float64."""
+    for i in range(len(part)):
+        for o in range(part.shape[1]):
+            total[i, o] += part[i, o]
+
+
+@_jit
 def weight_gradient(layers, l, copy, lo, hi, left, right, m, inputs, G, gradient, total):
     """A copy's weight gradient from rows lo … hi − 1: entries left … right − 1 of its longer side; also its bias's.
 
     gradient : (p,), where it is put; total : (p,) float64, to which it is added, or (0,)
-
-    The product is made in pieces in cache and then copied to where nobody has looked for long.
     """
-    fan_in, fan_out, rows = layers[l, 0], layers[l, 1], hi - lo
+    compiled_once()
+    fan_in, fan_out = layers[l, 0], layers[l, 1]
     a, g = _part(inputs, _begin(layers, 0, l), m, fan_in, lo, hi), _part(G, _begin(layers, 1, l), m, fan_out, lo, hi)
     start = layers[l, 3] + copy * fan_in * fan_out
-    out = gradient[start : start + fan_in * fan_out].reshape(fan_in, fan_out)
-    wide = fan_in < fan_out
-    short = fan_in if wide else fan_out
-    step = max(16, _UNPACKED // max(1, rows * short))
-    pieces = (right - left + step - 1) // step
-    if pieces > 4:
-        pieces = 1
-    for piece in range(pieces):
-        p, q = left + (right - left) * piece // pieces, left + (right - left) * (piece + 1) // pieces
-        long = np.empty((rows, q - p), gradient.dtype)
-        source = g if wide else a
-        for i in range(rows):
-            for f in range(p, q):
-                long[i, f - p] = source[i, f]
-        if wide:
-            product = np.dot(a.T, long)
-            for o in range(fan_in):
-                for f in range(p, q):
-                    out[o, f] = product[o, f - p]
-        else:
-            product = np.dot(long.T, g)
-            for f in range(p, q):
-                for o in range(fan_out):
-                    out[f, o] = product[f - p, o]
-        if len(total):
-            sums = total[start : start + fan_in * fan_out].reshape(fan_in, fan_out)
-            for i in range(0 if wide else p, fan_in if wide else q):
-                for o in range(p if wide else 0, q if wide else fan_out):
-                    sums[i, o] += out[i, o]
+    entries = slice(start, start + fan_in * fan_out)
+    if fan_in < fan_out:
+        rows, columns = slice(0, fan_in), slice(left, right)
+    else:
+        rows, columns = slice(left, right), slice(0, fan_out)
+    out = gradient[entries].reshape(fan_in, fan_out)[rows, columns]
+    multiply(a[:, rows].T, g[:, columns], out)
+    if len(total):
+        _add(total[entries].reshape(fan_in, fan_out)[rows, columns], out)
     if layers[l, 4] >= 0 and left == 0:
         start = layers[l, 4] + copy * fan_out
-        for o in range(fan_out):
-            gradient[start + o] = 0
-        for i in range(rows):
+        out = gradient[start : start + fan_out]
+        out[...] = 0
+        for i in range(len(g)):
             for o in range(fan_out):
-                gradient[start + o] += g[i, o]
+                out[o] += g[i, o]
         if len(total):
-            for o in range(fan_out):
-                total[start + o] += gradient[start + o]
+            _add(total[start : start + fan_out].reshape(1, fan_out), out.reshape(1, fan_out))
+
+
+@_jit
+def run(
+    tasks,
+    ends,
+    counters,
+    params,
+    layers,
+    X,
+    target,
+    centers,
+    reg,
+    L,
+    s,
+    place,
+    weights,
+    sorted_weights,
+    inputs,
+    G,
+    gradient,
+    total,
+):
+    """Tasks, phase after phase, with whatever threads call this with the same arguments; False: to be called again.
+
+    tasks : (n_tasks, 7) int64: FORWARD, lo, hi, first, stop; BACKWARD or OWN, lo, hi, j, j + 1;
+    WEIGHT, lo, hi, layer, copy, left, right; ends : (n_phases,) int64, where each phase's tasks end
+    """
+    begin = np.int64(0)
+    for phase in range(len(ends)):
+        while True:
+            i = begin + take(counters, phase)
+            if i >= ends[phase]:
+                break
+            task = tasks[i]
+            kind, lo, hi, a, b = task[0], task[1], task[2], task[3], task[4]
+            if kind in (FORWARD, OWN):
+                forward(params, layers, X, target, lo, hi, centers, reg, a, b, L, s, place, weights, inputs, G)
+            if kind in (BACKWARD, OWN):
+                backward(params, layers, a, lo, hi, reg, sorted_weights, inputs, G)
+            if kind == WEIGHT:
+                weight_gradient(layers, a, b, lo, hi, task[5], task[6], len(X), inputs, G, gradient, total)
+            finish(counters, phase)
+        if not wait(counters, phase, ends[phase] - begin):
+            return False
+        begin = ends[phase]
+    return True
