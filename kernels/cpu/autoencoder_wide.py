@@ -11,7 +11,7 @@ from numba import njit
 
 from .dense import activate_row, through_activation_row
 from .phases import finish, take, wait
-from .product import compiled_once, multiply, multiply_transposed
+from .product import multiply, multiply_transposed
 
 FORWARD, BACKWARD, OWN, WEIGHT = range(4)  # what a task does; OWN is FORWARD and then BACKWARD of the same samples
 
@@ -49,7 +49,6 @@ def _begin(layers, side, l):
 @_jit
 def _add_bias_activate(A, params, layers, l, j, center):
     """A ← act(A + b), in place; the first layer's b is less c W, as centring the input amounts to."""
-    compiled_once()
     fan_out, activation = layers[l, 1], layers[l, 5]
     offset = np.zeros(fan_out, A.dtype)
     if l == 0:
@@ -87,7 +86,6 @@ def _square(x_hat, t, c):
 @_jit
 def _hidden(params, layers, j, center, A, m):
     """Outputs of all layers but the last, one after the other in A, for m samples; the first product is there."""
-    compiled_once()
     begin, end = 0, 0
     for l in range(len(layers) - 1):
         out = A[end : end + m * layers[l, 1]].reshape(m, layers[l, 1])
@@ -100,7 +98,6 @@ def _hidden(params, layers, j, center, A, m):
 @_jit
 def _finish(params, layers, j, x, target, center, reg, A, x_hat, first, L, s, place, total, weights, inputs, G):
     """From ``x_hat`` of samples ``first`` and following: losses, and cluster j's own samples for the gradient."""
-    compiled_once()
     (m, d), last, half, dtype = x.shape, len(layers) - 1, len(layers) // 2, x.dtype
     if layers[last, 4] >= 0 or layers[last, 5] != 0:
         _add_bias_activate(x_hat, params, layers, last, j, center)
@@ -139,7 +136,6 @@ def forward(params, layers, X, target, lo, hi, centers, reg, first, stop, L, s, 
     L : (n, k) or (0, k), in which case no losses are kept; place : (n,) int64, where a sample of cluster s lies
     in ``inputs`` and ``G``, which get x̃, the layers' outputs, and w (2/d) (x̂ − t̃) act'; or (0,) for none of that
     """
-    compiled_once()
     n_layers, m, d, h = len(layers), hi - lo, X.shape[1], layers[0, 1]
     units, latent = _begin(layers, 1, n_layers - 1), layers[n_layers - 1, 0]
     A, panel, rows = np.empty(m * units, X.dtype), np.empty((min(m, _PANEL), d), X.dtype), slice(lo, hi)
@@ -168,7 +164,6 @@ def backward(params, layers, j, lo, hi, reg, w, inputs, G):
 
     w : (m,), in the order of the rows
     """
-    compiled_once()
     n_layers, m = len(layers), len(w)
     for l in range(n_layers - 1, 0, -1):
         fan_in, fan_out = layers[l, 0], layers[l, 1]
@@ -199,7 +194,6 @@ def weight_gradient(layers, l, copy, lo, hi, left, right, m, inputs, G, gradient
 
     gradient : (p,), where it is put; total : (p,) float64, to which it is added, or (0,)
     """
-    compiled_once()
     fan_in, fan_out = layers[l, 0], layers[l, 1]
     a, g = _part(inputs, _begin(layers, 0, l), m, fan_in, lo, hi), _part(G, _begin(layers, 1, l), m, fan_out, lo, hi)
     start = layers[l, 3] + copy * fan_in * fan_out

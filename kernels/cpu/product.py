@@ -156,17 +156,6 @@ def _tile(vectors, masked):
     return tile
 
 
-@intrinsic
-def compiled_once(typing_context):
-    """Said in a function, keeps the compiler from making it anew inside of every function that calls it."""
-
-    def generate(context, builder, signature, arguments):
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
 _wide, _narrow = _tile(_VECTORS, False), _tile(1, True)
 
 
@@ -177,7 +166,6 @@ def multiply(A, B, out):
     A : (m, p) float, of any strides; B : (p, n), out : (m, n), with contiguous rows
     Cost: 2 m n p flops
     """
-    compiled_once()
     (m, n), p, lanes = out.shape, len(B), _BYTES // out.itemsize
     if p == 0:
         out[...] = 0
@@ -232,7 +220,6 @@ def multiply_transposed(A, B, out):
     A : (m, p) float, B : (n, p), with contiguous rows; out : (m, n)
     Cost: 2 m n p flops
     """
-    compiled_once()
     m, n = out.shape
     for j in range(0, n, _VECTORS):
         for i in range(0, m, _ROWS):

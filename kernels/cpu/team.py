@@ -24,6 +24,8 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+from .atomic import fetch_add, load, swap_if
+
 STATE, OWNER, FUNCTION, WORDS, COUNT, TAKEN, BACK, FAILED, WATCHING, CALLED, _N_WORDS = range(0, 88, 8)
 _SEAT = 1 << 16
 LOOKOUT = 600_000  # ns without a job after which a helper goes to sleep
@@ -36,43 +38,6 @@ def new_board():
     """A board without a job: int64 words, from a cache line on."""
     words = np.zeros(_N_WORDS + 8, np.int64)
     return words[-words.ctypes.data % 64 // 8 :][:_N_WORDS]
-
-
-def _word(context, builder, signature, arguments):
-    """Pointer to word ``arguments[1]`` of the board."""
-    array = context.make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.gep(array.data, [arguments[1]])
-
-
-@intrinsic
-def load(typing_context, board, word):
-    """board[word], read anew at every call."""
-
-    def code(context, builder, signature, arguments):
-        return builder.load_atomic(_word(context, builder, signature, arguments), "seq_cst", 8)
-
-    return types.int64(board, types.int64), code
-
-
-@intrinsic
-def fetch_add(typing_context, board, word, value):
-    """board[word] += value at one stroke; returns what it was."""
-
-    def code(context, builder, signature, arguments):
-        return builder.atomic_rmw("add", _word(context, builder, signature, arguments), arguments[2], "seq_cst")
-
-    return types.int64(board, types.int64, types.int64), code
-
-
-@intrinsic
-def swap_if(typing_context, board, word, expected, value):
-    """board[word] = value if it is ``expected``, at one stroke; returns whether it was."""
-
-    def code(context, builder, signature, arguments):
-        place = _word(context, builder, signature, arguments)
-        return builder.extract_value(builder.cmpxchg(place, arguments[2], arguments[3], "seq_cst", "seq_cst"), 1)
-
-    return types.boolean(board, types.int64, types.int64, types.int64), code
 
 
 @intrinsic
@@ -172,7 +137,7 @@ def run(board, seats, function, words, count):
 
 @_jit
 def watch(board, called, patience):
-    """Help with jobs until none has come for ``patience`` ns, or CALLED is no longer ``called``; looks once at least."""
+    """Help with jobs until none has come for ``patience`` ns, or CALLED is not ``called``; looks once at least."""
     fetch_add(board, WATCHING, 1)
     clock = np.zeros(2, np.int64)
     end = _now(clock) + patience
