@@ -17,7 +17,7 @@ from .pool import usable_threads
 
 zeros, matmul = np.zeros, np.matmul
 
-_ROWS = 128  # of a forward task
+_ROWS = 256  # of a forward task
 _SHARED_ROWS, _OWN_ROWS = 64, 64  # of one whose clusters share their first product; of one that goes back
 _SPLIT = 1 << 14  # entries of a weight from which on its gradient is several tasks, four or more in all copies
 
