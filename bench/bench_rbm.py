@@ -332,7 +332,7 @@ def run(setting, seconds, quick, rates):
             if not quick:
                 everything[f"torch {draw} compile, {plural}"] = Torch(problem, threads, True, draw)
     validate(everything, problem)
-    times = time_in_turns({name: (c.epoch, c.context) for name, c in everything.items()}, seconds)
+    times = time_in_turns({name: (c.epoch, c.context) for name, c in everything.items()}, seconds, 3)
     for threads in (1, 2):
         found = fit_times(problem, threads, quick)
         times |= {f"numba fit, {threads} thread{'s'[: threads - 1]}": found} if found else {}

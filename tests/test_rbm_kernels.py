@@ -188,7 +188,9 @@ def test_any_number_of_threads_gives_the_same_bits(n, k, M, visible):
 
 
 @pytest.mark.parametrize("visible", BOTH)
-@pytest.mark.parametrize(("n", "k", "M"), [(2500, 3, 40), (300, 1, 250), (2500, 1, 40), (60, 2, 1100)])
+@pytest.mark.parametrize(
+    ("n", "k", "M"), [(2500, 3, 40), (300, 1, 250), (100, 1, 1), (1, 1, 130), (2500, 1, 40), (60, 2, 1100)]
+)
 def test_beyond_a_chunk_the_reference_is_met(n, k, M, visible):
     """More samples, or chains, than a chunk, and one machine's tasks: larger than test_verify's cases, in float64."""
     a = arguments(np.float64, n, 21, k, 18, visible, center=True)

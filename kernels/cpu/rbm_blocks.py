@@ -6,7 +6,8 @@ along its chain.
 
 V : (r, d), visible units; H : (r, m), hidden ones; W : (d, m), a : (m,), b : (d,), those of cluster j; draw : (4,)
 uint32, the key, step and stream; places : (r,) int64, whose random numbers the rows get; ``row`` : a buffer of at
-least d and m entries. Else see ``reference.rbm``.
+least d and m entries. Else see ``reference.rbm``. Constants passed on are given a type: each literal would be a
+compiled signature of its own.
 """
 
 import numpy as np
@@ -83,9 +84,9 @@ def walk(V, H, W, a, b, j, k, visible, n_steps, draw, substep, places, P, row):
                 bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i])
         else:
             np.dot(V, W, H)
-            sample_rows(H, one, a, False, draw, 0, t, places, k * m, j * m, row)
+            sample_rows(H, one, a, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
         np.dot(H, W.T, V)
-        sample_rows(V, one, b, visible == GAUSSIAN, draw, VISIBLE_STREAM, t, places, k * d, j * d, row)
+        sample_rows(V, one, b, visible == GAUSSIAN, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
 
 
 @_jit
@@ -113,7 +114,7 @@ def divergence(
             centre_row(X[order[lo + i]], centers[j], V[i])
         energies(V, Wj, a[j], b, visible, H, P, F)
         if n_steps >= 0:
-            walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, 0, places, P, row)
+            walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row)
             np.dot(V, Wj, H)
         for i in range(r):
             s, loss = order[lo + i], F[i]
@@ -138,7 +139,7 @@ def persist(params, chains, j, lo, hi, visible, n_steps, draw, F, P):
         np.empty((hi - lo, a.shape[1]), chains.dtype),
         np.empty(max(W.shape[1:]), chains.dtype),
     )
-    walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, 0, np.arange(lo, hi), H[:0], row)
+    walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, np.int64(0), np.arange(lo, hi), H[:0], row)
     energies(V, W[j], a[j], b, visible, H, P[j, lo:hi], F[j, lo:hi])
 
 
@@ -285,7 +286,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
     row, bias, places = np.empty(max(d, m), dtype), np.empty(d, dtype), np.arange(lo, hi)
     nothing, one, gaussian = np.zeros(m, dtype), dtype.type(1), visible == GAUSSIAN
     # 1. sample of the base model
-    sample_rows(V, one, base[j], gaussian, draw, VISIBLE_STREAM, 0, places, k * d, j * d, row)
+    sample_rows(V, one, base[j], gaussian, draw, np.int64(VISIBLE_STREAM), np.int64(0), places, k * d, j * d, row)
     for i in range(r):
         log_weights[j, lo + i] = 0
     for t in range(1, len(betas)):
@@ -304,9 +305,9 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
         if t == len(betas) - 1:
             break
         # 3. hidden units
-        sample_rows(H, beta, nothing, False, draw, 0, t, places, k * m, j * m, row)
+        sample_rows(H, beta, nothing, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
         # 4. visible units
         np.dot(H, W[j].T, V)
         for f in range(d):
             bias[f] = (one - beta) * base[j, f] + beta * b[f]
-        sample_rows(V, beta, bias, gaussian, draw, VISIBLE_STREAM, t, places, k * d, j * d, row)
+        sample_rows(V, beta, bias, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)

@@ -25,8 +25,8 @@ def step(
     share : the chains' weight; L : (n, 1) ← F of the samples, less that of the chains' ends if these are their own;
     FK : (M,) ← F of where chains end; part : (p,) ← Σ w ∂F over the samples less that over the chains' ends
     """
-    d, own = X.shape[1], len(chains) == 0
-    W, a, b = views(params, 1, d)
+    (k, d), own = centers.shape, len(chains) == 0
+    W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], X.dtype
     if own:
         first, stop = lo, hi
@@ -48,7 +48,7 @@ def step(
             copy_row(P[i], p[i])
         else:
             probabilities_row(H[r + i], dtype.type(1), a[0], p[i])
-    walk(v, H[r:], W[0], a[0], b, 0, 1, visible, n_steps, draw, 0, rows[first:stop], p, row)
+    walk(v, H[r:], W[0], a[0], b, k - 1, k, visible, n_steps, draw, np.int64(0), rows[first:stop], p, row)
     energies(v, W[0], a[0], b, visible, H[r:], p, F[r:])
     for i in range(r):
         L[lo + i, 0] = F[i] - F[r + i] if own else F[i]
@@ -56,7 +56,7 @@ def step(
         for i in range(c):
             copy_row(v[i], chains[first + i])
             FK[first + i] = F[r + i]
-    gW, ga, gb = views(part, 1, d)
+    gW, ga, gb = views(part, k, d)
     ga[:] = 0
     gb[:] = 0
     for i in range(r + c):
