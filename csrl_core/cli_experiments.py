@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from csrl_core.cli_app import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
+from csrl_core import cli_app  # noqa: F401 (whose commands come first)
+from csrl_core.cli_base import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
 
 Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2")})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
