@@ -180,6 +180,11 @@ def fit(
     files.check_outputs(outputs, [source, target, None if resumes_in_place else resume])
     data = files.read_data(source, key=key, label_column=label_column, divide_by=divide_by, say=say)
     files.check_finite(source, data)
+    if machine and model.visible == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
+        raise ValueError(
+            f"{source} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
+            f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
+        )
     clean = None
     if target is not None:
         wanted = None if target.startswith(files.BUILT_IN) else label_column

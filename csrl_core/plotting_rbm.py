@@ -59,7 +59,9 @@ def _panels(mosaics, titles, fig, **options):
     """One panel a mosaic, in rows of five; returns (Figure, list of AxesImage)."""
     columns = min(len(mosaics), _PANELS_IN_A_ROW)
     rows = -(-len(mosaics) // columns)
-    fig = plotting.new_figure(1.2 + 2.9 * columns, 0.7 + 3.0 * rows) if fig is None else fig
+    if fig is None:
+        fig = plotting.new_figure(1.2 + 2.9 * columns, 0.7 + 3.0 * rows)
+        fig.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # more between panels than between images
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     shown = []
     for ax, image, title in zip(axes, mosaics, titles):

@@ -215,8 +215,8 @@ def test_values_that_no_probability_has(csrl, X):
     np.save("y.npy", 255 * X)
     said = error_of(csrl("fit", "y.npy", "--model", "rbm", "--backend", "numpy", "--out", "m", code=1))
     assert said == (
-        "error: visible='bernoulli' needs values in [0, 1], X has values from 0 to 255; scale it (MinMaxScaler, or "
-        "X / 255 for images), or use visible='gaussian'"
+        "error: y.npy has values from 0 to 255; binary units need them in [0, 1]: --divide-by divides them "
+        "(255 for bytes), --visible gaussian is for scaled data"
     )
     X[0, 0] = np.nan
     np.save("y.npy", X)
