@@ -69,7 +69,7 @@ class Machine:
     share: int = 1
 
 
-_PAPERS = {"assignment": "cd", "center": True, "standing_epochs": 0, "update": "assign-then-step"}
+_PAPERS = {"assignment": "cd", "center": True, "standing_epochs": 0, "update": "assign-then-step", "init": "k-means++"}
 SAME_SIZE = "RBM of the TRBM's size"
 MACHINES = (
     Machine("papers", "TRBM", {"n_clusters": 2} | _PAPERS),
@@ -190,11 +190,12 @@ def of_binary_images(model):
     """A machine of centred units as the one that gives binary images the same energies, but for a constant.
 
     The hidden units' input a + Wᵀ(x − c) is (a − Wᵀc) + Wᵀx: what training took from x goes into the biases. Only so
-    has a machine that was trained on x − c a distribution over binary images, with a log Z of its own.
+    has a machine that was trained on x − c a distribution over binary images, with a log Z of its own; it assigns by
+    that.
     """
     if not model._centred:
         return model
-    other = copy(model).set_params(center=False)
+    other = copy(model).set_params(center=False, assignment="likelihood")
     other.params_ = model.params_.copy()
     named, centers = other.named_parameters(), model.cluster_centers_
     named["hidden_bias"] -= np.einsum("jd,jdm->jm", centers, named["weight"])
