@@ -207,6 +207,8 @@ def fit(
                 model.fit(data.X, target=clean, resume=resume)
         except KeyboardInterrupt:
             _keep(model, out, "interrupted", say)
+            if filters_gif is not None and hasattr(model, "params_"):
+                say(f"filters    {filters_gif}")
             if checkpoint is not None and Path(checkpoint).exists():
                 say(f"continue with --resume {shlex.quote(str(checkpoint))}")
             return INTERRUPTED

@@ -3,7 +3,8 @@
 For K = 1, 2, 5, 10 and 20 steps of Gibbs sampling, 200 images of each digit, batches of 64, Adam at 0.001, 15 epochs
 (10 for K = 5 and 20), 500 hidden units. Versions:
 
-papers    Assignment by contrastive divergence from the first step on; data centred, and then taken as binary units.
+papers    Assignment by contrastive divergence from the first step on; data less their cluster's mean, and then taken as
+          binary units. (In the authors' code centres drift to the mean of all data, which is another procedure.)
 ours      Assignment by likelihood after an epoch in which the first assignment stands; data as they are.
 standard  One machine for all data, with as many hidden units, and with as many parameters as the two machines.
 

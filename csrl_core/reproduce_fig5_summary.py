@@ -140,30 +140,37 @@ def summarise(runs):
 
 
 def lines(rows):
-    """The summary as text: a block for each K, a line for each machine."""
+    """The summary as text: a block for each K, a line for each machine; means ± standard errors."""
     table = {(row.gibbs_steps, row.version, row.model, row.measure): row for row in rows}
     columns = {
-        "ARI": ("ARI", 3),
-        "error": ("error_own", 4),
-        "loss, first": ("loss_first", 0),
-        "last": ("loss_last", 0),
-        "log p, train": ("log_likelihood", 1),
-        "test": ("log_likelihood_test", 1),
-        "pseudo, test": ("pseudo_likelihood_test", 1),
-        "seconds": ("seconds", 1),
+        "ARI": ("ARI", 3, 15),
+        "log p, test": ("log_likelihood_test", 1, 16),
+        "gain": (GAIN, 1, 15),
+        "error": ("error_own", 4, 17),
     }
-    yield f"{'':<40}" + "".join(f"{name:>17}" for name in columns)
-    for K, version, model in dict.fromkeys(key[:3] for key in table):
-        cells = [_cell(table[K, version, model, measure], digits) for measure, digits in columns.values()]
-        yield f"{f'K = {K}':<8}{version:<10}{model:<22}" + "".join(f"{cell:>17}" for cell in cells)
+    header = "".join(f"{name:>{width}}" for name, (_, _, width) in columns.items())
+    for K in dict.fromkeys(row.gibbs_steps for row in rows):
+        machines = list(dict.fromkeys(key[1:3] for key in table if key[0] == K))
+        means = _cell(table[K, *machines[0], "ARI_k_means"], 3)
+        yield f"K = {K}; k-means on the pixels: ARI {means}"
+        yield f"  {'':<32}{header}{'loss':>12}"
+        for machine in machines:
+            cells = [_cell(table.get((K, *machine, name)), digits) for name, digits, _ in columns.values()]
+            shown = "".join(f"{cell:>{width}}" for cell, (_, _, width) in zip(cells, columns.values()))
+            first, last = (table[K, *machine, f"loss_{end}"].mean for end in ("first", "last"))
+            yield f"  {machine[0]:<9}{machine[1]:<23}{shown}{f'{first:.0f} → {last:.0f}':>12}"
+    yield (
+        "log p: binary test images, by annealed importance sampling. gain: log p less that of the RBM of the TRBM's "
+        "size. ARI of an RBM: k-means on its hidden units. error: of reconstructions of test images, own cluster."
+    )
 
 
 def _cell(row, digits):
-    if np.isnan(row.mean):
+    if row is None or np.isnan(row.mean):
         return "–"
     if np.isnan(row.standard_error):
         return f"{row.mean:.{digits}f}"
-    return f"{row.mean:.{digits}f} ± {row.standard_error:.{digits or 1}f}"
+    return f"{row.mean:.{digits}f} ± {row.standard_error:.{digits}f}"
 
 
 def draw(folder, stem, runs, images):

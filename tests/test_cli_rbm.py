@@ -132,6 +132,22 @@ def test_the_animation(csrl, X):
     assert Path("h.gif").read_bytes() == Path("g.gif").read_bytes()
 
 
+def test_ctrl_c_leaves_model_and_animation(csrl, monkeypatch):
+    end_of_epoch = FilterAnimation.on_epoch_end
+
+    def interrupt(self, estimator, epoch):
+        end_of_epoch(self, estimator, epoch)
+        if epoch.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(FilterAnimation, "on_epoch_end", interrupt)
+    said = csrl(*FIT, "--out", "model", "--filters-gif", "f.gif", code=130).stdout
+    assert "interrupted: the parameters after epoch 2 " in said
+    assert "filters    f.gif" in said
+    assert csrl_core.load("model").n_iter_ == 2
+    assert listing() == ["f.gif", "model", "x.npy"]
+
+
 # ----------------------------------------------------------------------------------- answers and pictures
 
 

@@ -181,9 +181,14 @@ def test_means_standard_errors_and_gains(made):
     gain = rows["TRBM", GAIN]
     assert (gain.mean, gain.standard_error) == (4.0, 1.0)  # 5 and 3: a pair for each repetition
     assert (SAME_SIZE, GAIN) not in rows
-    (line,) = (line for line in lines(summarise(runs)) if "TRBM   " in line)
-    assert line.startswith("K = 1   ours      TRBM")
+    head, _, line, other, _ = lines(summarise(runs))
+    assert head == f"K = 1; k-means on the pixels: ARI {trbm.ARI_k_means:.3f} ± 0.000"
+    assert line.startswith("  ours     TRBM  ")
     assert "-12.0 ± 2.0" in line
+    assert "4.0 ± 1.0" in line
+    assert f"{trbm.loss_first:.0f} → {trbm.loss_last:.0f}" in line
+    assert "–" in other
+    assert max(map(len, [head, line, other])) <= 110
 
 
 def test_a_picture_has_a_row_for_every_machine_and_cluster(tmp_path, made):
@@ -205,7 +210,7 @@ def test_the_command(tmp_path, monkeypatch):
     arguments = ["reproduce", "fig5", "--quick", "--data", "digits", "--backend", "numpy", "-o", "out"]
     said = csrl(*arguments).stdout
     assert "fig5       4 runs, 0 of them in out/fig5-digits-quick-runs.csv" in said
-    assert "K = 1   standard  RBM of the TRBM's size" in said
+    assert "  standard RBM of the TRBM's size" in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
     wanted = {"fig5-digits-quick-runs.csv", "fig5-digits-quick.csv", "fig5-digits-K1.npz", "fig5-digits-quick-K1.png"}
     assert names == wanted
