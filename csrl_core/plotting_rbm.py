@@ -197,8 +197,9 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
     ax.imshow(images, cmap=_GREY, vmin=low, vmax=high, interpolation="nearest")
     for number, name in enumerate(rows):
         for column in np.flatnonzero((frames or {}).get(name, ())):
-            place = column * (w + 1) - 1, number * (h + 1) - 1
-            ax.add_patch(Rectangle(place, w + 1, h + 1, fill=False, edgecolor=plotting.COLOURS[4], clip_on=False))
+            place = column * (w + 1) - 0.5, number * (h + 1) - 0.5  # the image's own edge: neighbours share no line
+            style = {"fill": False, "edgecolor": plotting.COLOURS[4], "linewidth": 0.9, "clip_on": False}
+            ax.add_patch(Rectangle(place, w, h, **style))
     ax.set_yticks([number * (h + 1) + (h - 1) / 2 for number in range(len(rows))], list(rows), fontsize=9)
     ax.tick_params(length=0)
     ax.set_xticks([])

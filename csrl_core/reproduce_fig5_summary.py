@@ -199,5 +199,5 @@ def draw(folder, stem, runs, images):
         title = f"K = {K}, {what[first.data]}; framed: the image's own cluster"
         files.append(Path(folder) / f"{stem}-K{K}.png")
         figure = plotting.plot_image_rows(rows, problem.image_shape, frames=frames, title=title)
-        plotting.save_figure(figure, files[-1], dpi=100)
+        plotting.save_figure(figure, files[-1], dpi=140)
     return files
