@@ -20,6 +20,7 @@ from csrl_core.training import NonFiniteLossError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 MODELS = {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}
+OWNERS = {"target": "autoencoder", "filters_gif": "rbm", "image_shape": "rbm"}  # of options of the fit itself
 
 
 def build(model, given, always):
@@ -41,10 +42,12 @@ def build(model, given, always):
 
 
 def _foreign(name, model):
-    """The error that an option is another model's."""
-    (other,) = set(MODELS) - {model}
+    """The error that an option is of other models."""
+    others = [other for other, kind in MODELS.items() if name in kind._get_param_names() or other == OWNERS.get(name)]
     option = "--" + name.replace("_", "-")
-    return files.WrongUsage(f"{option} is an option of --model {other}, not of --model {model} (csrl fit --help)")
+    return files.WrongUsage(
+        f"{option} is an option of --model {' and '.join(others)}, not of --model {model} (csrl fit --help)"
+    )
 
 
 class ProgressBar(LogLines):
@@ -161,11 +164,10 @@ def fit(
         What `cli_base` prints as one line. Whatever had been learnt is saved before.
     """
     machine = isinstance(model, TensorizedRBM)
-    if machine and target is not None:
-        raise _foreign("target", "rbm")
-    for name, value in (("filters_gif", filters_gif), ("image_shape", image_shape)):
-        if value is not None and not machine:
-            raise _foreign(name, "autoencoder")
+    (kind,) = (name for name, kind in MODELS.items() if isinstance(model, kind))
+    for name, value in {"target": target, "filters_gif": filters_gif, "image_shape": image_shape}.items():
+        if value is not None and OWNERS[name] != kind:
+            raise _foreign(name, kind)
     outputs = {
         "--out": (out, None),
         "--labels": (labels, files.TABLES),
