@@ -3,12 +3,13 @@
 import os
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
 
-from csrl_core import datasets, persistence
+from csrl_core import datasets, doctor, persistence
 from csrl_core._readers import csv_rows, is_number
 
 BUILT_IN = "data:"
@@ -33,7 +34,7 @@ class Table:
     columns: list
 
 
-def read_data(source, *, key=None, label_column=None, memory_map=False, say=print):
+def read_data(source, *, key=None, label_column=None, memory_map=False, divide_by=1.0, say=print):
     """Read a data set.
 
     Parameters
@@ -45,7 +46,9 @@ def read_data(source, *, key=None, label_column=None, memory_map=False, say=prin
     label_column : str, optional
         A column of known classes, of text or numbers, that is no feature; None or "none": there is none.
     memory_map : bool
-        Leave an NPY file of real numbers on disk.
+        Leave an NPY file of real numbers on disk, as it is: `row_chunks` divides.
+    divide_by : float
+        What all values are divided by.
     say : callable
         Takes a note to the user.
 
@@ -53,6 +56,15 @@ def read_data(source, *, key=None, label_column=None, memory_map=False, say=prin
     -------
     Table
     """
+    if not 0 < divide_by < np.inf:
+        raise WrongUsage(f"--divide-by {divide_by:g}: expected a positive number")
+    table = _read_data(source, key, label_column, memory_map, say)
+    if divide_by == 1 or (memory_map and isinstance(table.X, np.memmap)):
+        return table
+    return replace(table, X=table.X / divide_by)
+
+
+def _read_data(source, key, label_column, memory_map, say):
     wanted = None if label_column in (None, "none") else label_column
     if source.startswith(BUILT_IN):
         if key is not None or wanted is not None:
@@ -238,19 +250,40 @@ def integers(option, text):
         raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
 
 
-def answer(model, data, out, method, name, backend, jobs, key, label_column, say):
+def image_shape(text, n_features):
+    """(height, width) of --image-shape; of a square where it is not given."""
+    if text is not None:
+        return integers("--image-shape", text)
+    side = isqrt(n_features)
+    if side * side != n_features:
+        raise WrongUsage(f"--image-shape is needed: {n_features} features make no square image")
+    return side, side
+
+
+def say_if_compiling(backend, stem, say):
+    """Tell the user that a stem's Numba kernels will be compiled on first use; whether they will."""
+    folder = doctor.cache_folder()
+    cold = backend in ("auto", "numba") and (folder is None or not any(folder.glob(f"{stem}*.nbi")))
+    if cold:
+        say("compiling the Numba kernels: some seconds, once on this machine")
+    return cold
+
+
+def answer(model, data, out, method, name, backend, jobs, key, label_column, divide_by, say):
     """A fitted estimator's ``predict``, ``transform`` or ``transform_all``, from file to file, in chunks."""
     check_outputs({"--out": (out, TABLES)}, [model, data])
     estimator = persistence.load(model, backend=backend and backend.value)
     estimator.n_jobs = jobs
-    table = read_data(data, key=key, label_column=label_column, memory_map=True, say=say)
-    parts = (getattr(estimator, method)(rows) for rows in row_chunks(table.X))
+    table = read_data(data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say)
+    left = divide_by if isinstance(table.X, np.memmap) else 1.0
+    parts = (getattr(estimator, method)(rows) for rows in row_chunks(table.X, divide_by=left))
     write_table(out, parts, len(table.X), name)
     say(f"{len(table.X)} rows  {out}")
 
 
-def row_chunks(X, rows=8192):
-    """Consecutive rows of an array or memory map, each chunk in memory, float32 or float64."""
+def row_chunks(X, rows=8192, divide_by=1.0):
+    """Consecutive rows of an array or memory map, each chunk in memory and divided, float32 or float64."""
     single = X.dtype.kind == "f" and X.dtype.itemsize <= 4
     for first in range(0, len(X), rows):
-        yield np.ascontiguousarray(X[first : first + rows], np.float32 if single else np.float64)
+        chunk = np.ascontiguousarray(X[first : first + rows], np.float32 if single else np.float64)
+        yield chunk if divide_by == 1 else chunk / divide_by

@@ -12,13 +12,42 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import cli_files as files
-from csrl_core import doctor
 from csrl_core.autoencoder import TensorizedAutoencoder
 from csrl_core.callbacks import Checkpoint, LogLines
 from csrl_core.metrics import scores
+from csrl_core.rbm import TensorizedRBM
 from csrl_core.training import NonFiniteLossError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+MODELS = {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}
+OWNERS = {"target": "autoencoder", "filters_gif": "rbm", "image_shape": "rbm"}  # of options of the fit itself
+
+
+def build(model, given, always):
+    """The estimator of a command line.
+
+    model : a key of `MODELS`; given : dict of option → value as typed, None where it was not; always : dict of
+    arguments that every estimator takes
+    """
+    known = MODELS[model]._get_param_names()
+    given = {name: getattr(value, "value", value) for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise _foreign(name, model)
+    if "hidden" in given:
+        given["hidden"] = files.integers("--hidden", given["hidden"])
+    if "batch_size" in given:
+        given["batch_size"] = given["batch_size"] or None
+    return MODELS[model](**given, **always)
+
+
+def _foreign(name, model):
+    """The error that an option is of other models."""
+    others = [other for other, kind in MODELS.items() if name in kind._get_param_names() or other == OWNERS.get(name)]
+    option = "--" + name.replace("_", "-")
+    return files.WrongUsage(
+        f"{option} is an option of --model {' and '.join(others)}, not of --model {model} (csrl fit --help)"
+    )
 
 
 class ProgressBar(LogLines):
@@ -99,48 +128,80 @@ def save_somewhere(model, path, say):
     say(f"model      {path}")
 
 
-def fit(source, arguments, *, out, labels, embedding, target, key, label_column, checkpoint, every, resume, say):
-    """Fit a `TensorizedAutoencoder` and write what was asked for; returns the exit code.
+def fit(
+    source,
+    model,
+    *,
+    out,
+    labels,
+    embedding,
+    target,
+    key,
+    label_column,
+    divide_by,
+    checkpoint,
+    every,
+    resume,
+    filters_gif,
+    image_shape,
+    say,
+):
+    """Fit an estimator and write what was asked for; returns the exit code.
 
     Parameters
     ----------
     source, target : data as `cli_files.read_data` takes them; target may be None
-    arguments : dict of the estimator's constructor arguments
+    model : estimator, see `build`
     out, labels, embedding : path of the model; paths of tables or None
-    key, label_column : see `cli_files.read_data`
+    key, label_column, divide_by : see `cli_files.read_data`
     checkpoint, every, resume : path or None, epochs between two writes, path or None
+    filters_gif, image_shape : path of an animation or None; see `cli_files.image_shape`
     say : callable, takes a line for the user
 
     Raises
     ------
     ValueError, OSError, BackendError
-        What `cli_app` prints as one line. Whatever had been learnt is saved before.
+        What `cli_base` prints as one line. Whatever had been learnt is saved before.
     """
+    machine = isinstance(model, TensorizedRBM)
+    (kind,) = (name for name, kind in MODELS.items() if isinstance(model, kind))
+    for name, value in {"target": target, "filters_gif": filters_gif, "image_shape": image_shape}.items():
+        if value is not None and OWNERS[name] != kind:
+            raise _foreign(name, kind)
     outputs = {
         "--out": (out, None),
         "--labels": (labels, files.TABLES),
         "--embedding": (embedding, files.TABLES),
         "--checkpoint": (checkpoint, None),
+        "--filters-gif": (filters_gif, (".gif",)),
     }
     resumes_in_place = resume is not None and checkpoint is not None and Path(resume) == Path(checkpoint)
     if checkpoint is not None and Path(checkpoint).exists() and not resumes_in_place:
         quoted = shlex.quote(str(checkpoint))
         raise ValueError(f"--checkpoint {quoted} exists; --resume {quoted} continues it, remove it to start anew")
     files.check_outputs(outputs, [source, target, None if resumes_in_place else resume])
-    data = files.read_data(source, key=key, label_column=label_column, say=say)
+    data = files.read_data(source, key=key, label_column=label_column, divide_by=divide_by, say=say)
     files.check_finite(source, data)
+    if machine and model.visible == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
+        raise ValueError(
+            f"{source} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
+            f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
+        )
     clean = None
     if target is not None:
         wanted = None if target.startswith(files.BUILT_IN) else label_column
-        table = files.read_data(target, key=key, label_column=wanted, say=say)
+        table = files.read_data(target, key=key, label_column=wanted, divide_by=divide_by, say=say)
         files.check_finite(target, table)
         clean = table.X
-    model = TensorizedAutoencoder(**arguments)
     callbacks = [ProgressBar(model.n_init) if sys.stderr.isatty() else LogLines()]
     if checkpoint is not None:
         callbacks.append(Checkpoint(checkpoint, every))
+    if filters_gif is not None:
+        from csrl_core.plotting_rbm import FilterAnimation
+
+        callbacks.append(FilterAnimation(filters_gif, files.image_shape(image_shape, data.X.shape[1])))
     model.set_callbacks(*callbacks)
-    cold = doctor.say_if_compiling(model.backend, say)
+    cold = files.say_if_compiling(model.backend, "rbm" if machine else "autoencoder.", say)
     begin = time.perf_counter()
     with one_interrupt():
         try:
@@ -148,6 +209,8 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
                 model.fit(data.X, target=clean, resume=resume)
         except KeyboardInterrupt:
             _keep(model, out, "interrupted", say)
+            if filters_gif is not None and hasattr(model, "params_"):
+                say(f"filters    {filters_gif}")
             if checkpoint is not None and Path(checkpoint).exists():
                 say(f"continue with --resume {shlex.quote(str(checkpoint))}")
             return INTERRUPTED
@@ -169,10 +232,14 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
             + (" (with compiling)" if cold else "")
             + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
         )
+        for line in likelihoods(model, data.X) if machine else ():
+            say(line)
         if data.y is not None:
             measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
             say(f"classes    {measures} (known classes, which the fit did not see)")
         save_somewhere(model, out, say)
+        if filters_gif is not None:
+            say(f"filters    {filters_gif}")
         n = len(data.X)
         if labels is not None:
             files.write_table(labels, iter([model.labels_]), n, "cluster")
@@ -182,6 +249,15 @@ def fit(source, arguments, *, out, labels, embedding, target, key, label_column,
             files.write_table(embedding, parts, n, "z")
             say(f"embedding  {embedding}")
     return 0
+
+
+def likelihoods(model, X):
+    """What is known of how good a Boltzmann machine is; its loss says nothing of that."""
+    if int(model.state_.get("n_estimates", [0])[0]):
+        error = ", ".join(f"{value:.2g}" for value in model.log_partition_error_)
+        yield f"likelihood mean log p {model.score(X):.6g}; standard errors of the clusters' log Z: {error}"
+    if model.visible == "bernoulli":
+        yield f"pseudo     mean log pseudo-likelihood {np.mean(model.pseudo_likelihood(X)):.6g}"
 
 
 def _keep(model, out, what, say):

@@ -6,15 +6,40 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary
-from csrl_core.cli_files import WrongUsage
+from csrl_core import reproduce_fig5 as fig5
+from csrl_core import reproduce_fig5_summary as fig5_summary
+from csrl_core.cli_files import WrongUsage, say_if_compiling
 
 
-def main(figure, out, *, sets, versions, repetitions, seed, backend, processes, say, epochs=None, n_init=None):
+def main(
+    figure,
+    out,
+    *,
+    sets,
+    versions,
+    repetitions,
+    seed,
+    backend,
+    processes,
+    say,
+    epochs=None,
+    n_init=None,
+    inputs="intensities",
+    quick=False,
+):
     """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
+    if figure != "fig5" and (quick or inputs != "intensities"):
+        raise WrongUsage(f"{'--quick' if quick else '--inputs'} is an option of fig5, not of {figure}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
+    if figure == "fig5":
+        return _figure_5(
+            *(out, sets or ["mnist"], versions, inputs, quick),
+            **{"repetitions": repetitions, "seed": seed, "backend": backend, "n_jobs": processes, "epochs": epochs},
+            say=say,
+        )
     n_init = n_init or reproduce.RESTARTS
     if figure == "fig1":
         return _figure_1(out, seed=seed, repetitions=repetitions, backend=backend, n_init=n_init, say=say)
@@ -72,6 +97,47 @@ def lines(rows):
                 theirs = "" if row.theirs != row.theirs else f" [{row.theirs:.4g}]"
                 rate = f", rate {row.learning_rate}" if row.learning_rate else ""
                 yield f"  {row.data:<14}{row.model:<32}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}{rate}"
+
+
+def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend, n_jobs, epochs, say):
+    if len(sets) > 1 or sets[0] not in fig5.PROBLEMS:
+        raise WrongUsage(f"--data {' '.join(sets)}: expected one of {', '.join(fig5.PROBLEMS)}")
+    (data,) = sets
+    if not datasets.available(data):
+        raise FileNotFoundError(
+            f"fig5 needs MNIST, whose files are not there; set {datasets.DATA_VARIABLE} (csrl doctor), or take "
+            f"scikit-learn's own digits: --data digits"
+        )
+    small = {"steps": (1,), "repetitions": 1, "epochs": 2, "n_hidden": 20, "ais_betas": 20, "ais_chains": 10}
+    options = {"repetitions": repetitions, "seed": seed, "backend": backend, "n_jobs": n_jobs, "epochs": epochs}
+    wanted = fig5.jobs(versions, data, inputs, **(options | small if quick else options))
+    stem = fig5_summary.stem(data, inputs) + ("-quick" if quick else "")
+    path, images = out / f"{stem}-runs.csv", fig5_summary.Images(out)
+    known = {run.key: run for run in fig5_summary.read_runs(path)}
+    missing = sum(fig5_summary.is_missing(job, known, images) for job in wanted)
+    say(f"fig5       {len(wanted)} runs, {len(wanted) - missing} of them in {path}")
+    if missing:
+        say_if_compiling(backend, "rbm", say)
+    begin = time.perf_counter()
+
+    def done(count, of, run):
+        seconds = time.perf_counter() - begin
+        say(f"{count}/{of}  {run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.  {seconds:.0f} s")
+
+    runs = fig5_summary.complete(path, images, wanted, done)
+    rows = fig5_summary.summarise(runs)
+    files = [path, out / f"{stem}.csv"]
+    reproduce_summary.write_rows(files[1], rows, fig5_summary.Summary)
+    if find_spec("matplotlib"):
+        files += fig5_summary.draw(out, stem, runs, images)
+    else:
+        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
+    for line in fig5_summary.lines(rows):
+        say(line)
+    for path in files:
+        say(str(path))
+    say(f"done in {time.perf_counter() - begin:.1f} s; the fits took {sum(run.seconds for run in runs):.0f} s in all")
+    return 0
 
 
 def _figure_1(out, *, seed, repetitions, backend, n_init, say):

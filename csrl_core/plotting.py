@@ -13,6 +13,22 @@ import numpy as np
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _IMAGES_PER_CLUSTER = 5
+_OF_BOLTZMANN_MACHINES = (
+    *("plot_filters", "plot_samples", "plot_reconstructions", "plot_image_rows", "mosaic", "FilterAnimation"),
+)
+
+
+def __getattr__(name):
+    """What `csrl_core.plotting_rbm` draws with the help of this module: imported on first use, after it."""
+    if name not in _OF_BOLTZMANN_MACHINES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from csrl_core import plotting_rbm
+
+    return getattr(plotting_rbm, name)
+
+
+def __dir__():
+    return sorted([*globals(), *_OF_BOLTZMANN_MACHINES])
 
 
 def new_figure(width, height):
