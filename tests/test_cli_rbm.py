@@ -94,7 +94,6 @@ def test_the_help_shows_the_estimators_defaults():
     shown = shown_defaults()
     assert shown.pop("center") == "center; rbm: for gaussian units"
     assert [model["center"] for model in models] == [True, "auto"]
-    assert shown.pop("init") == "the model's own"
     assert {"epochs", "learning_rate", "n_hidden", "hidden", "ais_every", "momentum"} <= set(shown)
     for name, text in shown.items():
         texts = text.split("; rbm: ")

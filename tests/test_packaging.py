@@ -62,7 +62,7 @@ def imports(path):
     ("folder", "allowed"),
     [
         ("reference", {"numpy"}),
-        ("kernels/cpu", {"numpy", "scipy", "numba", "threadpoolctl"}),
+        ("kernels/cpu", {"numpy", "scipy", "numba", "llvmlite", "threadpoolctl"}),  # llvmlite is what Numba speaks
         ("kernels/composed", {"numpy"}),
         ("kernels/gpu", {"numpy", "cupy"}),
     ],
