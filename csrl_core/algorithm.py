@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.parameters import Layout, Parameters
+from csrl_core.parameters import Layout, Parameters, aligned_empty
 from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
 from csrl_core.training import Batch, Objective, Run
@@ -434,10 +434,7 @@ def as_batch(X, target, weight, shift, backend=None):
 
 
 def _less(array, shift):
-    """``array − shift``; on the host from a multiple of 64 bytes on, so that no vector straddles a cache line."""
+    """``array − shift``; on the host aligned."""
     if is_device_array(array):
         return array - shift
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    out = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    return np.subtract(array, shift, out=out)
+    return np.subtract(array, shift, out=aligned_empty(array.shape, array.dtype))

@@ -9,6 +9,16 @@ from math import prod
 
 import numpy as np
 
+from csrl_core.backend import is_device_array
+
+
+def aligned_empty(shape, dtype):
+    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector of the processor straddles a cache line."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
 
 class Layout:
     """Names and shapes of parameters, in the order in which they lie in the flat vector.
@@ -45,7 +55,9 @@ class Layout:
                 raise ValueError(f"{argument}[{name!r}] has shape {np.shape(named[name])}; expected {shape}")
         arrays = [named[name] if hasattr(named[name], "dtype") else np.asarray(named[name]) for name in self.shapes]
         parts = [array.astype(dtype or array.dtype, copy=False).ravel() for array in arrays]
-        return np.concatenate(parts) if parts else np.empty(0, dtype or np.float64)
+        if not parts or is_device_array(parts[0]):
+            return np.concatenate(parts) if parts else np.empty(0, dtype or np.float64)
+        return np.concatenate(parts, out=aligned_empty((self.size,), np.result_type(*parts)))
 
     def cluster(self, flat, j, n_clusters):
         """Views of what belongs to cluster j alone: the j-th copy of every cluster-specific name."""

@@ -170,7 +170,8 @@ class Objective(ABC):
 class Optimizer:
     """Applies a backend's update kernel to a run, large parameter vectors in blocks on several threads."""
 
-    BLOCK = 1 << 16  # parameters: 28 bytes each pass through memory, so a block is worth a thread's while
+    BLOCK = 1 << 16  # parameters: 28 bytes each pass through memory
+    ALONE = 1 << 18  # parameters up to which waking threads takes longer than they save
 
     def __init__(self, backend, settings):
         self.backend, self.kernel = backend, backend.optimizer
@@ -184,7 +185,7 @@ class Optimizer:
             return
         scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
         params, (first, second), step = run.params, run.moments, run.step + 1
-        if params.size <= self.BLOCK or self.backend.platform is not None:  # a device has threads of its own
+        if params.size <= self.ALONE or self.backend.platform is not None:  # a device has threads of its own
             self.kernel.update(params, gradient, scale, run.moments, self.rule, step, self.hyper)
             return
 

@@ -1,7 +1,5 @@
 """The operations of ``kernels.composed.autoencoder`` on the CPU."""
 
-import time
-
 import numpy as np
 from numba import njit
 
@@ -13,7 +11,7 @@ from .autoencoder_wide import run as _run
 from .dense import offset_activate as offset_activate
 from .pool import blocks as blocks
 from .pool import parallel as parallel
-from .pool import usable_threads
+from .product import empty as empty
 
 zeros, matmul = np.zeros, np.matmul
 
@@ -22,14 +20,6 @@ _SHARED_ROWS, _OWN_ROWS = 64, 64  # of one whose clusters share their first prod
 _SPLIT = 1 << 14  # entries of a weight from which on its gradient is several tasks, four or more in all copies
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-
-
-def empty(shape, dtype):
-    """An array that begins at a multiple of 64 bytes, so that no vector straddles a cache line."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @_jit
@@ -96,16 +86,8 @@ def _table(tasks):
 def run(tables, *arguments):
     """Tasks, phase after phase, on the threads of the context; ``arguments`` as in ``autoencoder_wide.run``."""
     tasks, ends = np.concatenate(tables), np.cumsum([len(table) for table in tables])
-    counters, finished = phases.counters(len(tables)), []
-
-    def work(_):
-        while not finished:
-            if _run(tasks, ends, counters, *arguments):
-                finished.append(True)
-            else:
-                time.sleep(0)  # let others have the core, and the interpreter
-
-    parallel(work, range(min(usable_threads(-1), len(tasks))))
+    counters = phases.counters(len(tables))
+    phases.run(lambda: _run(tasks, ends, counters, *arguments), len(tasks))
 
 
 def everywhere(m):

@@ -11,10 +11,13 @@ To wake a thread takes longer than many a phase does. A thread that finds no tas
 have taken, never for a thread that has not come; so any number of threads gets to the end.
 """
 
+import time
+
 import numpy as np
 from numba import njit
 
 from .atomic import LINE, fetch_add, load, pause
+from .pool import parallel, usable_threads
 
 _NEXT, _DONE, _PHASE = 0, LINE, 2 * LINE  # each number of a phase has a cache line of its own
 _PATIENCE = 20_000  # looks, a millisecond or so, after which something else seems to keep the core busy
@@ -50,3 +53,20 @@ def wait(counters, phase, tasks):
         if looks == _PATIENCE:
             return False
     return True
+
+
+def run(work, tasks):
+    """``work()`` on the threads of the context, again wherever it gave up waiting and said False.
+
+    tasks : int, most of a phase
+    """
+    finished = []
+
+    def until_done(_):
+        while not finished:
+            if work():
+                finished.append(True)
+            else:
+                time.sleep(0)  # let others have the core, and the interpreter
+
+    parallel(until_done, range(min(usable_threads(-1), tasks)))

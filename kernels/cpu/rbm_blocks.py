@@ -1,8 +1,8 @@
 """Tasks of ``kernels.cpu.rbm``: a block of rows with all that happens to it, products and the loops around them.
 
 A call never takes the interpreter's lock, for which threads with products of some ten microseconds would mostly wait.
-``np.dot`` is BLAS here as well, one thread by ``pool``. A block's units lie in a few buffers, which stay in cache
-along its chain.
+Products are by ``product``'s tiles, or where those are slower by ``np.dot``, which is BLAS here as well, one thread by
+``pool``. A block's units lie in a few buffers, which stay in cache along its chain.
 
 V : (r, d), visible units; H : (r, m), hidden ones; W : (d, m), a : (m,), b : (d,), those of cluster j; draw : (4,)
 uint32, the key, step and stream; places : (r,) int64, whose random numbers the rows get; ``row`` : a buffer of at
@@ -13,9 +13,11 @@ compiled signature of its own.
 import numpy as np
 from numba import njit, uint32
 
+from .product import multiply, multiply_transposed
 from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
 VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
+_FEW, _WHOLE = 128, 64  # rows and columns of a product
 PIECE = 2048  # rows of one product in the gradient: a chunk's data and as many rows of chains
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
@@ -27,6 +29,39 @@ def views(params, k, d):
     m = (len(params) - d) // (k * (d + 1))
     W, a = params[: k * d * m].reshape(k, d, m), params[k * d * m : k * (d + 1) * m].reshape(k, m)
     return W, a, params[k * (d + 1) * m :]
+
+
+@_jit
+def _by_tiles(rows, columns):
+    """Whether ``product``'s tiles beat BLAS: few rows, for which panels do not pay, or whole tiles. Measured."""
+    return rows <= _FEW or columns % _WHOLE == 0
+
+
+@_jit
+def into_hidden(V, W, H):
+    """H ← V W."""
+    if _by_tiles(len(V), W.shape[1]):
+        multiply(V, W, H)
+    else:
+        np.dot(V, W, H)
+
+
+@_jit
+def into_visible(H, W, V):
+    """V ← H Wᵀ."""
+    if len(H) <= _FEW // 2:
+        multiply_transposed(H, W, V)
+    else:
+        np.dot(H, W.T, V)
+
+
+@_jit
+def into_weights(S, T, W):
+    """W ← Sᵀ T."""
+    if _by_tiles(len(S), T.shape[1]):
+        multiply(S.T, T, W)
+    else:
+        np.dot(S.T, T, W)
 
 
 @_jit
@@ -53,7 +88,7 @@ def add_row(v, c, out):
 @_jit
 def energies(V, W, a, b, visible, H, P, F):
     """F (r,) ← free energies of V, P (r, m) ← σ(a + V W); one pass over the product, which is left in H."""
-    np.dot(V, W, H)
+    into_hidden(V, W, H)
     for i in range(len(V)):
         F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a, P[i])
 
@@ -83,9 +118,9 @@ def walk(V, H, W, a, b, j, k, visible, n_steps, draw, substep, places, P, row):
             for i in range(len(V)):
                 bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i])
         else:
-            np.dot(V, W, H)
+            into_hidden(V, W, H)
             sample_rows(H, one, a, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
-        np.dot(H, W.T, V)
+        into_visible(H, W, V)
         sample_rows(V, one, b, visible == GAUSSIAN, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
 
 
@@ -115,7 +150,7 @@ def divergence(
         energies(V, Wj, a[j], b, visible, H, P, F)
         if n_steps >= 0:
             walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row)
-            np.dot(V, Wj, H)
+            into_hidden(V, Wj, H)
         for i in range(r):
             s, loss = order[lo + i], F[i]
             if n_steps >= 0:
@@ -165,7 +200,7 @@ def own_hidden(params, X, order, lo, hi, j, centers, P):
     V, H = np.empty((hi - lo, d), X.dtype), np.empty((hi - lo, a.shape[1]), X.dtype)
     for i in range(hi - lo):
         centre_row(X[order[lo + i]], centers[j], V[i])
-    np.dot(V, W[j], H)
+    into_hidden(V, W[j], H)
     for i in range(hi - lo):
         probabilities_row(H[i], X.dtype.type(1), a[j], P[order[lo + i]])
 
@@ -189,7 +224,7 @@ def own_visible(params, H, order, lo, hi, j, centers, visible, X):
     h, V, row = np.empty((hi - lo, H.shape[1]), H.dtype), np.empty((hi - lo, d), H.dtype), np.empty(d, H.dtype)
     for i in range(hi - lo):
         copy_row(H[order[lo + i]], h[i])
-    np.dot(h, W[j].T, V)
+    into_visible(h, W[j], V)
     means_rows(V, b, visible, row)
     for i in range(hi - lo):
         add_row(V[i], centers[j], X[order[lo + i]])
@@ -208,7 +243,7 @@ def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L):
     energies(V, W[j], a[j], b, visible, H, P, F)
     G[:] = F
     for _ in range(n_steps):
-        np.dot(P, W[j].T, V)
+        into_visible(P, W[j], V)
         means_rows(V, b, visible, row)
         energies(V, W[j], a[j], b, visible, H, P, G)
     for i in range(r):
@@ -262,7 +297,7 @@ def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, P
                 copy_row(V[i, left:right], s)
             weigh_row(p, w, t, bias)
             add_weighed_row(s, b[left:right], w, visible, f)
-        np.dot(S.T, T, W)
+        into_weights(S, T, W)
         if left == 0:
             a[:] = bias
         for e in range(width):
@@ -292,7 +327,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
     for t in range(1, len(betas)):
         beta, before = dtype.type(betas[t]), dtype.type(betas[t - 1])
         # 2. what the next temperature adds
-        np.dot(V, W[j], H)
+        into_hidden(V, W[j], H)
         for i in range(r):
             if gaussian:
                 outside = outside_row(V[i], base[j], visible) - outside_row(V[i], b, visible)
@@ -307,7 +342,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
         # 3. hidden units
         sample_rows(H, beta, nothing, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
         # 4. visible units
-        np.dot(H, W[j].T, V)
+        into_visible(H, W[j], V)
         for f in range(d):
             bias[f] = (one - beta) * base[j, f] + beta * b[f]
         sample_rows(V, beta, bias, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)

@@ -1,46 +1,44 @@
-"""One Boltzmann machine, small batches: a task does all for its rows, down to their share of the gradient.
+"""One Boltzmann machine, small batches: two phases, rows and then features of the gradient, for threads at work.
 
-With one machine the assignment is known and so is every weight, and nothing has to wait for other tasks' rows: threads
-meet once a step. Names are those of ``rbm_blocks``.
+With one machine the assignment is known and so is every weight: a task does all for its rows, and the statistics of
+all rows wait side by side for the gradient. Threads meet in compiled code (``phases``). Names are those of
+``rbm_blocks``.
 """
 
 import numpy as np
 from numba import njit
 
-from .rbm_blocks import add_weighed_row, centre_row, copy_row, energies, views, walk, weigh_row
+from .phases import finish, take, wait
+from .product import multiply
+from .rbm_blocks import add_weighed_row, centre_row, copy_row, energies, into_hidden, views, walk, weigh_row
 from .rbm_units import energy_row, outside_row, probabilities_row
 
-TASKS = 4  # as many gradients exist at a time
+TASKS, PARTS = 4, 4  # most of the first phase, and of the second
+PHASES = 2
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit
-def step(
-    params, X, lo, hi, centers, weights, visible, n_steps, draw, rows, chains, first, stop, share, L, FK, part
+def _rows(
+    params, X, task, centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S_all, T_all, bias,
+    visible_bias
 ):  # fmt: skip
-    """Samples lo … hi − 1, and the chains first … stop − 1, or, where there are no chains (0, d), the samples' own.
-
-    X : (n, d); centers : (1, d); weights : (n,); rows : (n,), or (M,) those of the chains; chains : (M, d), moved on;
-    share : the chains' weight; L : (n, 1) ← F of the samples, less that of the chains' ends if these are their own;
-    FK : (M,) ← F of where chains end; part : (p,) ← Σ w ∂F over the samples less that over the chains' ends
-    """
+    """A task of the first phase; see ``run``. bias : (m,), visible_bias : (d,), what its rows add to ∂a and ∂b."""
     (k, d), own = centers.shape, len(chains) == 0
     W, a, b = views(params, k, d)
-    r, m, dtype = hi - lo, a.shape[1], X.dtype
-    if own:
-        first, stop = lo, hi
-    c = stop - first
-    S, T, H = np.empty((r + c, d), dtype), np.empty((r + c, m), dtype), np.empty((r + c, m), dtype)
+    lo, hi, first, stop, start = task[0], task[1], task[2], task[3], task[4]
+    r, c, m, dtype = hi - lo, stop - first, a.shape[1], X.dtype
+    S, T, H = S_all[start : start + r + c], T_all[start : start + r + c], np.empty((r + c, m), dtype)
     F, row = np.empty(r + c, dtype), np.empty(max(d, m), dtype)
     V, P, v, p = S[:r], T[:r], S[r:], T[r:]
     for i in range(r):
         centre_row(X[lo + i], centers[0], V[i])
     for i in range(c):
         copy_row(V[i] if own else chains[first + i], v[i])
-    # One product for samples and chains: BLAS rearranges W once.
+    # One product for samples and chains.
     known = r if own else r + c
-    np.dot(S[:known], W[0], H[:known])
+    into_hidden(S[:known], W[0], H[:known])
     for i in range(r):
         F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a[0], P[i])
     for i in range(c):
@@ -56,31 +54,43 @@ def step(
         for i in range(c):
             copy_row(v[i], chains[first + i])
             FK[first + i] = F[r + i]
-    gW, ga, gb = views(part, k, d)
-    ga[:] = 0
-    gb[:] = 0
+    bias[:] = 0
+    visible_bias[:] = 0
     for i in range(r + c):
         w = -weights[lo + i] if i < r else weights[lo + i - r] if own else share
-        add_weighed_row(S[i], b, w, visible, gb)
-        weigh_row(T[i], w, T[i], ga[0])
-    np.dot(S.T, T, gW[0])
+        add_weighed_row(S[i], b, w, visible, visible_bias)
+        weigh_row(T[i], w, T[i], bias)
 
 
 @_jit
-def add_parts(parts, gradient):
-    """Gradient ← the parts' sum, added up in float64 in their order.
+def run(
+    counters, tasks, parts, params, X, centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S, T,
+    biases, visible_biases, W
+):  # fmt: skip
+    """Tasks of both phases, until none is left; False if a phase's end is long in coming: call it again then.
 
-    parts : (n_parts, p) float; gradient : (p,)
+    tasks : (t, 5) int64, rows lo … hi − 1 of X, the chains first … stop − 1, and where their statistics begin in S, T;
+    parts : (u, 2), features of the gradient; X : (n, d); centers : (1, d); weights : (n,); chains : (M, d), moved on,
+    or (0, d), in which case the samples' own are first … stop − 1; rows : (n,) or (M,), the chains' places
+    share : the chains' weight; L : (n, 1) ← F of the samples, less that of the chains' ends if these are their own;
+    FK : (M,) ← F of where chains end; S : (·, d), T : (·, m) ← v and −w σ or w σ of all of them; biases : (t, m),
+    visible_biases : (t, d); W : (d, m) ← Σ w ∂F/∂W over the samples less that over the chains' ends
     """
-    block = 1024
-    total = np.empty(block)
-    for start in range(0, len(gradient), block):
-        out = gradient[start : start + block]
-        for i in range(len(out)):
-            total[i] = 0
-        for t in range(len(parts)):
-            part = parts[t, start : start + block]
-            for i in range(len(out)):
-                total[i] += part[i]
-        for i in range(len(out)):
-            out[i] = total[i]
+    while True:
+        t = take(counters, np.int64(0))
+        if t >= len(tasks):
+            break
+        _rows(
+            *(params, X, tasks[t], centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S, T),
+            *(biases[t], visible_biases[t]),
+        )
+        finish(counters, np.int64(0))
+    if not wait(counters, np.int64(0), len(tasks)):
+        return False
+    while True:
+        u = take(counters, np.int64(1))
+        if u >= len(parts):
+            return True
+        left, right = parts[u, 0], parts[u, 1]
+        multiply(S[:, left:right].T, T, W[left:right])
+        finish(counters, np.int64(1))

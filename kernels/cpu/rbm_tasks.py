@@ -3,14 +3,17 @@
 Bounds depend on shapes and on the assignment alone, so it does not matter how many threads share the tasks.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
 
-from . import pool
+from . import phases, pool
 from . import rbm_single as single
 from .assign import CHUNK
 from .autoencoder_tasks import sort_by_cluster
 from .philox import _rows as checked_rows
+from .product import empty
 from .rbm_blocks import own_hidden, statistics
 from .rbm_units import GAUSSIAN
 
@@ -103,26 +106,25 @@ def single_applies(k, n, M):
 
 def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains):
     """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs."""
-    n, M, longest = len(X), len(chains), block_rows(max(len(X), len(chains)), 1)
-    count = len(even(max(n, M), longest))
-    pieces = [(n * t // count, n * (t + 1) // count, M * t // count, M * (t + 1) // count, t) for t in range(count)]
-    L, F, parts = np.empty((n, 1), X.dtype), np.empty(M, X.dtype), np.empty((count, len(params)), X.dtype)
-    share = X.dtype.type(weights.sum(dtype=np.float64) / M if M else 0)
-
-    def task(piece):
-        lo, hi, first, stop, t = piece
-        single.step(
-            *(params, X, lo, hi, centers, weights, visible, n_steps, draw, rows, chains, first, stop, share),
-            *(L, F, parts[t]),
-        )
-
-    pool.parallel(task, pieces)
+    (n, d), M, longest = X.shape, len(chains), block_rows(max(len(X), len(chains)), 1)
+    m, count = hidden_units(params, 1, d), len(even(max(n, M), longest))
+    ends = n if M == 0 else M  # chains
+    cuts = [(n * t // count, ends * t // count) for t in range(count + 1)]
+    tasks = np.array([(lo, hi, first, stop, lo + first) for (lo, first), (hi, stop) in pairwise(cuts)], np.int64)
+    parts = np.array([(part.start, part.stop) for part in even(d, max(_FEATURES, -(-d // single.PARTS)))], np.int64)
+    dtype, gradient, counters = X.dtype, empty(params.shape, X.dtype), phases.counters(single.PHASES)
+    L, F, S, T = (empty(shape, dtype) for shape in ((n, 1), (M,), (n + ends, d), (n + ends, m)))
+    biases, visible_biases = np.empty((count, m), dtype), np.empty((count, d), dtype)
+    share = dtype.type(weights.sum(dtype=np.float64) / M if M else 0)
+    arguments = params, X, centers, weights, visible, n_steps, draw, rows, chains, share, L, F, S, T
+    W = gradient[: d * m].reshape(d, m)
+    phases.run(
+        lambda: single.run(counters, tasks, parts, *arguments, biases, visible_biases, W), max(count, len(parts))
+    )
+    gradient[d * m : d * m + m] = biases.sum(axis=0, dtype=np.float64)
+    gradient[d * m + m :] = visible_biases.sum(axis=0, dtype=np.float64)
     if M:
-        L -= F.mean(dtype=np.float64).astype(X.dtype)
-    if count == 1:
-        return L, parts[0]
-    gradient = np.empty_like(params)
-    single.add_parts(parts, gradient)
+        L -= F.mean(dtype=np.float64).astype(dtype)
     return L, gradient
 
 
@@ -134,7 +136,7 @@ class Gradient:
 
     def __init__(self, params, k, d, visible, n, M=0):
         self._params, self._b, self._visible = params, params[len(params) - d :], visible
-        self._gradient = np.empty_like(params) if n or M else np.zeros_like(params)
+        self._gradient = empty(params.shape, params.dtype) if n or M else np.zeros_like(params)
         self._total = np.zeros(len(params) if max(n, M) > CHUNK else 0)
         self._sums = np.zeros((k, d))
         parts = even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
