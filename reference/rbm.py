@@ -229,7 +229,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     # 4. assignment
     if assign is None:
         assign = assignment.assign(L)
-    # 5. gradient: data less chain, here with the chain of the assigned cluster once more
+    # 5. gradient: data less chain
     first = X - centers[assign]
     last = gibbs(params, k, first, assign, visible, n_steps, key, stream, step, 0, rows)
     gradient = energy_gradient(params, k, first, assign, weights, visible)

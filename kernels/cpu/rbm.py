@@ -253,7 +253,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         # 4. assignment
         if not known:
             s[:] = lowest(L)
-        # 5. gradient: data less chain, here with the chain of the assigned cluster once more
+        # 5. gradient: data less chain
         own = own_rows(s, k)[1]
         P0, VK, PK = ([kept[slot] for slot in slots] for kept in (P0, VK, PK))
         gradient.add(X, centers, own, weights, P0, VK, own, [weights] * k, PK)

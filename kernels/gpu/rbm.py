@@ -206,7 +206,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         # 4. assignment
         if chosen:
             s[part] = assignment.assign(L[part])
-        # 5. gradient: data less chain, here with the chain of the assigned cluster once more
+        # 5. gradient: data less chain
         #    (picked from the chains of all rather than run once more; a sample's two rows lie side by side)
         statistics = Statistics(machines, own or Rows(len(x), k, s[part]), 2)
         statistics.put(0, -1, w, x, centers, A, offset, those)
