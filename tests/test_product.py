@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from csrl_core.kernels.cpu import phases, product
+from csrl_core.kernels.cpu import phases, pool, product
 
 DTYPES = [np.float32, np.float64]
 # Around six rows, the vectors' lanes, the columns of a tile, and the terms that are added up at a time.
@@ -118,3 +118,17 @@ def test_waiting_for_a_task_that_takes_long_gives_up():
     phases.finish(counters, 0)
     assert phases.wait(counters, 0, 1)
     assert phases.take(counters, 0) == 1
+
+
+def test_a_worker_that_fails_leaves_nobody_waiting():
+    calls = []
+
+    def work():
+        calls.append(len(calls))
+        if len(calls) > 3:
+            raise MemoryError("none left")
+        return False
+
+    with pool.threads(2), pytest.raises(MemoryError, match="none left"):
+        phases.run(work, 2)
+    assert len(calls) >= 4

@@ -63,10 +63,10 @@ def run(work, tasks):
     finished = []
 
     def until_done(_):
-        while not finished:
-            if work():
-                finished.append(True)
-            else:
+        try:
+            while not finished and not work():
                 time.sleep(0)  # let others have the core, and the interpreter
+        finally:
+            finished.append(True)  # also after an error: then nobody waits for what will not come
 
     parallel(until_done, range(min(usable_threads(-1), tasks)))
