@@ -213,9 +213,8 @@ class RBMAssignment(JointAssignment):
     The state has besides, where the model has persistent chains, chains (k, n_chains, d): where those of every cluster
     stand, in its coordinates.
 
-    weight_decay : float, λ of ½ λ ‖W‖²;
-    standing_steps : int, steps during which the first assignment stands; refresh_every : int, epochs between two
-    estimates of log Z; partition : PartitionRule
+    weight_decay : float, λ of ½ λ ‖W‖²; standing_steps : int, steps during which the first assignment stands;
+    refresh_every : int, epochs between two estimates of log Z; partition : PartitionRule
     """
 
     def __init__(self, *arguments, weight_decay, standing_steps, refresh_every, partition, **options):
@@ -317,6 +316,8 @@ class RBMAssignment(JointAssignment):
             state["assign"] = self.backend.assign.nearest(batch.target, centers)
         if self.rule is not None:
             self.refresh(params, state, batch)
+        elif "n_estimates" in state:  # log Z that somebody asked for is that of other parameters
+            state["n_estimates"][...] = 0
         if self.n_chains and "chains" not in state:  # of a machine that had none so far
             state["chains"] = self.backend.own(self._first_chains(state, batch))
         return super().accumulate(params, state, batch, assigned, step)

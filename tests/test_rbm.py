@@ -214,6 +214,15 @@ def test_the_partition_function_is_that_of_enumeration(changes):
     np.testing.assert_array_equal(model.log_partition_, again)
 
 
+@pytest.mark.parametrize("changes", [{"n_clusters": 1}, {"assignment": "cd"}], ids=str)
+def test_log_z_is_estimated_anew_after_more_training(changes):
+    model = TensorizedRBM(**FAST | {"ais_chains": 400, "ais_betas": 200, "learning_rate": 0.5} | changes).fit(X)
+    before = model.log_partition_
+    model.partial_fit(X)
+    assert (np.abs(model.log_partition_ - exact_log_partitions(model)) < 4 * model.log_partition_error_).all()
+    assert (model.log_partition_ != before).all()
+
+
 def test_the_likelihood_is_a_mixture_of_machines(fitted):
     named, joint = fitted.named_parameters(), []
     mixing = fitted.state_["totals"] / fitted.state_["totals"].sum()
