@@ -1,5 +1,6 @@
 """What a fitted Boltzmann machine answers besides: energies, likelihoods, samples."""
 
+from functools import cached_property
 from numbers import Integral
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
-from csrl_core.rbm_objective import PartitionRule, persistent_losses
+from csrl_core.rbm_objective import PartitionRule, chain_energies
 from csrl_core.streams import Use, draw_key, stream
 
 
@@ -26,8 +27,12 @@ class FittedRBM(Fitted):
 
     def losses(self, x):
         if "chains" in self.state:
-            return persistent_losses(self.model, self.parameters, self.state, x, self.centers)
+            return (self.free_energy(x) - self._chain_energies).astype(x.dtype)
         return super().losses(x)
+
+    @cached_property
+    def _chain_energies(self):
+        return chain_energies(self.model, self.parameters, self.state, self.centers)
 
     def free_energy(self, x):
         return self.model.free_energy(self.parameters, x, self.centers)
@@ -49,11 +54,9 @@ class FittedRBM(Fitted):
             k, m, d = chains.shape
             share = np.bincount(as_numpy(labels), minlength=k) / m
             owner = own(np.repeat(np.arange(k), m))
-            ahead = model.kernel.energy_gradient(self.parameters.flat, k, first, labels, data.weight, model.visible)
-            behind = model.kernel.energy_gradient(
-                *(self.parameters.flat, k, chains.reshape(k * m, d), owner),
-                *(own(np.repeat(share, m).astype(first.dtype)), model.visible),
-            )
+            weight = own(np.repeat(share, m).astype(first.dtype))
+            ahead = model.energy_gradient(self.parameters, first, labels, data.weight)
+            behind = model.energy_gradient(self.parameters, chains.reshape(k * m, d), owner, weight)
             return self.losses(data.X), ahead - behind
         fitted = estimator._fitted(first.dtype)
         label = stream(Use.VALUE_AND_GRADIENT)

@@ -50,13 +50,9 @@ class RBMModel(ClusterModel):
 
     def divergence_gradient(self, params, first, last, assign, weights):
         """Gradient (p,) of Σ w (F(v⁰) − F(v^K)), both constants."""
-        arguments = (self.shape[0], assign, weights, self.visible)
-        ahead, behind = (
-            self.kernel.energy_gradient(params.flat, k, V, s, w, visible)
-            for V in (first, last)
-            for k, s, w, visible in [arguments]
+        return self.energy_gradient(params, first, assign, weights) - self.energy_gradient(
+            params, last, assign, weights
         )
-        return ahead - behind
 
     def embed(self, params, X, centers):
         """p(h = 1 | v) under every cluster, (n, k, m)."""
@@ -77,6 +73,10 @@ class RBMModel(ClusterModel):
     def free_energy(self, params, X, centers):
         """F (n, k)."""
         return self.kernel.free_energy(params.flat, X, centers, self.visible)
+
+    def energy_gradient(self, params, V, assign, weights):
+        """Gradient (p,) of Σ w F of rows in their clusters' coordinates."""
+        return self.kernel.energy_gradient(params.flat, self.shape[0], V, assign, weights, self.visible)
 
     def chain(self, params, V, assign, n_steps, key, label, step=0, rows=None):
         """The end (n, d) of Gibbs chains from V on, all in their clusters' coordinates."""
@@ -294,9 +294,9 @@ class RBMAssignment(JointAssignment):
         """L (n, k) of any samples: mean-field chains, or the persistent ones where they stand."""
         if not self.n_chains:
             return super().losses(params, state, X, target)
-        return persistent_losses(
-            self.model, Parameters(self.layout, params), state, X, self.loss_centers(state, X.dtype)
-        )
+        parameters, centers = Parameters(self.layout, params), self.loss_centers(state, X.dtype)
+        energies = chain_energies(self.model, parameters, state, centers)
+        return (self.model.free_energy(parameters, X, centers) - energies).astype(X.dtype)
 
     def _copy_parameters(self, run, donor, j):
         super()._copy_parameters(run, donor, j)
@@ -329,10 +329,10 @@ class RBMAssignment(JointAssignment):
 
     def selection_score(self, run, data):
         """Mean log-likelihood, or mean pseudo-likelihood where log Z is not known: a difference ranks nothing."""
-        weight, parameters = as_numpy(data.weight).astype(np.float64), Parameters(self.layout, run.params)
-        centers = self.loss_centers(run.state, data.X.dtype)
         if self.rule is not None:
             return super().selection_score(run, data)
+        weight, parameters = as_numpy(data.weight).astype(np.float64), Parameters(self.layout, run.params)
+        centers = self.loss_centers(run.state, data.X.dtype)
         if self.model.bernoulli:
             labels = self.final(run, data)[0]
             scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
@@ -345,11 +345,11 @@ class RBMAssignment(JointAssignment):
         return float(np.average(scores, weights=weight))
 
 
-def persistent_losses(model, parameters, state, X, centers):
-    """L[i, j] = F_j(x_i − c_j) − mean of F_j over cluster j's chains, as training had it: (n, k)."""
-    chains, nothing = state["chains"], np.zeros_like(centers)
+def chain_energies(model, parameters, state, centers):
+    """Mean of F_j over the persistent chains of cluster j, as training had it: (k,) float64."""
+    nothing = np.zeros_like(centers)
     energies = [
-        as_numpy(model.free_energy(parameters, model.own(chains[j], X.dtype), nothing))[:, j].mean(dtype=np.float64)
-        for j in range(len(centers))
+        as_numpy(model.free_energy(parameters, model.own(chains, centers.dtype), nothing))[:, j].mean(dtype=np.float64)
+        for j, chains in enumerate(state["chains"])
     ]
-    return (model.free_energy(parameters, X, centers) - model.own(np.array(energies))).astype(X.dtype)
+    return model.own(np.array(energies))

@@ -14,7 +14,7 @@ them: of 400 images trained on, and of up to 400 others. Classes serve for the s
 
 import time
 from copy import copy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -82,17 +82,8 @@ MACHINES = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """One machine, K and repetition.
-
-    ARI, ARI_test : of the clusters; for one machine of k-means on its hidden units
-    error_own : reconstruction of test images under their own cluster, mean squared error a pixel; error_first and
-    error_second : of all of them under cluster one, that of the zeros, and two
-    log_likelihood, log_likelihood_test : mean log p of binary images, by annealed importance sampling;
-    log_likelihood_error : the sampling's standard error
-    pseudo_likelihood, pseudo_likelihood_test : of binary images under their cluster
-    loss_first, loss_last : of the curve; seconds : of the fit
-    """
+class Key:
+    """What tells runs apart."""
 
     data: str
     inputs: str
@@ -104,6 +95,26 @@ class Run:
     epochs: int
     n_hidden: int
     ais_betas: int
+
+    @property
+    def key(self):
+        """As a tuple."""
+        return tuple(getattr(self, column.name) for column in fields(Key))
+
+
+@dataclass(frozen=True)
+class Run(Key):
+    """One machine, K and repetition.
+
+    ARI, ARI_test : of the clusters; for one machine of k-means on its hidden units
+    error_own : reconstruction of test images under their own cluster, mean squared error a pixel; error_first and
+    error_second : of all of them under cluster one, that of the zeros, and two
+    log_likelihood, log_likelihood_test : mean log p of binary images, by annealed importance sampling;
+    log_likelihood_error : the sampling's standard error
+    pseudo_likelihood, pseudo_likelihood_test : of binary images under their cluster
+    loss_first, loss_last : of the curve; seconds : of the fit
+    """
+
     parameters: int
     ARI: float
     ARI_test: float
@@ -121,35 +132,15 @@ class Run:
     n_reseeded: int
     seconds: float
 
-    @property
-    def key(self):
-        """What tells runs apart; the rest is measured."""
-        return tuple(asdict(self).values())[: len(fields(Job)) - 4]
-
 
 @dataclass(frozen=True)
-class Job:
+class Job(Key):
     """A run to be made."""
 
-    data: str
-    inputs: str
-    version: str
-    model: str
-    gibbs_steps: int
-    repetition: int
-    seed: int
-    epochs: int
-    n_hidden: int
-    ais_betas: int
     ais_chains: int
     backend: str
     n_jobs: int | None
     arguments: dict
-
-    @property
-    def key(self):
-        """The key of its `Run`."""
-        return tuple(getattr(self, column.name) for column in fields(self)[:-4])
 
 
 def jobs(

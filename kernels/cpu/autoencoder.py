@@ -19,6 +19,7 @@ from . import autoencoder_blocks as small
 from . import autoencoder_ops as ops
 from . import autoencoder_skinny as skinny
 from . import pool
+from .arrays import plain
 from .assign import CHUNK, cluster_sums, means, move
 from .assign import assign as lowest
 from .autoencoder_blocks import run_tasks
@@ -64,13 +65,6 @@ def fused_epoch_applies(layers, n, d, k, batch_size):
     return regime(layers) == "small" and products <= FUSED_PRODUCTS
 
 
-def _plain(array, dtype=None):
-    """The array as the kernels are compiled for it: contiguous and writeable. Nothing is written to it."""
-    if dtype is not None and array.dtype != dtype:
-        array = array.astype(dtype)
-    return array if array.flags.carray else array.copy()
-
-
 def losses(params, layers, X, target, centers, reg):
     """L[i, j] = (1/d) ‖g_j(f_j(x_i − c_j)) − (t_i − c_j)‖² + λ ‖f_j(x_i − c_j)‖².
 
@@ -78,8 +72,8 @@ def losses(params, layers, X, target, centers, reg):
     Cost: 2 n Σ_layers k fan_in fan_out flops; memory n k and a block of rows a thread, never n k d
     """
     same = target is X
-    params, layers, X, centers = _plain(params), _plain(layers), _plain(X), _plain(centers, X.dtype)
-    target = X if same else _plain(target)
+    params, layers, X, centers = plain(params), plain(layers), plain(X), plain(centers, X.dtype)
+    target = X if same else plain(target)
     kind = regime(layers)
     if kind == "wide":
         with pool.single_blas_thread():
@@ -102,10 +96,10 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
     Cost: that of ``losses``, and 4 n Σ_layers fan_in fan_out flops for the one column that goes back
     """
     same = target is X
-    params, layers, X, weights = _plain(params), _plain(layers), _plain(X), _plain(weights)
-    centers = _plain(centers, X.dtype)
-    target = X if same else _plain(target)
-    assign = None if assign is None else _plain(assign, np.int64)
+    params, layers, X, weights = plain(params), plain(layers), plain(X), plain(weights)
+    centers = plain(centers, X.dtype)
+    target = X if same else plain(target)
+    assign = None if assign is None else plain(assign, np.int64)
     kind = regime(layers)
     if kind == "wide":
         with pool.single_blas_thread():
@@ -153,7 +147,7 @@ def encode(params, layers, X, centers):
 
     returns (n, k, h)
     """
-    params, X, centers = _plain(params), _plain(X), _plain(centers, X.dtype)
+    params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
     with pool.single_blas_thread():
         return composed.encode(ops, params, layers, X, centers)
 
@@ -163,7 +157,7 @@ def decode(params, layers, Z, assign, centers):
 
     Z : (n, h) float; assign : (n,) int64; returns (n, d)
     """
-    params, Z, assign, centers = _plain(params), _plain(Z), _plain(assign, np.int64), _plain(centers, Z.dtype)
+    params, Z, assign, centers = plain(params), plain(Z), plain(assign, np.int64), plain(centers, Z.dtype)
     with pool.single_blas_thread():
         return composed.decode(ops, params, layers, Z, assign, centers)
 
@@ -202,15 +196,15 @@ def fused_epoch(
     Cost: that of ``losses_and_gradient``; the networks and a block of samples stay in the first-level cache
     """
     same = target is X
-    X = _plain(X)
+    X = plain(X)
     return _fused_epoch(
         params,
-        _plain(layers),
+        plain(layers),
         X,
-        X if same else _plain(target),
-        _plain(weights),
+        X if same else plain(target),
+        plain(weights),
         float(reg),
-        _plain(order),
+        plain(order),
         int(batch_size),
         assign,
         centers,

@@ -4,14 +4,14 @@ import numpy as np
 from numba import njit
 
 from . import phases
+from .arrays import empty as empty
 from .assign import assign as assign
-from .autoencoder_tasks import sort_by_cluster
+from .autoencoder_tasks import group as group
 from .autoencoder_wide import BACKWARD, FORWARD, OWN, WEIGHT
 from .autoencoder_wide import run as _run
 from .dense import offset_activate as offset_activate
 from .pool import blocks as blocks
 from .pool import parallel as parallel
-from .product import empty as empty
 
 zeros, matmul = np.zeros, np.matmul
 
@@ -20,22 +20,6 @@ _SHARED_ROWS, _OWN_ROWS = 64, 64  # of one whose clusters share their first prod
 _SPLIT = 1 << 14  # entries of a weight from which on its gradient is several tasks, four or more in all copies
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-
-
-@_jit
-def group(s, k):
-    """Rows grouped by cluster: order (m,), of which j's are bounds[j] … bounds[j + 1] − 1, and its inverse, place (m,).
-
-    s : (m,) int64
-    """
-    order = sort_by_cluster(np.arange(len(s)), s, k)
-    bounds, place = np.zeros(k + 1, np.int64), np.empty(len(s), np.int64)
-    for r in range(len(s)):
-        place[order[r]] = r
-        bounds[s[r] + 1] += 1
-    for j in range(k):
-        bounds[j + 1] += bounds[j]
-    return order, bounds, place
 
 
 @_jit

@@ -30,6 +30,22 @@ def sort_by_cluster(index, assign, k):
 
 
 @_jit
+def group(s, k):
+    """Rows grouped by cluster: order (m,), of which j's are bounds[j] … bounds[j + 1] − 1, and its inverse, place (m,).
+
+    s : (m,) int64
+    """
+    order = sort_by_cluster(np.arange(len(s)), s, k)
+    bounds, place = np.zeros(k + 1, np.int64), np.empty(len(s), np.int64)
+    for r in range(len(s)):
+        place[order[r]] = r
+        bounds[s[r] + 1] += 1
+    for j in range(k):
+        bounds[j + 1] += bounds[j]
+    return order, bounds, place
+
+
+@_jit
 def row_tasks(n, size):
     """Tasks of ``size`` samples of any cluster: (n_tasks, 3) int64."""
     tasks = np.empty(((n + size - 1) // size, 3), np.int64)

@@ -7,10 +7,7 @@ Every entry of a product is the same sum whatever rows and columns are beside it
 A tile is made of LLVM's vectors, as wide as the machine's, since loops would be vectorised at half of that width.
 """
 
-import math
-
 import llvmlite.binding
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -29,14 +26,6 @@ _DEPTH = 128  # terms that are added up before they are added to others: so many
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 _index, _number, _bit = ir.IntType(64), ir.IntType(32), ir.IntType(1)
-
-
-def empty(shape, dtype):
-    """An array that begins at a multiple of 64 bytes, so that no vector straddles a cache line."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class _Builder:

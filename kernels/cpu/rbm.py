@@ -14,6 +14,7 @@ import numpy as np
 
 from . import pool
 from . import rbm_blocks as tasks
+from .arrays import plain
 from .assign import CHUNK
 from .assign import assign as lowest
 from .philox import _rows as checked_rows
@@ -27,7 +28,6 @@ from .rbm_tasks import (
     own_rows,
     own_tasks,
     places,
-    plain,
     probabilities,
     row_tasks,
     single_applies,

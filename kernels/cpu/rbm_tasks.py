@@ -10,10 +10,10 @@ from numba import njit
 
 from . import phases, pool
 from . import rbm_single as single
+from .arrays import empty
 from .assign import CHUNK
-from .autoencoder_tasks import sort_by_cluster
+from .autoencoder_tasks import group
 from .philox import _rows as checked_rows
-from .product import empty
 from .rbm_blocks import own_hidden, statistics
 from .rbm_units import GAUSSIAN
 
@@ -22,13 +22,6 @@ _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a tas
 _PARTS, _FEATURES = 4, 64  # tasks of the gradient, likewise, and the fewest features of one
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-
-
-def plain(array, dtype=None):
-    """The array as the kernels are compiled for it: contiguous and writeable. Nothing is written to it."""
-    if dtype is not None and array.dtype != dtype:
-        array = array.astype(dtype)
-    return array if array.flags.carray else array.copy()
 
 
 def words(key, stream, step):
@@ -63,20 +56,9 @@ def row_tasks(n, k):
     return [(j, rows) for rows in even(n, block_rows(n, k)) for j in range(k)]
 
 
-@_jit
-def _sorted(assign, k):
-    """(samples sorted by cluster, stably; (k + 1,) int64, where each cluster's begin)."""
-    bounds = np.zeros(k + 1, np.int64)
-    for s in assign:
-        bounds[s + 1] += 1
-    for j in range(k):
-        bounds[j + 1] += bounds[j]
-    return sort_by_cluster(np.arange(len(assign)), assign, k), bounds
-
-
 def own_rows(assign, k):
     """The samples in the order of their clusters, and each cluster's as a list of k arrays."""
-    order, bounds = _sorted(assign, k)
+    order, bounds, _ = group(assign, k)
     bounds = bounds.tolist()
     return order, [order[bounds[j] : bounds[j + 1]] for j in range(k)]
 

@@ -1,0 +1,20 @@
+"""Arrays as the CPU kernels want them."""
+
+import math
+
+import numpy as np
+
+
+def empty(shape, dtype):
+    """An array that begins at a multiple of 64 bytes, so that no vector straddles a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def plain(array, dtype=None):
+    """The array as the kernels are compiled for it: contiguous and writeable. Nothing is written to it."""
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
+    return array if array.flags.carray else array.copy()
