@@ -5,10 +5,12 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary
+from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary, reproduce_table
 from csrl_core import reproduce_fig5 as fig5
 from csrl_core import reproduce_fig5_summary as fig5_summary
 from csrl_core.cli_files import WrongUsage, say_if_compiling
+
+REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
 
 
 def main(
@@ -37,12 +39,15 @@ def main(
     if figure == "fig5":
         return _figure_5(
             *(out, sets or ["mnist"], versions, inputs, quick),
-            **{"repetitions": repetitions, "seed": seed, "backend": backend, "n_jobs": processes, "epochs": epochs},
+            **{"repetitions": repetitions or REPETITIONS, "seed": seed, "backend": backend},
+            **{"n_jobs": processes, "epochs": epochs},
             say=say,
         )
     n_init = n_init or reproduce.RESTARTS
     if figure == "fig1":
-        return _figure_1(out, seed=seed, repetitions=repetitions, backend=backend, n_init=n_init, say=say)
+        return _figure_1(
+            out, seed=seed, repetitions=repetitions or REPETITIONS, backend=backend, n_init=n_init, say=say
+        )
     unknown = [name for name in sets or () if name not in reproduce.SETS]
     if unknown:
         raise WrongUsage(f"--data {unknown[0]} is not of the figure; expected some of {', '.join(reproduce.SETS)}")
@@ -53,7 +58,7 @@ def main(
             say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
     if not here:
         raise FileNotFoundError("none of the data sets can be read")
-    table = reproduce.RunTable(out / "fig2-runs.csv")
+    table = reproduce_table.RunTable(out / "fig2-runs.csv")
     listed = reproduce.jobs(versions, here, repetitions, seed, backend, epochs, n_init)
     known = {run.key for run in table.runs}
     missing = sum(job.key not in known for job in listed)
@@ -69,7 +74,7 @@ def main(
             last = now
             say(f"{count}/{of}  {run.version}, {run.data}, {run.model}  {now - begin:.0f} s")
 
-    runs = reproduce.complete(table, listed, n_processes=processes, done=done)
+    runs = reproduce_table.complete(table, listed, n_processes=processes, done=done)
     rows = reproduce_summary.summarise(runs)
     files = [table.path, out / "fig2.csv"]
     reproduce_summary.write_rows(files[1], rows, reproduce_summary.Summary)
@@ -79,24 +84,12 @@ def main(
             reproduce_figures.draw_figure_2(files[-1], rows, version)
     else:
         say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
-    for line in lines(rows):
+    for line in reproduce_summary.lines(rows):
         say(line)
     for path in files:
         say(str(path))
     say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in runs):.0f} s in all")
     return 0
-
-
-def lines(rows):
-    """What was chosen by the objective, as text: ours ± standard error, theirs in brackets."""
-    for version in dict.fromkeys(row.version for row in rows):
-        for panel in ("clustering", "de-noising", "de-noising, clusters of training"):
-            yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
-            own = [r for r in rows if (r.version, r.panel, r.chosen_by) == (version, panel, "objective")]
-            for row in own:
-                theirs = "" if row.theirs != row.theirs else f" [{row.theirs:.4g}]"
-                rate = f", rate {row.learning_rate}" if row.learning_rate else ""
-                yield f"  {row.data:<14}{row.model:<32}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}{rate}"
 
 
 def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend, n_jobs, epochs, say):

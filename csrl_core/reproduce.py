@@ -4,25 +4,21 @@ Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-nois
 clean target, plain mean squared error) and the number of parameters. Two versions:
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
-ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver.
+        Five repetitions share a draw of a mixture, as the authors' five runs do: `reproduce_authors.matching_draws`.
+ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
+        mixture is drawn anew in every repetition.
 
 In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors
 train theirs with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
-
-Mixtures are drawn anew in every repetition. Rows are appended as they are finished; a rerun skips what is there.
 """
 
-import csv
-import io
-import os
 import time
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
-from csrl_core.persistence import write_atomically
+from csrl_core.reproduce_authors import RUNS, matching_draws
 from csrl_core.training import NonFiniteLossError
 
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -32,6 +28,24 @@ VERSIONS = ("papers", "ours")
 NOISE = 0.1
 RESTARTS = 10
 REG = 0.1
+# What a run is asked for: it tells runs apart, all else is measured.
+KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed", "epochs", "n_init")
+
+
+def default_repetitions(version, data):
+    """Eight draws of five runs, or as many runs on the one set there is; less where a run takes long."""
+    if version == "ours":
+        return 5
+    return 10 if data == "mnist_5" else 8 * RUNS
+
+
+class Keyed:
+    """What has the attributes of `KEY`."""
+
+    @property
+    def key(self):
+        """Their values."""
+        return tuple(getattr(self, name) for name in KEY)
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,10 @@ METHODS = {
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Keyed):
     """One method, rate and repetition on one data set: a clustering fit and a de-noising fit.
 
+    draw : the seed of a mixture's samples; seed + repetition is that of parameters and noise
     loss, denoising_loss : the final objectives; score : the mean log-likelihood under the likelihood rule, else −loss;
     error : de-noising, mean squared error per feature, every sample's cluster found from its noisy input alone
     error_assigned : the same with the clusters of training, which saw the clean target
@@ -84,6 +99,7 @@ class Run:
     model: str
     learning_rate: float | None
     repetition: int
+    draw: int | None
     seed: int
     epochs: int
     n_init: int
@@ -100,17 +116,9 @@ class Run:
     n_reseeded: int
     seconds: float
 
-    @property
-    def key(self):
-        """What tells runs apart; the rest is measured."""
-        return (
-            *(self.version, self.data, self.model, self.learning_rate),
-            *(self.repetition, self.seed, self.epochs, self.n_init),
-        )
-
 
 @dataclass(frozen=True)
-class Job:
+class Job(Keyed):
     """A run to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
 
     version: str
@@ -118,6 +126,7 @@ class Job:
     method: Method
     learning_rate: float | None
     repetition: int
+    draw: int | None
     seed: int
     epochs: int
     denoising_epochs: int
@@ -125,27 +134,29 @@ class Job:
     backend: str
 
     @property
-    def key(self):
-        """The key of its `Run`."""
-        return (
-            *(self.version, self.data, self.method.name, self.learning_rate),
-            *(self.repetition, self.seed, self.epochs, self.n_init),
-        )
+    def model(self):
+        """The method's name."""
+        return self.method.name
 
 
-def jobs(versions=VERSIONS, sets=SETS, repetitions=5, seed=0, backend="auto", epochs=None, n_init=RESTARTS):
-    """All `Job`s, the short data sets first; ``epochs`` instead of the papers' own."""
+def jobs(versions=VERSIONS, sets=SETS, repetitions=None, seed=0, backend="auto", epochs=None, n_init=RESTARTS):
+    """All `Job`s, the short data sets first.
+
+    repetitions : int, instead of `default_repetitions`; epochs : int, instead of the papers' own
+    seed : of the repetitions; the draws of the papers' version do not depend on it
+    """
     listed = []
     for name in sets:
-        synthetic = name in MIXTURES
-        clustering, denoising = (150, 100) if synthetic else (200, 200)
+        clustering, denoising = (150, 100) if name in MIXTURES else (200, 200)
         for version in versions:
+            count = repetitions or default_repetitions(version, name)
+            draws = _draws(version, name, count, seed)
             for method in METHODS[version]:
                 for rate in method.rates:
-                    for repetition in range(repetitions):
+                    for repetition in range(count):
                         listed.append(
                             Job(
-                                *(version, name, method, rate, repetition, seed),
+                                *(version, name, method, rate, repetition, draws[repetition], seed),
                                 *(epochs or clustering, epochs or denoising),
                                 1 if version == "papers" else n_init,
                                 backend,
@@ -154,9 +165,18 @@ def jobs(versions=VERSIONS, sets=SETS, repetitions=5, seed=0, backend="auto", ep
     return listed
 
 
-def load(name, version, seed):
+def _draws(version, name, count, seed):
+    """The draw of each repetition."""
+    if name not in MIXTURES:
+        return [None] * count
+    if version == "ours":
+        return list(range(seed, seed + count))
+    return [draw for draw in matching_draws(name, -(-count // RUNS)) for _ in range(RUNS)]
+
+
+def load(name, version, draw):
     """(X, y): MNIST in float32, its pixels from 0 to 255 in the papers' version and from 0 to 1 in ours."""
-    bunch = datasets.load(name, **({"random_state": seed} if name in MIXTURES else {}))
+    bunch = datasets.load(name, **({"random_state": draw} if name in MIXTURES else {}))
     if name != "mnist_5":
         return bunch.data, bunch.target
     return (bunch.data / (255 if version == "ours" else 1)).astype(np.float32), bunch.target
@@ -166,7 +186,7 @@ def make_run(job):
     """Do one job; a rate that diverges gives a row of NaN."""
     begin = time.perf_counter()
     seed = job.seed + job.repetition
-    X, y = load(job.data, job.version, seed)
+    X, y = load(job.data, job.version, job.draw)
     noisy = (X + NOISE * np.random.default_rng([seed, 1]).standard_normal(X.shape)).astype(X.dtype)
     k = len(np.unique(y))
     if job.method.name == "k-means":
@@ -177,12 +197,7 @@ def make_run(job):
         except NonFiniteLossError:
             names = ("ARI", "NMI", "ACC", "loss", "score", "denoising_loss", "error", "error_assigned")
             values = dict.fromkeys(names, float("nan")) | {"hidden": "", "parameters": 0, "n_reseeded": 0}
-    return Run(
-        *(job.version, job.data, job.method.name, job.learning_rate),
-        *(job.repetition, job.seed, job.epochs, job.n_init),
-        **values,
-        seconds=time.perf_counter() - begin,
-    )
+    return Run(*job.key, **values, seconds=time.perf_counter() - begin)
 
 
 def _k_means(X, y, noisy, k, seed):
@@ -237,77 +252,3 @@ def _autoencoder(job, X, y, noisy, k, seed):
         "parameters": len(model.params_),
         "n_reseeded": model.n_reseeded_,
     }
-
-
-# --------------------------------------------------------------------------------- the table of runs
-
-
-class RunTable:
-    """A CSV file that grows by a row whenever a run is finished; a half-written last row is dropped."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.names = [column.name for column in fields(Run)]
-        self.runs = self._read() if self.path.exists() else []
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows([self.names, *(_cells(run) for run in self.runs)])
-        write_atomically(self.path, text.getvalue().encode())
-
-    def _read(self):
-        text = self.path.read_text()
-        header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
-        if header != self.names:
-            raise ValueError(
-                f"{self.path} has other columns than this version writes; give another folder, or move the file away"
-            )
-        return [_parsed(dict(zip(self.names, row))) for row in rows if len(row) == len(self.names)]
-
-    def append(self, run):
-        """Add a row, on disk before this returns."""
-        self.runs.append(run)
-        with self.path.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(_cells(run))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _cells(run):
-    return [
-        "" if value is None else repr(value) if isinstance(value, float) else value for value in asdict(run).values()
-    ]
-
-
-def _parsed(row):
-    kinds = {column.name: column.type for column in fields(Run)}
-    values = {}
-    for name, cell in row.items():
-        kind = kinds[name]
-        values[name] = (None if cell == "" else float(cell)) if kind not in (str, int) else kind(cell)
-    return Run(**values)
-
-
-def complete(table, wanted, *, n_processes=None, done=None):
-    """Make the runs that the table lacks, on several processes, and append each when it is finished.
-
-    table : RunTable; wanted : list of Job; n_processes : int or None, all usable cores
-    done : callable, optional, ``done(count, of, run)`` after each
-    returns list of Run, those wanted, in their order
-    """
-    from joblib import Parallel, delayed
-
-    from csrl_core.kernels.cpu import pool
-
-    known = {run.key: run for run in table.runs}
-    missing = [job for job in wanted if job.key not in known]
-    processes = min(pool.usable_threads(n_processes), len(missing)) or 1
-    if processes == 1:
-        results = map(make_run, missing)
-    else:
-        parallel = Parallel(processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-        results = parallel(delayed(make_run)(job) for job in missing)
-    for count, run in enumerate(results, 1):
-        table.append(run)
-        known[run.key] = run
-        if done is not None:
-            done(count, len(missing), run)
-    return [known[job.key] for job in wanted]

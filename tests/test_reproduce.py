@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from csrl_core import cli_reproduce, metrics, reproduce, reproduce_figures
-from csrl_core.reproduce import METHODS, Run, RunTable, complete, jobs, make_run
-from csrl_core.reproduce_summary import authors_figures, summarise
+from csrl_core.reproduce import METHODS, jobs, make_run
+from csrl_core.reproduce_summary import summarise
+from csrl_core.reproduce_table import RunTable, complete
 from csrl_core.selection import select
 from csrl_core.training import NonFiniteLossError
 
@@ -18,23 +19,46 @@ def small(**changes):
     return jobs(**arguments | changes)
 
 
-def run(**changes):
-    values = {"version": "papers", "data": "iris", "model": "TAE1", "learning_rate": 0.01, "repetition": 0, "seed": 0}
-    values |= {"epochs": 1, "n_init": 1, "hidden": "1", "ARI": 0.5, "NMI": 0.5, "ACC": 0.5, "loss": 1.0, "score": -1.0}
-    values |= {"denoising_loss": 1.0, "error": 0.25, "error_assigned": 0.25, "parameters": 24, "n_reseeded": 0}
-    values |= {"seconds": 1.0}
-    return Run(**values | changes)
+@pytest.fixture
+def quick_draws(monkeypatch):
+    """Draws without the search for them."""
+    monkeypatch.setattr(reproduce, "matching_draws", lambda data, count: tuple(range(100, 100 + count)))
 
 
-def test_all_models_rates_sets_and_repetitions():
+def test_all_models_rates_sets_and_repetitions(quick_draws):
     listed = jobs()
     assert len({job.key for job in listed}) == len(listed)
     assert {job.data for job in listed} == set(reproduce.SETS)
-    assert len(listed) == 7 * 5 * ((1 + 6 * 3) + (1 + 7 * 3 + 3))
+    assert len(listed) == (6 * 40 + 10) * (1 + 6 * 3) + 7 * 5 * (1 + 7 * 3 + 3)
+    assert len(jobs(repetitions=2)) == 7 * 2 * ((1 + 6 * 3) + (1 + 7 * 3 + 3))
     assert {(job.epochs, job.denoising_epochs) for job in listed if job.data == "triangle"} == {(150, 100)}
     assert {(job.epochs, job.denoising_epochs) for job in listed if job.data == "iris"} == {(200, 200)}
     assert {job.n_init for job in listed if job.version == "papers"} == {1}
     assert {job.n_init for job in listed if job.version == "ours"} == {10}
+
+
+def test_five_runs_share_a_draw(quick_draws):
+    of_method = {}
+    for job in jobs(sets=("triangle", "iris"), repetitions=7, seed=3):
+        assert (job.key[5], job.key[6]) == (job.draw, 3)
+        of_method.setdefault((job.version, job.data, job.model, job.learning_rate), []).append(job.draw)
+    draws = {key[:2]: own for key, own in of_method.items()}
+    # Of every model and rate the same: in the papers' version those of the rule, whatever the seed.
+    assert all(own == draws[key[:2]] for key, own in of_method.items())
+    assert draws["papers", "triangle"] == [100] * 5 + [101] * 2
+    assert draws["ours", "triangle"] == [3, 4, 5, 6, 7, 8, 9]
+    assert draws["papers", "iris"] == draws["ours", "iris"] == [None] * 7
+
+
+def test_a_run_is_made_on_its_draw():
+    job = next(job for job in jobs(("ours",), ("orthogonal",), 1) if job.model == "k-means")
+    X, y = reproduce.load("orthogonal", "papers", 52)
+    wanted = ((X - np.array([X[y == j].mean(axis=0) for j in range(2)])[y]) ** 2).mean()
+    made = [make_run(dataclasses.replace(job, draw=52, repetition=i)) for i in range(2)]
+    # Its k-means has one sample with another class, and a loss that is less than the classes'.
+    assert made[0].loss == pytest.approx(made[1].loss)
+    assert 0.95 * wanted < made[0].loss < wanted
+    assert made[0].error != made[1].error  # the noise is the repetition's
 
 
 def test_parameter_counts_are_the_papers():
@@ -61,7 +85,8 @@ def test_a_diverging_rate_is_a_row_of_nan(monkeypatch):
     monkeypatch.setattr(reproduce, "_autoencoder", diverge)
     made = make_run(small()[4])
     assert np.isnan(made.ARI)
-    rows = summarise([made, run(model=made.model, learning_rate=0.01)])
+    other = dataclasses.replace(made, learning_rate=0.01, ARI=0.5, score=-1.0)
+    rows = summarise([made, other])
     assert [row.mean for row in rows if row.panel == "clustering" and row.chosen_by] == [0.5, 0.5]
 
 
@@ -80,6 +105,10 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
     assert counted == listed[3:]
     assert everything[:3] == made
     assert RunTable(path).runs == everything
+    # A run on another draw is another run.
+    drawn = dataclasses.replace(listed[0], draw=27)
+    assert complete(RunTable(path), [drawn], n_processes=1) == [RunTable(path).runs[-1]]
+    assert (counted[-1], RunTable(path).runs[-1].draw) == (drawn, 27)
 
 
 def test_another_table_is_not_overwritten(tmp_path):
@@ -96,35 +125,6 @@ def test_processes_give_what_one_gives(tmp_path):
     two = complete(RunTable(tmp_path / "two.csv"), listed, n_processes=2)
     same = [dataclasses.replace(run, seconds=0.0) for run in one]
     assert same == [dataclasses.replace(run, seconds=0.0) for run in two]
-
-
-def test_rates_are_chosen_by_the_objective_and_by_what_is_measured():
-    runs = [
-        run(learning_rate=rate, repetition=i, ARI=ari, loss=loss, score=-loss)
-        for rate, pairs in {0.01: [(0.9, 3.0), (0.7, 3.0)], 0.1: [(0.4, 1.0), (0.6, 4.0)]}.items()
-        for i, (ari, loss) in enumerate(pairs)
-    ]
-    rows = {(row.learning_rate, row.chosen_by): row for row in summarise(runs) if row.panel == "clustering"}
-    assert set(rows) == {("0.01", ""), ("0.1", ""), ("0.1", "objective"), ("0.01", "measure")}
-    assert rows["0.1", "objective"].mean == 0.5
-    assert rows["0.01", "measure"].mean == pytest.approx(0.8)
-    assert rows["0.01", "measure"].standard_error == pytest.approx(0.1)
-    # Ours: the best objective of every repetition.
-    ours = summarise([dataclasses.replace(r, version="ours") for r in runs])
-    (best,) = (row for row in ours if (row.panel, row.chosen_by) == ("clustering", "objective"))
-    assert best.mean == pytest.approx((0.4 + 0.7) / 2)
-    assert best.learning_rate == "0.01 0.1"
-
-
-def test_the_authors_figures():
-    found = authors_figures()
-    assert found["clustering", "penguins", "TAE2", 0.01] == (0.936, 0.042)
-    assert found["clustering", "penguins", "TAE2", None] == (0.936, 0.042)
-    assert found["clustering", "mnist_5", "PTAE", None] == (0.728, 0.010)
-    assert found["clustering", "triangle", "AE1", None][0] == 0.54
-    assert found["clustering", "triangle", "AE3", None][0] == 0.79
-    assert found["de-noising", "iris", "PTAE", None][0] == 0.0341
-    assert sum(key[3] is not None for key in found) == 7 * 3 * 3
 
 
 def test_the_command(tmp_path):

@@ -1,0 +1,83 @@
+"""The table of `csrl_core.reproduce`'s runs: a row is appended when a run is finished, a rerun skips what is there."""
+
+import csv
+import io
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from csrl_core import reproduce
+from csrl_core.persistence import write_atomically
+from csrl_core.reproduce import Run
+
+
+class RunTable:
+    """A CSV file that grows by a row whenever a run is finished; a half-written last row is dropped."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.names = [column.name for column in fields(Run)]
+        self.runs = self._read() if self.path.exists() else []
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([self.names, *(_cells(run) for run in self.runs)])
+        write_atomically(self.path, text.getvalue().encode())
+
+    def _read(self):
+        text = self.path.read_text()
+        header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines()) if "\n" in text else [[]]
+        if header != self.names:
+            raise ValueError(
+                f"{self.path} has other columns than this version writes; give another folder, or move the file away"
+            )
+        return [_parsed(dict(zip(self.names, row))) for row in rows if len(row) == len(self.names)]
+
+    def append(self, run):
+        """Add a row, on disk before this returns."""
+        self.runs.append(run)
+        with self.path.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(_cells(run))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _cells(run):
+    return [
+        "" if value is None else repr(value) if isinstance(value, float) else value for value in asdict(run).values()
+    ]
+
+
+def _parsed(row):
+    kinds = {column.name: column.type for column in fields(Run)}
+    values = {}
+    for name, cell in row.items():
+        # What may be None is the union of one kind with None, and empty where it is.
+        kind, *optional = getattr(kinds[name], "__args__", (kinds[name],))
+        values[name] = None if optional and cell == "" else kind(cell)
+    return Run(**values)
+
+
+def complete(table, wanted, *, n_processes=None, done=None):
+    """Make the runs that the table lacks, on several processes, and append each when it is finished.
+
+    table : RunTable; wanted : list of Job; n_processes : int or None, all usable cores
+    done : callable, optional, ``done(count, of, run)`` after each
+    returns list of Run, those wanted, in their order
+    """
+    from joblib import Parallel, delayed
+
+    from csrl_core.kernels.cpu import pool
+
+    known = {run.key: run for run in table.runs}
+    missing = [job for job in wanted if job.key not in known]
+    processes = min(pool.usable_threads(n_processes), len(missing)) or 1
+    if processes == 1:
+        results = map(reproduce.make_run, missing)
+    else:
+        parallel = Parallel(processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+        results = parallel(delayed(reproduce.make_run)(job) for job in missing)
+    for count, run in enumerate(results, 1):
+        table.append(run)
+        known[run.key] = run
+        if done is not None:
+            done(count, len(missing), run)
+    return [known[job.key] for job in wanted]
