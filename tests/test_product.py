@@ -42,7 +42,7 @@ def test_product_to_rounding_and_nothing_beside_it(kind, m, p, n, dtype):
     if kind == "B transposed":
         product.multiply_transposed(A, np.ascontiguousarray(B.T), out)
     else:
-        product.multiply(A if kind == "as it lies" else np.ascontiguousarray(A.T).T, B, out)
+        product.multiply(A if kind == "as it lies" else np.ascontiguousarray(A.T).T, B, out, False)
     error = np.abs(out - A.astype(np.float64) @ B.astype(np.float64))
     assert (error <= _bound(A, B)).all()
     out[...] = 7
@@ -51,7 +51,7 @@ def test_product_to_rounding_and_nothing_beside_it(kind, m, p, n, dtype):
 
 def test_no_terms_are_zero():
     out = np.full((3, 70), np.nan, np.float32)
-    product.multiply(np.empty((3, 0), np.float32), np.empty((0, 70), np.float32), out)
+    product.multiply(np.empty((3, 0), np.float32), np.empty((0, 70), np.float32), out, False)
     np.testing.assert_array_equal(out, 0)
 
 
@@ -59,8 +59,8 @@ def test_no_terms_are_zero():
 def test_an_entry_does_not_depend_on_its_neighbours(dtype):
     A, B = _operands(23, 300, 150, dtype)
     whole, part = np.empty((23, 150), dtype), np.empty((4, 37), dtype)
-    product.multiply(A, B, whole)
-    product.multiply(A[9:13], B[:, 80:117], part)
+    product.multiply(A, B, whole, False)
+    product.multiply(A[9:13], B[:, 80:117], part, False)
     np.testing.assert_array_equal(part, whole[9:13, 80:117])
 
 
@@ -68,9 +68,9 @@ def test_an_entry_does_not_depend_on_its_neighbours(dtype):
 def test_what_is_not_finite_stays_in_its_row(dtype):
     A, B = _operands(13, 40, 70, dtype)
     expected, out = np.empty((13, 70), dtype), np.empty((13, 70), dtype)
-    product.multiply(A, B, expected)
+    product.multiply(A, B, expected, False)
     A[12, 3] = np.nan
-    product.multiply(A, B, out)
+    product.multiply(A, B, out, False)
     assert np.isnan(out[12]).all()
     np.testing.assert_array_equal(out[:12], expected[:12])
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numba import njit
 
 
 def empty(shape, dtype):
@@ -18,3 +19,12 @@ def plain(array, dtype=None):
     if dtype is not None and array.dtype != dtype:
         array = array.astype(dtype)
     return array if array.flags.carray else array.copy()
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+def aligned(rows, columns, like):
+    """As `empty`, (rows, columns) of the dtype of ``like``, in compiled code."""
+    size = rows * columns
+    memory = np.empty(size + 64 // like.itemsize, like.dtype)
+    start = -memory.ctypes.data % 64 // like.itemsize
+    return memory[start : start + size].reshape(rows, columns)

@@ -308,12 +308,25 @@ def task_function(dtype):
 
     @cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
     def task(words, i):
-        outer = read(words, 0, dtype), read(words, 1, dtype), read(words, 2, dtype), read(words, 3, dtype)
-        X, target, centers = read(words, 4, dtype), read(words, 5, dtype), read(words, 6, dtype)
-        L, parts = read(words, 7, dtype), read(words, 8, dtype)
-        params, weights = read(words, 9, dtype).reshape(-1), read(words, 10, dtype).reshape(-1)
-        layers, tasks, order = read(words, 11, np.int64), read(words, 12, np.int64), read(words, 13, np.int64)
-        reg, every = read(words, 14, np.float64)[0, 0], read(words, 14, np.float64)[1, 0] > 0
+        outer = (
+            read(words, np.int64(0), dtype),
+            read(words, np.int64(1), dtype),
+            read(words, np.int64(2), dtype),
+            read(words, np.int64(3), dtype),
+        )
+        X, target, centers = (
+            read(words, np.int64(4), dtype),
+            read(words, np.int64(5), dtype),
+            read(words, np.int64(6), dtype),
+        )
+        L, parts = read(words, np.int64(7), dtype), read(words, np.int64(8), dtype)
+        params, weights = read(words, np.int64(9), dtype).reshape(-1), read(words, np.int64(10), dtype).reshape(-1)
+        layers, tasks, order = (
+            read(words, np.int64(11), np.int64),
+            read(words, np.int64(12), np.int64),
+            read(words, np.int64(13), np.int64),
+        )
+        reg, every = read(words, np.int64(14), np.float64)[0, 0], read(words, np.int64(14), np.float64)[1, 0] > 0
         part = parts[i] if len(parts) else parts.reshape(-1)
         run_task(
             *(params, layers, outer, X, target, centers, weights, reg, order.reshape(-1), tasks[i], every, L, part)
@@ -329,12 +342,12 @@ def _share(board, seats, function, matrices, params, weights, layers, tasks, ord
     words = np.empty((15, 3), np.int64)
     for i in range(9):
         write(words, i, matrices[i])
-    write(words, 9, params)
-    write(words, 10, weights)
-    write(words, 11, layers)
-    write(words, 12, tasks)
-    write(words, 13, order)
-    write(words, 14, numbers)
+    write(words, np.int64(9), params)
+    write(words, np.int64(10), weights)
+    write(words, np.int64(11), layers)
+    write(words, np.int64(12), tasks)
+    write(words, np.int64(13), order)
+    write(words, np.int64(14), numbers)
     team.run(board, seats, function, words, len(tasks))
 
 

@@ -52,7 +52,7 @@ def _add_bias_activate(A, params, layers, l, j, center):
     fan_out, activation = layers[l, 1], layers[l, 5]
     offset = np.zeros(fan_out, A.dtype)
     if l == 0:
-        multiply(center.reshape(1, len(center)), _weight(params, layers, l, j), offset.reshape(1, fan_out))
+        multiply(center.reshape(1, len(center)), _weight(params, layers, l, j), offset.reshape(1, fan_out), False)
         for o in range(fan_out):
             offset[o] = -offset[o]
     if layers[l, 4] >= 0:
@@ -90,7 +90,7 @@ def _hidden(params, layers, j, center, A, m):
     for l in range(len(layers) - 1):
         out = A[end : end + m * layers[l, 1]].reshape(m, layers[l, 1])
         if l > 0:
-            multiply(A[begin:end].reshape(m, layers[l, 0]), _weight(params, layers, l, j), out)
+            multiply(A[begin:end].reshape(m, layers[l, 0]), _weight(params, layers, l, j), out, False)
         _add_bias_activate(out, params, layers, l, j, center)
         begin, end = end, end + m * layers[l, 1]
 
@@ -142,16 +142,16 @@ def forward(params, layers, X, target, lo, hi, centers, reg, first, stop, L, s, 
     x, product, code = X[rows], A[: m * h].reshape(m, h), A[m * (units - latent) :].reshape(m, latent)
     shared = np.empty((m if layers[0, 2] == 1 else 0, h), X.dtype)  # one product for all clusters
     if len(shared):
-        multiply(x, _weight(params, layers, 0, 0), shared)
+        multiply(x, _weight(params, layers, 0, 0), shared, False)
     for j in range(first, stop):
         if len(shared):
             product[...] = shared
         else:
-            multiply(x, _weight(params, layers, 0, j), product)
+            multiply(x, _weight(params, layers, 0, j), product, False)
         _hidden(params, layers, j, centers[j], A, m)
         for i in range(0, m, _PANEL):
             x_hat = panel[: min(_PANEL, m - i)]
-            multiply(code[i : i + _PANEL], _weight(params, layers, n_layers - 1, j), x_hat)
+            multiply(code[i : i + _PANEL], _weight(params, layers, n_layers - 1, j), x_hat, False)
             _finish(
                 *(params, layers, j, x, target[rows], centers[j], reg, A, x_hat, i, L[rows]),
                 *(s[rows], place[rows], len(place), weights[rows], inputs, G),
@@ -203,7 +203,7 @@ def weight_gradient(layers, l, copy, lo, hi, left, right, m, inputs, G, gradient
     else:
         rows, columns = slice(left, right), slice(0, fan_out)
     out = gradient[entries].reshape(fan_in, fan_out)[rows, columns]
-    multiply(a[:, rows].T, g[:, columns], out)
+    multiply(a[:, rows].T, g[:, columns], out, False)
     if len(total):
         _add(total[entries].reshape(fan_in, fan_out)[rows, columns], out)
     if layers[l, 4] >= 0 and left == 0:

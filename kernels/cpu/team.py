@@ -41,7 +41,7 @@ def new_board():
 
 
 @intrinsic
-def _call(typing_context, function, words, i):
+def call(typing_context, function, words, i):
     """The C function at an address."""
 
     def code(context, builder, signature, arguments):
@@ -67,7 +67,7 @@ if hasattr(os, "sched_yield"):
     _MONOTONIC = time.CLOCK_MONOTONIC
 
     @_jit
-    def _yield():
+    def rest():
         _sched_yield()
 
     @_jit
@@ -79,8 +79,8 @@ if hasattr(os, "sched_yield"):
 else:
 
     @_jit
-    def _yield():
-        pass
+    def rest():
+        """There is no such call here."""
 
     @_jit
     def _now(seconds_and_ns):
@@ -102,6 +102,13 @@ def read(address, i, dtype):
 
 
 @_jit
+def read_flat(address, i, dtype):
+    """Argument i of a job as an array of one dimension."""
+    words = carray(_pointer(address + 24 * i), (3,), np.int64)
+    return carray(_pointer(words[0]), (words[1] * words[2],), dtype)
+
+
+@_jit
 def run(board, seats, function, words, count):
     """function(words, i) for i < count, on this thread and up to ``seats`` helpers.
 
@@ -115,20 +122,20 @@ def run(board, seats, function, words, count):
     address, failed = words.ctypes.data, 0
     if count < 2 or seats < 1 or not swap_if(board, OWNER, 0, 1):
         for i in range(count):
-            failed += _call(function, address, i) != 1
+            failed += call(function, address, i) != 1
     else:
         board[FUNCTION], board[WORDS], board[COUNT] = function, address, count
         board[TAKEN] = board[BACK] = board[FAILED] = 0
         fetch_add(board, STATE, min(seats, count - 1) * _SEAT)
         first = 0
         while fetch_add(board, TAKEN, 1) < count:
-            failed += _call(function, address, first) != 1
+            failed += call(function, address, first) != 1
             first += 1
         state = load(board, STATE)
         while not swap_if(board, STATE, state, state % _SEAT):  # no more seats
             state = load(board, STATE)
         while load(board, STATE) > 0:
-            _yield()
+            rest()
         failed += board[FAILED]
         swap_if(board, OWNER, 1, 0)
     if failed > 0:
@@ -148,11 +155,11 @@ def watch(board, called, patience):
             count = board[COUNT]
             # From the other end than the caller: call after call a core meets the data it has in its cache.
             while fetch_add(board, TAKEN, 1) < count:
-                if _call(board[FUNCTION], board[WORDS], count - 1 - fetch_add(board, BACK, 1)) != 1:
+                if call(board[FUNCTION], board[WORDS], count - 1 - fetch_add(board, BACK, 1)) != 1:
                     fetch_add(board, FAILED, 1)
             fetch_add(board, STATE, -1)
             end = _now(clock) + patience
         else:
-            _yield()
+            rest()
             looking = _now(clock) < end
     fetch_add(board, WATCHING, -1)

@@ -1,0 +1,135 @@
+"""Products of units and weights, each the fastest way its operand allows, as functions at an address.
+
+Compiled code that calls another function contains it, and so does what calls that one: products, which are long, would
+be compiled into a dozen functions. Called by address each is compiled once for a dtype.
+
+    real(A, B, out, add)    lists (``sparse``) where A is mostly zeros, else tiles (``product``)
+    bits(packed, B, out, add)    sums of subsets (``subsets``), for a matrix of zeros and ones
+    turned(A, B, out)    out ← A Bᵀ, by tiles
+
+A function is int64 (words, add), of the address of three arrays' addresses, shapes and strides.
+"""
+
+from collections import namedtuple
+from functools import cache
+
+import numpy as np
+from numba import cfunc, njit, types
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from .arrays import aligned
+from .product import multiply, multiply_transposed
+from .sparse import listed, multiply_listed
+from .subsets import multiply_bits
+from .team import call
+from .transpose import transpose
+
+SEVERAL = 24  # rows of a product for which it pays to make sums of subsets, or lists, first
+
+Products = namedtuple("Products", "real bits turned")  # addresses
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def _write(words, i, A):
+    words[i, 0], words[i, 1], words[i, 2] = A.ctypes.data, A.shape[0], A.shape[1]
+    words[i, 3], words[i, 4] = A.strides[0], A.strides[1]
+
+
+@intrinsic
+def _read(typing_context, words, i, dtype):
+    """Array i of the words, of any strides."""
+    array_type = types.Array(dtype.instance_type, 2, "A")
+
+    def code(context, builder, signature, arguments):
+        number = context.get_value_type(types.int64)
+        words_ = builder.inttoptr(arguments[0], number.as_pointer())
+        first = builder.mul(arguments[1], number(5))
+        address, *numbers = (builder.load(builder.gep(words_, [builder.add(first, number(q))])) for q in range(5))
+        array = context.make_array(array_type)(context, builder)
+        data = builder.inttoptr(address, context.get_data_type(dtype.instance_type).as_pointer())
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(dtype.instance_type)))
+        populate_array(array, data=data, shape=numbers[:2], strides=numbers[2:], itemsize=size, meminfo=None)
+        return array._getvalue()
+
+    return array_type(types.int64, types.int64, dtype), code
+
+
+@_jit
+def _call(function, A, B, out, add):
+    # What the function works on are arguments here, so that nothing is freed while it does.
+    words = np.empty((3, 5), np.int64)
+    _write(words, np.int64(0), A)
+    _write(words, np.int64(1), B)
+    _write(words, np.int64(2), out)
+    call(function, words.ctypes.data, np.int64(add))
+
+
+@_jit
+def real(products, A, B, out, add):
+    """out ← A B, or out + A B where ``add``.
+
+    A : (m, p) float, its rows or its columns contiguous; B : (p, ≥ n), out : (m, n), with contiguous rows
+    """
+    _call(products.real, A, B, out, add)
+
+
+@_jit
+def bits(products, packed, B, out, add):
+    """The same for a matrix of zeros and ones. packed : (m, groups(p)) uint8, see ``subsets``"""
+    _call(products.bits, packed, B, out, add)
+
+
+@_jit
+def turned(products, A, B, out):
+    """out ← A Bᵀ. A : (m, p) float, B : (n, p), with contiguous rows; out : (m, n)"""
+    _call(products.turned, A, B, out, np.bool_(0))
+
+
+def products(dtype):
+    """The functions' addresses for a dtype."""
+    return Products(*(function.address for function in _functions(np.dtype(dtype))))
+
+
+@cache
+def _functions(dtype):
+    dtype = dtype.type
+    compiled = cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
+
+    @compiled
+    def real(words, add):
+        A, B, out = _read(words, np.int64(0), dtype), _read(words, np.int64(1), dtype), _read(words, np.int64(2), dtype)
+        rows = A
+        if min(A.shape) < SEVERAL:
+            rows = A[:0]
+        elif A.strides[1] != A.itemsize:
+            copy = aligned(A.shape[0], A.shape[1], A)
+            transpose(A.T, copy)
+            rows = copy[:, :]
+        columns, values, ends = listed(rows)
+        if len(columns):
+            multiply_listed(columns, values, ends, B, out, add > 0)
+        else:
+            multiply(A, B, out, add > 0)
+        return 1
+
+    @compiled
+    def bits(words, add):
+        multiply_bits(
+            _read(words, np.int64(0), np.uint8),
+            _read(words, np.int64(1), dtype),
+            _read(words, np.int64(2), dtype),
+            add > 0,
+        )
+        return 1
+
+    @compiled
+    def turned(words, add):
+        multiply_transposed(
+            _read(words, np.int64(0), dtype), _read(words, np.int64(1), dtype), _read(words, np.int64(2), dtype)
+        )
+        return 1
+
+    return real, bits, turned
