@@ -12,7 +12,7 @@ import pytest
 
 from csrl_core import backend
 from csrl_core.cases.rbm import KEY, STREAM, arguments
-from csrl_core.kernels.cpu import rbm_units
+from csrl_core.kernels.cpu import pool, products, rbm_single, rbm_units
 from csrl_core.reference import philox
 from csrl_core.reference import rbm as reference
 from csrl_core.reference.sigmoid import sigmoid
@@ -286,3 +286,26 @@ def _resident(field):
     """VmRSS, resident bytes, or VmHWM, their peak."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status[field].split()[0]) * 1024
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("phase", [0, 1, 4])
+def test_a_task_that_fails_leaves_no_thread_waiting(threads, phase):
+    n, d, m = 100, 784, 32
+    params, X, centers = np.zeros(d * m + m + d), np.zeros((n, d)), np.zeros((1, d))
+    tasks, bounds, blocks = rbm_single.plan(n, n, d, False, 1)
+    tasks = tasks.copy()
+    tasks[bounds[phase], 0] = 99
+    function, V = rbm_single.thread_function(X.dtype), np.zeros((n, d))
+    with numba.threads(threads):
+        board, seats = pool.summon(rbm_single.TASKS)
+        with pytest.raises(MemoryError):
+            rbm_single.step(
+                *(board, seats, function.address, tasks, bounds, blocks, params, X, centers, np.ones(n)),
+                *(reference.BERNOULLI, False, 1, np.zeros(4, np.uint32), np.arange(n), V, products.products(X.dtype)),
+            )
+        # and the threads live on
+        L = kernels.persistent_losses_and_gradient(
+            *(params, X, centers, None, np.ones(n), reference.BERNOULLI, V[None], 1, KEY, STREAM, 1)
+        )[0]
+    assert np.isfinite(L).all()

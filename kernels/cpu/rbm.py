@@ -18,11 +18,13 @@ from .arrays import plain
 from .assign import CHUNK
 from .assign import assign as lowest
 from .philox import _rows as checked_rows
+from .products import products
 from .rbm_blocks import VISIBLE_STREAM as VISIBLE_STREAM
 from .rbm_tasks import (
     TASKS,
     Gradient,
     block_rows,
+    chain_places,
     even,
     hidden_units,
     own_rows,
@@ -85,12 +87,12 @@ def free_energy(params, X, centers, visible):
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
     (k, d), F, order = centers.shape, np.empty((len(X), len(centers)), X.dtype), np.arange(len(X))
     nothing = _nothing(X.dtype, hidden_units(params, k, d), d)
-    draw, none = np.zeros(4, np.uint32), order[:0]
+    draw, none, found = np.zeros(4, np.uint32), order[:0], products(X.dtype)
     with pool.single_blas_thread():
         pool.parallel(
             lambda task: tasks.divergence(
                 *(params, X, order, task[1].start, task[1].stop, task[0], task[0] + 1, centers, none, visible, -1),
-                *(draw, order, F, 0, *nothing),
+                *(draw, order, F, 0, *nothing, found),
             ),
             row_tasks(len(X), k),
         )
@@ -122,13 +124,15 @@ def visible_means(params, H, assign, centers, visible):
     Cost: 2 n d m flops
     """
     params, H, centers, assign = plain(params), plain(H), plain(centers, H.dtype), plain(assign, np.int64)
-    X = np.empty((len(H), centers.shape[1]), H.dtype)
+    X, found = np.empty((len(H), centers.shape[1]), H.dtype), products(H.dtype)
     order, own = own_tasks(assign, len(centers))
     # 1. visible means
     # 2. un-centre
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.own_visible(params, H, order, task[1].start, task[1].stop, task[0], centers, visible, X),
+            lambda task: tasks.own_visible(
+                params, H, order, task[1].start, task[1].stop, task[0], centers, visible, X, found
+            ),
             own,
         )
     return X
@@ -144,13 +148,14 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     """
     params, assign, V = plain(params), plain(assign, np.int64), np.array(V, order="C")
     rows, draw = places(rows, k, V.shape[1], hidden_units(params, k, V.shape[1]), visible), words(key, stream, step)
-    order, own = own_tasks(assign, k)
+    (order, own), found = own_tasks(assign, k), products(V.dtype)
     # 1. hidden units
     # 2. visible units
     with pool.single_blas_thread():
         pool.parallel(
             lambda task: tasks.own_chains(
-                *(params, k, V, order, task[1].start, task[1].stop, task[0], visible, n_steps, draw, substep, rows)
+                *(params, k, V, order, task[1].start, task[1].stop, task[0], visible, n_steps, draw),
+                *(substep, rows, found),
             ),
             own,
         )
@@ -164,14 +169,14 @@ def mean_field_losses(params, X, centers, visible, n_steps):
     Cost: (4 n_steps + 2) n k d m flops
     """
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    L, k = np.empty((len(X), len(centers)), X.dtype), len(centers)
+    L, k, found = np.empty((len(X), len(centers)), X.dtype), len(centers), products(X.dtype)
     # 1. centre
     # 2. chain of means
     # 3. difference of free energies
     with pool.single_blas_thread():
         pool.parallel(
             lambda task: tasks.mean_field(
-                params, X, task[1].start, task[1].stop, task[0], centers, visible, n_steps, L
+                params, X, task[1].start, task[1].stop, task[0], centers, visible, n_steps, L, found
             ),
             row_tasks(len(X), k),
         )
@@ -220,11 +225,11 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         assign = np.zeros(n, np.int64)
     known = assign is not None
     s = plain(assign, np.int64) if known else np.empty(n, np.int64)
-    if single_applies(k, n, 0):
+    if single_applies(k, n, 0, n_steps):
         with pool.single_blas_thread():
             L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, rows, X[:0])
         return L, s, gradient
-    L = np.zeros((n, k), X.dtype)
+    L, found = np.zeros((n, k), X.dtype), products(X.dtype)
     gradient = Gradient(params, k, d, visible, n)
 
     def chunk(X, weights, s, L, rows):
@@ -246,7 +251,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         pool.parallel(
             lambda task: tasks.divergence(
                 *(params, X, order, task[0].start, task[0].stop, task[1], task[2], centers, s if known else s[:0]),
-                *(visible, n_steps, draw, rows, L, task[3], P0, VK, PK),
+                *(visible, n_steps, draw, rows, L, task[3], P0, VK, PK, found),
             ),
             blocks,
         )
@@ -278,26 +283,24 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, M, d), n, moving = chains.shape, len(X), plain(chains, X.dtype)
     m, draw = hidden_units(params, k, d), words(key, stream, step)
-    places([0, M - 1], k, d, m, visible)
+    chain_rows = chain_places(M, k, d, m, visible)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
     known = assign is not None
     s = plain(assign, np.int64) if known else np.empty(n, np.int64)
-    if single_applies(k, n, M):
+    if single_applies(k, n, M, n_steps):
         with pool.single_blas_thread():
-            L, gradient = single_step(
-                params, X, centers, weights, visible, n_steps, draw, np.arange(M), moving.reshape(M, d)
-            )
+            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, chain_rows, moving[0])
         if moving is not chains:
             chains[...] = moving
         return L, s, gradient
-    L = np.empty((n, k), X.dtype)
+    L, found = np.empty((n, k), X.dtype), products(X.dtype)
     F, PK, index = np.empty((k, M), X.dtype), np.empty((k, M, m), X.dtype), np.arange(n)
     gradient, none, pieces = Gradient(params, k, d, visible, n, M), index[:0], pool.blocks(n, CHUNK)
 
     def chain(task):
         # 1. chains
-        tasks.persist(params, moving, task[0], task[1].start, task[1].stop, visible, n_steps, draw, F, PK)
+        tasks.persist(params, moving, task[0], task[1].start, task[1].stop, visible, n_steps, draw, F, PK, found)
 
     def chunk(part, walks):
         x = X[part]
@@ -308,7 +311,7 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
         def data(task):
             tasks.divergence(
                 *(params, x, index, task[1].start, task[1].stop, task[0], task[0] + 1, centers),
-                *(s[part] if known else none, visible, -1, draw, index, L[part], 0, P0, VK, P0[:0]),
+                *(s[part] if known else none, visible, -1, draw, index, L[part], 0, P0, VK, P0[:0], found),
             )
 
         # Each end of the list, where threads begin, gets half of the longer tasks.
@@ -347,6 +350,7 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     params, base, betas = plain(params), plain(base, params.dtype), plain(betas, np.float64)
     (k, d), log_weights, draw = base.shape, np.empty((len(base), n_chains)), words(key, stream, step)
     places([0, max(n_chains - 1, 0)], k, d, hidden_units(params, k, d), visible)
+    found = products(params.dtype)
     # 1. sample of the base model
     # 2. what the next temperature adds
     # 3. hidden units
@@ -354,7 +358,7 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     with pool.single_blas_thread():
         pool.parallel(
             lambda task: tasks.anneal(
-                params, base, task[0], task[1].start, task[1].stop, visible, betas, draw, log_weights
+                params, base, task[0], task[1].start, task[1].stop, visible, betas, draw, log_weights, found
             ),
             row_tasks(n_chains, k),
         )

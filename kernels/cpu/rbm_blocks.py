@@ -1,23 +1,22 @@
 """Tasks of ``kernels.cpu.rbm``: a block of rows with all that happens to it, products and the loops around them.
 
 A call never takes the interpreter's lock, for which threads with products of some ten microseconds would mostly wait.
-Products are by ``product``'s tiles, or where those are slower by ``np.dot``, which is BLAS here as well, one thread by
-``pool``. A block's units lie in a few buffers, which stay in cache along its chain.
+A block's units lie in a few buffers, which stay in cache along its chain.
 
 V : (r, d), visible units; H : (r, m), hidden ones; W : (d, m), a : (m,), b : (d,), those of cluster j; draw : (4,)
 uint32, the key, step and stream; places : (r,) int64, whose random numbers the rows get; ``row`` : a buffer of at
-least d and m entries. Else see ``reference.rbm``. Constants passed on are given a type: each literal would be a
-compiled signature of its own.
+least d and m entries; products : those of the dtype, see ``products``. Else see ``reference.rbm``. Constants passed on
+are given a type: each literal would be a compiled signature of its own.
 """
 
 import numpy as np
 from numba import njit, uint32
 
-from .product import multiply, multiply_transposed
+from .arrays import aligned
+from .rbm_products import into_hidden, into_visible, into_weights, transposed
 from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
 VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
-_FEW, _WHOLE = 128, 64  # rows and columns of a product
 PIECE = 2048  # rows of one product in the gradient: a chunk's data and as many rows of chains
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
@@ -29,39 +28,6 @@ def views(params, k, d):
     m = (len(params) - d) // (k * (d + 1))
     W, a = params[: k * d * m].reshape(k, d, m), params[k * d * m : k * (d + 1) * m].reshape(k, m)
     return W, a, params[k * (d + 1) * m :]
-
-
-@_jit
-def _by_tiles(rows, columns):
-    """Whether ``product``'s tiles beat BLAS: few rows, for which panels do not pay, or whole tiles. Measured."""
-    return rows <= _FEW or columns % _WHOLE == 0
-
-
-@_jit
-def into_hidden(V, W, H):
-    """H ← V W."""
-    if _by_tiles(len(V), W.shape[1]):
-        multiply(V, W, H)
-    else:
-        np.dot(V, W, H)
-
-
-@_jit
-def into_visible(H, W, V):
-    """V ← H Wᵀ."""
-    if len(H) <= _FEW // 2:
-        multiply_transposed(H, W, V)
-    else:
-        np.dot(H, W.T, V)
-
-
-@_jit
-def into_weights(S, T, W):
-    """W ← Sᵀ T."""
-    if _by_tiles(len(S), T.shape[1]):
-        multiply(S.T, T, W)
-    else:
-        np.dot(S.T, T, W)
 
 
 @_jit
@@ -86,47 +52,61 @@ def add_row(v, c, out):
 
 
 @_jit
-def energies(V, W, a, b, visible, H, P, F):
-    """F (r,) ← free energies of V, P (r, m) ← σ(a + V W); one pass over the product, which is left in H."""
-    into_hidden(V, W, H)
+def energies(V, W, a, b, visible, H, P, F, products):
+    """F (r,) ← free energies of V, P (r, m) ← σ(a + V W); one pass over the product, which is left in H.
+
+    W and H may have more columns than there are units.
+    """
+    into_hidden(V, W, H, products)
     for i in range(len(V)):
-        F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a, P[i])
+        F[i] = outside_row(V[i], b, visible) - energy_row(H[i, : len(a)], a, P[i])
 
 
 @_jit
 def sample_rows(A, scale, offset, gaussian, draw, layer, substep, places, width, column, row):
-    """A ← units sampled at scale · A + offset, in place."""
+    """A ← units sampled at scale · A + offset, in place; columns beyond the last unit stay."""
     k0, k1, c2, c3 = draw[0], draw[1], draw[2], uint32(draw[3] + layer)
-    c1, n = uint32(substep), A.shape[1]
+    c1, n = uint32(substep), len(offset)
     for i in range(len(A)):
         first = places[i] * width + column
         if gaussian:
-            gaussian_row(A[i], scale, offset, k0, k1, c1, c2, c3, first, row[:n])
-            copy_row(row, A[i])
+            gaussian_row(A[i, :n], scale, offset, k0, k1, c1, c2, c3, first, row[:n])
+            copy_row(row, A[i, :n])
         else:
-            probabilities_row(A[i], scale, offset, row[:n])
-            bernoulli_row(row[:n], k0, k1, c1, c2, c3, first, A[i])
+            probabilities_row(A[i, :n], scale, offset, row[:n])
+            bernoulli_row(row[:n], k0, k1, c1, c2, c3, first, A[i, :n])
 
 
 @_jit
-def walk(V, H, W, a, b, j, k, visible, n_steps, draw, substep, places, P, row):
-    """``n_steps`` of Gibbs sampling, in place. P : (r, m), σ(a + V W) where it is known already, else (0, m)."""
-    one, (d, m) = V.dtype.type(1), W.shape
+def walk(V, H, W, upright, a, b, j, k, visible, n_steps, draw, substep, places, P, row, products):
+    """``n_steps`` of Gibbs sampling, in place.
+
+    W : (d, m), or with columns of zeros besides; H : (r, W.shape[1]); upright : see `into_visible`
+    P : (r, m), σ(a + V W) where it is known already, else (0, m)
+    """
+    one, d, m = V.dtype.type(1), len(b), len(a)
     for t in range(substep, substep + n_steps):
         if t == substep and len(P):
             k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(t), draw[2], draw[3]
             for i in range(len(V)):
-                bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i])
+                bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i, :m])
         else:
-            into_hidden(V, W, H)
+            into_hidden(V, W, H, products)
             sample_rows(H, one, a, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
-        into_visible(H, W, V)
+        into_visible(H, W, upright, V, products)
         sample_rows(V, one, b, visible == GAUSSIAN, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
 
 
 @_jit
+def _whole_lines(m, like):
+    """Columns that make whole cache lines of a row, m or a few more."""
+    line = 64 // like.itemsize
+    return (m + line - 1) // line * line
+
+
+@_jit
 def divergence(
-    params, X, order, lo, hi, first, stop, centers, assign, visible, n_steps, draw, rows, L, slot, P0, VK, PK
+    params, X, order, lo, hi, first, stop, centers, assign, visible, n_steps, draw, rows, L, slot, P0, VK, PK, products
 ):
     """Samples order[lo:hi] under clusters first … stop − 1: free energies, less those of the chains' ends.
 
@@ -137,24 +117,28 @@ def divergence(
     k, d = centers.shape
     W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], X.dtype
-    V, H, P = np.empty((r, d), dtype), np.empty((r, m), dtype), np.empty((r, m), dtype)
+    columns = m if k == 1 else _whole_lines(m, X)
+    V, H, P = aligned(r, d, X), aligned(r, columns, X), aligned(r, m, X)
     F, row, places, lowest = np.empty(r, dtype), np.empty(max(d, m), dtype), np.empty(r, np.int64), np.full(r, np.inf)
     for i in range(r):
         places[i] = rows[order[lo + i]]
-    Wj = W[first] if k == 1 else np.empty((d, m), dtype)
+    # Products are faster in a place that is in cache, and whose rows begin with a cache line.
+    Wj = W[first] if k == 1 else aligned(d, columns, X)
+    Wj[:, m:] = 0
     for j in range(first, stop):
-        if k > 1:  # products are faster in a place that is in cache than in one that others have just driven out
-            copy_row(W[j].reshape(d * m), Wj.reshape(d * m))
+        for f in range(d if k > 1 else 0):
+            copy_row(W[j, f], Wj[f, :m])
         for i in range(r):
             centre_row(X[order[lo + i]], centers[j], V[i])
-        energies(V, Wj, a[j], b, visible, H, P, F)
+        energies(V, Wj, a[j], b, visible, H, P, F, products)
         if n_steps >= 0:
-            walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row)
-            into_hidden(V, Wj, H)
+            upright = transposed(Wj, r if n_steps else 0)
+            walk(V, H, Wj, upright, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row, products)
+            into_hidden(V, Wj, H, products)
         for i in range(r):
             s, loss = order[lo + i], F[i]
             if n_steps >= 0:
-                loss -= outside_row(V[i], b, visible) - energy_row(H[i], a[j], row[:m])
+                loss -= outside_row(V[i], b, visible) - energy_row(H[i, :m], a[j], row[:m])
             L[s, j] = loss
             if len(P0) and (assign[s] == j if len(assign) else j == first or loss < lowest[i]):
                 lowest[i] = loss
@@ -165,42 +149,40 @@ def divergence(
 
 
 @_jit
-def persist(params, chains, j, lo, hi, visible, n_steps, draw, F, P):
+def persist(params, chains, j, lo, hi, visible, n_steps, draw, F, P, products):
     """Chains lo … hi − 1 of cluster j go on; F (k, M) ← free energies of where they end, P (k, M, m) ← σ(a + Wᵀv)."""
     k, _, d = chains.shape
     W, a, b = views(params, k, d)
-    V, H, row = (
-        chains[j, lo:hi],
-        np.empty((hi - lo, a.shape[1]), chains.dtype),
-        np.empty(max(W.shape[1:]), chains.dtype),
-    )
-    walk(V, H, W[j], a[j], b, j, k, visible, n_steps, draw, np.int64(0), np.arange(lo, hi), H[:0], row)
-    energies(V, W[j], a[j], b, visible, H, P[j, lo:hi], F[j, lo:hi])
+    V, H, row = chains[j, lo:hi], aligned(hi - lo, a.shape[1], chains), np.empty(max(W.shape[1:]), chains.dtype)
+    upright, places = transposed(W[j], hi - lo), np.arange(lo, hi)
+    walk(V, H, W[j], upright, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, H[:0], row, products)
+    energies(V, W[j], a[j], b, visible, H, P[j, lo:hi], F[j, lo:hi], products)
 
 
 @_jit
-def own_chains(params, k, V, order, lo, hi, j, visible, n_steps, draw, substep, rows):
+def own_chains(params, k, V, order, lo, hi, j, visible, n_steps, draw, substep, rows, products):
     """Chains order[lo:hi], all of cluster j, go on in place."""
     d = V.shape[1]
     W, a, b = views(params, k, d)
-    v, H = np.empty((hi - lo, d), V.dtype), np.empty((hi - lo, a.shape[1]), V.dtype)
+    v, H = aligned(hi - lo, d, V), aligned(hi - lo, a.shape[1], V)
     row, own = np.empty(max(W.shape[1:]), V.dtype), order[lo:hi]
     for i in range(hi - lo):
         copy_row(V[own[i]], v[i])
-    walk(v, H, W[j], a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row)
+    upright = transposed(W[j], hi - lo)
+    walk(v, H, W[j], upright, a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row, products)
     for i in range(hi - lo):
         copy_row(v[i], V[own[i]])
 
 
 @_jit
-def own_hidden(params, X, order, lo, hi, j, centers, P):
+def own_hidden(params, X, order, lo, hi, j, centers, P, products):
     """P ← σ(a + Wᵀ(x − c)) of samples order[lo:hi], all of cluster j."""
     k, d = centers.shape
     W, a, _ = views(params, k, d)
-    V, H = np.empty((hi - lo, d), X.dtype), np.empty((hi - lo, a.shape[1]), X.dtype)
+    V, H = aligned(hi - lo, d, X), aligned(hi - lo, a.shape[1], X)
     for i in range(hi - lo):
         centre_row(X[order[lo + i]], centers[j], V[i])
-    into_hidden(V, W[j], H)
+    into_hidden(V, W[j], H, products)
     for i in range(hi - lo):
         probabilities_row(H[i], X.dtype.type(1), a[j], P[order[lo + i]])
 
@@ -217,35 +199,35 @@ def means_rows(A, b, visible, row):
 
 
 @_jit
-def own_visible(params, H, order, lo, hi, j, centers, visible, X):
+def own_visible(params, H, order, lo, hi, j, centers, visible, X, products):
     """X ← E[v | h] + c of samples order[lo:hi], all of cluster j."""
     k, d = centers.shape
     W, _, b = views(params, k, d)
-    h, V, row = np.empty((hi - lo, H.shape[1]), H.dtype), np.empty((hi - lo, d), H.dtype), np.empty(d, H.dtype)
+    h, V, row = aligned(hi - lo, H.shape[1], H), aligned(hi - lo, d, H), np.empty(d, H.dtype)
     for i in range(hi - lo):
         copy_row(H[order[lo + i]], h[i])
-    into_visible(h, W[j], V)
+    into_visible(h, W[j], transposed(W[j], 0), V, products)
     means_rows(V, b, visible, row)
     for i in range(hi - lo):
         add_row(V[i], centers[j], X[order[lo + i]])
 
 
 @_jit
-def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L):
+def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L, products):
     """L[lo:hi, j], with means along the chain."""
     k, d = centers.shape
     W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], X.dtype
-    V, H, P = np.empty((r, d), dtype), np.empty((r, m), dtype), np.empty((r, m), dtype)
+    V, H, P, nothing = aligned(r, d, X), aligned(r, m, X), aligned(r, m, X), transposed(W[j], 0)
     F, G, row = np.empty(r, dtype), np.empty(r, dtype), np.empty(d, dtype)
     for i in range(r):
         centre_row(X[lo + i], centers[j], V[i])
-    energies(V, W[j], a[j], b, visible, H, P, F)
+    energies(V, W[j], a[j], b, visible, H, P, F, products)
     G[:] = F
     for _ in range(n_steps):
-        into_visible(P, W[j], V)
+        into_visible(P, W[j], nothing, V, products)
         means_rows(V, b, visible, row)
-        energies(V, W[j], a[j], b, visible, H, P, G)
+        energies(V, W[j], a[j], b, visible, H, P, G, products)
     for i in range(r):
         L[lo + i, j] = F[i] - G[i]
 
@@ -270,7 +252,9 @@ def add_weighed_row(v, b, w, visible, total):
 
 
 @_jit
-def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, PK, b, visible, gradient, total, sums):
+def statistics(
+    j, left, right, X, centers, own, weights, P0, V, others, share, PK, b, visible, gradient, total, sums, products
+):
     """Cluster j's gradient of Σ w F over its own samples less that over ``others``, features left … right − 1.
 
     X : (n, d), own : int64, cluster j's rows of X, weights and P0; V : (n', d), others : int64, rows of V, share and PK
@@ -283,7 +267,7 @@ def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, P
     a = gradient[k * d * m + j * m : k * d * m + (j + 1) * m]
     for start in range(0, max(count, 1), PIECE):
         end = min(start + PIECE, count)
-        S, T, f = np.empty((end - start, width), dtype), np.empty((end - start, m), dtype), np.zeros(width, dtype)
+        S, T, f = aligned(end - start, width, X), aligned(end - start, m, X), np.zeros(width, dtype)
         bias = np.zeros(m, dtype)
         for r in range(start, end):
             s, t = S[r - start], T[r - start]
@@ -297,7 +281,7 @@ def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, P
                 copy_row(V[i, left:right], s)
             weigh_row(p, w, t, bias)
             add_weighed_row(s, b[left:right], w, visible, f)
-        into_weights(S, T, W)
+        into_weights(S, T, min(max(len(own) - start, 0), end - start), W, products)
         if left == 0:
             a[:] = bias
         for e in range(width):
@@ -312,22 +296,23 @@ def statistics(j, left, right, X, centers, own, weights, P0, V, others, share, P
 
 
 @_jit
-def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
+def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights, products):
     """log_weights[j, lo:hi] of annealed importance sampling; see ``reference.rbm.ais``."""
     k, d = base.shape
     W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], params.dtype
-    V, H = np.zeros((r, d), dtype), np.empty((r, m), dtype)
+    V, H, upright = aligned(r, d, params), aligned(r, m, params), transposed(W[j], r)
     row, bias, places = np.empty(max(d, m), dtype), np.empty(d, dtype), np.arange(lo, hi)
     nothing, one, gaussian = np.zeros(m, dtype), dtype.type(1), visible == GAUSSIAN
     # 1. sample of the base model
+    V[:] = 0
     sample_rows(V, one, base[j], gaussian, draw, np.int64(VISIBLE_STREAM), np.int64(0), places, k * d, j * d, row)
     for i in range(r):
         log_weights[j, lo + i] = 0
     for t in range(1, len(betas)):
         beta, before = dtype.type(betas[t]), dtype.type(betas[t - 1])
         # 2. what the next temperature adds
-        into_hidden(V, W[j], H)
+        into_hidden(V, W[j], H, products)
         for i in range(r):
             if gaussian:
                 outside = outside_row(V[i], base[j], visible) - outside_row(V[i], b, visible)
@@ -342,7 +327,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights):
         # 3. hidden units
         sample_rows(H, beta, nothing, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
         # 4. visible units
-        into_visible(H, W[j], V)
+        into_visible(H, W[j], upright, V, products)
         for f in range(d):
             bias[f] = (one - beta) * base[j, f] + beta * b[f]
         sample_rows(V, beta, bias, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)

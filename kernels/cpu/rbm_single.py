@@ -1,96 +1,234 @@
-"""One Boltzmann machine, small batches: two phases, rows and then features of the gradient, for threads at work.
+"""One Boltzmann machine, small batches: threads that stay at work, phase after phase.
 
-With one machine the assignment is known and so is every weight: a task does all for its rows, and the statistics of
-all rows wait side by side for the gradient. Threads meet in compiled code (``phases``). Names are those of
-``rbm_blocks``.
+With one machine the assignment is known and so is every weight. A block of visible units takes the same rows of W, of
+its transpose and of the gradient in all phases, and mostly the same thread, in whose cache they are; what it adds to
+hidden units is added up by blocks of rows (``rbm_single_tasks``). Threads meet in compiled code (``phases``).
 """
 
+from functools import cache, lru_cache
+from itertools import pairwise
+
 import numpy as np
-from numba import njit
+from numba import cfunc, njit, types
 
-from .phases import finish, take, wait
-from .product import multiply
-from .rbm_blocks import add_weighed_row, centre_row, copy_row, energies, into_hidden, views, walk, weigh_row
-from .rbm_units import energy_row, outside_row, probabilities_row
+from . import rbm_single_tasks as single
+from .arrays import aligned
+from .atomic import load
+from .phases import PHASE, claim, finish, wait
+from .products import SEVERAL, Products
+from .rbm_blocks import views
+from .subsets import groups
+from .team import read_flat, rest, write
+from .team import run as share_job
 
-TASKS, PARTS = 4, 4  # most of the first phase, and of the second
-PHASES = 2
+TASKS = 4  # blocks of visible units, and of the rows of samples or chains, at most
+_UNITS, _COLUMNS = 48, 16  # the fewest units of a block, and what their bounds are multiples of
+_ROWS = 24  # the fewest rows of one
+
+_DATA, _CHAINS, _ENERGIES, _SAMPLE, _VISIBLE, _STATISTICS, _HIDDEN_BIAS = range(7)
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
-def _rows(
-    params, X, task, centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S_all, T_all, bias,
-    visible_bias
-):  # fmt: skip
-    """A task of the first phase; see ``run``. bias : (m,), visible_bias : (d,), what its rows add to ∂a and ∂b."""
-    (k, d), own = centers.shape, len(chains) == 0
-    W, a, b = views(params, k, d)
-    lo, hi, first, stop, start = task[0], task[1], task[2], task[3], task[4]
-    r, c, m, dtype = hi - lo, stop - first, a.shape[1], X.dtype
-    S, T, H = S_all[start : start + r + c], T_all[start : start + r + c], np.empty((r + c, m), dtype)
-    F, row = np.empty(r + c, dtype), np.empty(max(d, m), dtype)
-    V, P, v, p = S[:r], T[:r], S[r:], T[r:]
-    for i in range(r):
-        centre_row(X[lo + i], centers[0], V[i])
-    for i in range(c):
-        copy_row(V[i] if own else chains[first + i], v[i])
-    # One product for samples and chains.
-    known = r if own else r + c
-    into_hidden(S[:known], W[0], H[:known])
-    for i in range(r):
-        F[i] = outside_row(V[i], b, visible) - energy_row(H[i], a[0], P[i])
-    for i in range(c):
-        if own:
-            copy_row(P[i], p[i])
-        else:
-            probabilities_row(H[r + i], dtype.type(1), a[0], p[i])
-    walk(v, H[r:], W[0], a[0], b, k - 1, k, visible, n_steps, draw, np.int64(0), rows[first:stop], p, row)
-    energies(v, W[0], a[0], b, visible, H[r:], p, F[r:])
-    for i in range(r):
-        L[lo + i, 0] = F[i] - F[r + i] if own else F[i]
-    if not own:
-        for i in range(c):
-            copy_row(v[i], chains[first + i])
-            FK[first + i] = F[r + i]
-    bias[:] = 0
-    visible_bias[:] = 0
-    for i in range(r + c):
-        w = -weights[lo + i] if i < r else weights[lo + i - r] if own else share
-        add_weighed_row(S[i], b, w, visible, visible_bias)
-        weigh_row(T[i], w, T[i], bias)
+def _blocks(size, wanted, unit):
+    """Blocks (first, next) of about equal length; their bounds are multiples of the unit."""
+    units = -(-size // unit)
+    return list(pairwise(min(units * part // wanted * unit, size) for part in range(wanted + 1)))
 
 
-@_jit
-def run(
-    counters, tasks, parts, params, X, centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S, T,
-    biases, visible_biases, W
-):  # fmt: skip
-    """Tasks of both phases, until none is left; False if a phase's end is long in coming: call it again then.
+@lru_cache(maxsize=64)
+def plan(n, M, d, own, n_steps):
+    """Tasks (t, 5) int64, a kind, its step, a block and its bounds; the phases' bounds; number of blocks of units.
 
-    tasks : (t, 5) int64, rows lo … hi − 1 of X, the chains first … stop − 1, and where their statistics begin in S, T;
-    parts : (u, 2), features of the gradient; X : (n, d); centers : (1, d); weights : (n,); chains : (M, d), moved on,
-    or (0, d), in which case the samples' own are first … stop − 1; rows : (n,) or (M,), the chains' places
-    share : the chains' weight; L : (n, 1) ← F of the samples, less that of the chains' ends if these are their own;
-    FK : (M,) ← F of where chains end; S : (·, d), T : (·, m) ← v and −w σ or w σ of all of them; biases : (t, m),
-    visible_biases : (t, d); W : (d, m) ← Σ w ∂F/∂W over the samples less that over the chains' ends
+    n samples, M chains, d visible units; own : whether the chains begin at the samples; n_steps ≥ 1
     """
-    while True:
-        t = take(counters, np.int64(0))
-        if t >= len(tasks):
-            break
-        _rows(
-            *(params, X, tasks[t], centers, weights, visible, n_steps, draw, rows, chains, share, L, FK, S, T),
-            *(biases[t], visible_biases[t]),
+    units = _blocks(d, min(max(d // _UNITS, 1), TASKS), _COLUMNS)
+    samples, chains = (_blocks(rows, min(max(rows // _ROWS, 1), TASKS), 1) for rows in (n, M))
+
+    def tasks(kinds, substep, blocks):
+        return [(kind, substep, number, *block) for number, block in enumerate(blocks) for kind in kinds]
+
+    phases = [tasks([_DATA] if own else [_DATA, _CHAINS], 0, units)]
+    for t in range(n_steps):
+        first = tasks([_ENERGIES], t, samples) if t == 0 else []
+        phases += [first + ([] if t == 0 and own else tasks([_SAMPLE], t, chains)), tasks([_VISIBLE], t, units)]
+    ends = [(n + lo, n + hi) for lo, hi in chains]
+    phases += [tasks([_ENERGIES], 0, ends), tasks([_STATISTICS], 0, units) + tasks([_HIDDEN_BIAS], 0, [(0, 0)])]
+    bounds = np.cumsum([0] + [len(phase) for phase in phases])
+    return np.array([task for phase in phases for task in phase], np.int64), bounds, len(units)
+
+
+@_jit
+def _padded(size):
+    """So many entries that what follows begins with a cache line."""
+    return (size + 15) // 16 * 16
+
+
+@_jit
+def workspace(n, M, d, m, blocks, centred):
+    """Floats and bytes that a `Work` is cut from; the last floats are the centred samples, where they are wanted."""
+    rows, upright = n + M, m if M >= SEVERAL else 0
+    floats = _padded(blocks * rows * m) + _padded(rows * m) + _padded(rows * (blocks + 1)) + _padded(upright * d)
+    floats += 0 if centred else n * d
+    return floats, rows * blocks + rows * groups(d) + (groups(n) + groups(M)) * d + M * groups(m)
+
+
+@_jit
+def _cut(memory, start, rows, columns):
+    """An array of the memory from ``start`` on, and where the next begins."""
+    return memory[start : start + rows * columns].reshape(rows, columns), start + _padded(rows * columns)
+
+
+@_jit
+def _arrange(S, floats, memory, M, m, blocks):
+    n, d = S.shape
+    rows, upright = n + M, m if M >= SEVERAL else 0
+    F, start = _cut(floats, 0, rows, blocks + 1)
+    H, start = _cut(floats, start, blocks * rows, m)
+    T, start = _cut(floats, start, rows, m)
+    upright, _ = _cut(floats, start, upright, d)
+    first = rows * blocks
+    second = first + rows * groups(d)
+    third = second + (groups(n) + groups(M)) * d
+    known, packed = memory[:first].reshape(rows, blocks), memory[first:second].reshape(rows, groups(d))
+    across, packed_H = memory[second:third].reshape(groups(n) + groups(M), d), memory[third:].reshape(M, groups(m))
+    return single.Work(S, H.reshape(blocks, rows, m), T, F, upright, known, packed, across, packed_H)
+
+
+@_jit
+def _do(task, problem, work, gradient):
+    kind, substep, block, first, stop = task[0], task[1], task[2], task[3], task[4]
+    if kind == _DATA:
+        single.data(block, first, stop, problem, work, gradient)
+    elif kind == _CHAINS:
+        single.into_hidden(problem.V, len(problem.X), block, first, stop, problem, work)
+    elif kind == _ENERGIES:
+        single.energies(first, stop, problem, work)
+    elif kind == _SAMPLE:
+        single.sample(first, stop, substep, problem, work)
+    elif kind == _VISIBLE:
+        single.visible(block, first, stop, substep, problem, work, gradient)
+    elif kind == _STATISTICS:
+        single.statistics(block, first, stop, problem, work, gradient)
+    elif kind == _HIDDEN_BIAS:
+        single.hidden_bias(work, gradient)
+    else:
+        raise ValueError("no such task")
+
+
+@cache
+def thread_function(dtype):
+    """A thread's part of all phases of a `plan`, for ``team``; its address is good as long as it is kept."""
+    dtype, number = dtype.type, np.int64
+
+    @cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
+    def thread(words, me):
+        # In the order of ``_share``.
+        numbers = read_flat(words, number(0), number)
+        counters = read_flat(words, number(1), number)
+        claims = read_flat(words, number(2), number)
+        tasks = read_flat(words, number(3), number)
+        bounds = read_flat(words, number(4), number)
+        places = read_flat(words, number(5), number)
+        draw = read_flat(words, number(6), np.uint32)
+        memory = read_flat(words, number(7), np.uint8)
+        params = read_flat(words, number(8), dtype)
+        X = read_flat(words, number(9), dtype)
+        center = read_flat(words, number(10), dtype)
+        weights = read_flat(words, number(11), dtype)
+        V = read_flat(words, number(12), dtype)
+        floats = read_flat(words, number(13), dtype)
+        out = read_flat(words, number(14), dtype)
+        share = read_flat(words, number(15), dtype)
+        visible, n_steps, threads, blocks = numbers[0], numbers[1], numbers[2], numbers[3]
+        own, centred, n, M, d, m = numbers[4] > 0, numbers[5] > 0, numbers[6], numbers[7], numbers[8], numbers[9]
+        products, tasks = Products(numbers[10], numbers[11], numbers[12]), tasks.reshape(-1, 5)
+        X, V = X.reshape(n, d), V.reshape(M, d)
+        (W, a, b), (dW, da, db) = views(params, number(1), d), views(out, number(1), d)
+        problem = single.Problem(
+            W[0], a[0], b, visible, X, center, centred, weights, share[0], own, n_steps, draw, places, V, products
         )
-        finish(counters, np.int64(0))
-    if not wait(counters, np.int64(0), len(tasks)):
-        return False
-    while True:
-        u = take(counters, np.int64(1))
-        if u >= len(parts):
-            return True
-        left, right = parts[u, 0], parts[u, 1]
-        multiply(S[:, left:right].T, T, W[left:right])
-        finish(counters, np.int64(1))
+        S = X if centred else floats[len(floats) - n * d :].reshape(n, d)
+        work, gradient = _arrange(S, floats, memory, M, m, blocks), single.Gradient(dW[0], da[0], db)
+        phase = 0
+        while phase < len(bounds) - 1:
+            first, count = bounds[phase], bounds[phase + 1] - bounds[phase]
+            # Each thread begins at its part of every phase, where what it needs is in its cache.
+            for t in range(count):
+                task = first + (t + count * me // threads) % count
+                if claim(claims, task):
+                    try:
+                        _do(tasks[task], problem, work, gradient)
+                    except Exception:
+                        claim(claims, len(tasks))  # so that nobody waits for what will not be finished
+                        return 0
+                    finish(counters, phase)
+            if wait(counters, phase, count):
+                phase += 1
+            elif load(claims, len(tasks)):
+                return 0
+            else:
+                rest()  # something else seems to keep the core busy
+        return 1
+
+    return thread
+
+
+@_jit
+def _share(
+    board, seats, function, threads, params, X, centers, weights, V, floats, out, share, draw, places, tasks, bounds,
+    counters, claims, memory, numbers
+):  # fmt: skip
+    """All threads' work. What they work on are arguments here, so that nothing is freed while they do."""
+    words = np.empty((16, 3), np.int64)
+    write(words, np.int64(0), numbers.reshape(-1))
+    write(words, np.int64(1), counters.reshape(-1))
+    write(words, np.int64(2), claims.reshape(-1))
+    write(words, np.int64(3), tasks.reshape(-1))
+    write(words, np.int64(4), bounds.reshape(-1))
+    write(words, np.int64(5), places.reshape(-1))
+    write(words, np.int64(6), draw.reshape(-1))
+    write(words, np.int64(7), memory.reshape(-1))
+    write(words, np.int64(8), params.reshape(-1))
+    write(words, np.int64(9), X.reshape(-1))
+    write(words, np.int64(10), centers.reshape(-1))
+    write(words, np.int64(11), weights.reshape(-1))
+    write(words, np.int64(12), V.reshape(-1))
+    write(words, np.int64(13), floats.reshape(-1))
+    write(words, np.int64(14), out.reshape(-1))
+    write(words, np.int64(15), share.reshape(-1))
+    share_job(board, seats, function, words, threads)
+
+
+@_jit
+def step(
+    board, seats, function, tasks, bounds, blocks, params, X, centers, weights, visible, own, n_steps, draw, places, V,
+    products
+):  # fmt: skip
+    """L (n, 1) and gradient (p,) of one batch.
+
+    board, seats, function : see ``team.run`` and ``thread_function``; tasks, bounds, blocks : see `plan`
+    V : (M, d), the chains, moved on; for chains that begin at the samples without use
+    """
+    (n, d), M, threads, phases = X.shape, len(V), seats + 1, len(bounds) - 1
+    m = (len(params) - d) // (d + 1)
+    total, centred = 0.0, True
+    for weight in weights:
+        total += weight
+    for c in centers[0]:
+        centred &= c == 0
+    n_floats, n_bytes = workspace(n, M, d, m, blocks, centred)
+    floats, out, memory = aligned(1, n_floats, X)[0], aligned(1, len(params), X)[0], np.empty(n_bytes, np.uint8)
+    share = np.full(1, 0 if own else total / M).astype(X.dtype)
+    counters, claims = np.zeros(phases * PHASE, np.int64), np.zeros(len(tasks) + 1, np.int64)
+    numbers = np.array([visible, n_steps, threads, blocks, np.int64(own), np.int64(centred), n, M, d, m, *products])
+    _share(
+        board, seats, function, threads, params, X, centers, weights, V, floats, out, share, draw, places, tasks,
+        bounds, counters, claims, memory, numbers
+    )  # fmt: skip
+    L, F, mean = np.empty((n, 1), X.dtype), _cut(floats, 0, n + M, blocks + 1)[0], 0.0
+    for i in range(M):
+        mean += np.float64(F[n + i].sum()) / M
+    for i in range(n):
+        L[i, 0] = np.float64(F[i].sum()) - (F[n + i].sum() if own else mean)
+    return L, out

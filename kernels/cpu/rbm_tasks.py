@@ -3,25 +3,23 @@
 Bounds depend on shapes and on the assignment alone, so it does not matter how many threads share the tasks.
 """
 
-from itertools import pairwise
+from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
-from . import phases, pool
+from . import pool
 from . import rbm_single as single
-from .arrays import empty
+from .arrays import empty, plain
 from .assign import CHUNK
 from .autoencoder_tasks import group
 from .philox import _rows as checked_rows
+from .products import products
 from .rbm_blocks import own_hidden, statistics
 from .rbm_units import GAUSSIAN
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
 _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's buffers are to stay in cache
 _PARTS, _FEATURES = 4, 64  # tasks of the gradient, likewise, and the fewest features of one
-
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 def words(key, stream, step):
@@ -33,6 +31,12 @@ def places(rows, k, d, m, visible):
     """``rows`` as int64; an error where their random numbers would be beyond the last."""
     checked_rows(rows, k * d, 2 if visible == GAUSSIAN else 4)
     return checked_rows(rows, k * m, 4)
+
+
+@lru_cache(maxsize=16)
+def chain_places(M, k, d, m, visible):
+    """Rows 0 … M − 1, as `places`; not to be written to."""
+    return places(np.arange(M), k, d, m, visible)
 
 
 def hidden_units(params, k, d):
@@ -77,37 +81,41 @@ def probabilities(params, X, centers, assign):
     """σ(a + Wᵀ(x − c)) of every sample under its own cluster, (n, m)."""
     P = np.empty((len(X), hidden_units(params, *centers.shape)), X.dtype)
     order, tasks = own_tasks(assign, len(centers))
-    pool.parallel(lambda task: own_hidden(params, X, order, task[1].start, task[1].stop, task[0], centers, P), tasks)
+    found = products(X.dtype)
+    pool.parallel(
+        lambda task: own_hidden(params, X, order, task[1].start, task[1].stop, task[0], centers, P, found), tasks
+    )
     return P
 
 
-def single_applies(k, n, M):
+def single_applies(k, n, M, n_steps):
     """Whether ``rbm_single`` is the way for a batch of n samples and M chains of k machines: a function of shape."""
-    return k == 1 and 0 < n <= CHUNK and M <= CHUNK and len(even(max(n, M), block_rows(max(n, M), 1))) <= single.TASKS
+    return k == 1 and 0 < n <= CHUNK and M <= CHUNK and n_steps > 0
 
 
 def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains):
     """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs."""
-    (n, d), M, longest = X.shape, len(chains), block_rows(max(len(X), len(chains)), 1)
-    m, count = hidden_units(params, 1, d), len(even(max(n, M), longest))
-    ends = n if M == 0 else M  # chains
-    cuts = [(n * t // count, ends * t // count) for t in range(count + 1)]
-    tasks = np.array([(lo, hi, first, stop, lo + first) for (lo, first), (hi, stop) in pairwise(cuts)], np.int64)
-    parts = np.array([(part.start, part.stop) for part in even(d, max(_FEATURES, -(-d // single.PARTS)))], np.int64)
-    dtype, gradient, counters = X.dtype, empty(params.shape, X.dtype), phases.counters(single.PHASES)
-    L, F, S, T = (empty(shape, dtype) for shape in ((n, 1), (M,), (n + ends, d), (n + ends, m)))
-    biases, visible_biases = np.empty((count, m), dtype), np.empty((count, d), dtype)
-    share = dtype.type(weights.sum(dtype=np.float64) / M if M else 0)
-    arguments = params, X, centers, weights, visible, n_steps, draw, rows, chains, share, L, F, S, T
-    W = gradient[: d * m].reshape(d, m)
-    phases.run(
-        lambda: single.run(counters, tasks, parts, *arguments, biases, visible_biases, W), max(count, len(parts))
+    own, function = len(chains) == 0, single.thread_function(X.dtype)
+    params, weights = plain(params, X.dtype), plain(weights, X.dtype)
+    V = np.empty_like(X) if own else chains
+    plan, (board, seats) = single.plan(len(X), len(V), X.shape[1], own, n_steps), pool.summon(single.TASKS)
+    return single.step(
+        board,
+        seats,
+        function.address,
+        *plan,
+        params,
+        X,
+        centers,
+        weights,
+        visible,
+        own,
+        n_steps,
+        draw,
+        rows,
+        V,
+        products(X.dtype),
     )
-    gradient[d * m : d * m + m] = biases.sum(axis=0, dtype=np.float64)
-    gradient[d * m + m :] = visible_biases.sum(axis=0, dtype=np.float64)
-    if M:
-        L -= F.mean(dtype=np.float64).astype(dtype)
-    return L, gradient
 
 
 class Gradient:
@@ -129,12 +137,13 @@ class Gradient:
 
         own, others : k arrays of int64, rows of X, weights and P0[j], and of V[j], share[j] and PK[j]
         """
+        found = products(X.dtype)
 
         def task(task):
             j, left, right = task
             statistics(
                 *(j, left, right, X, centers, own[j], weights, P0[j], V[j], others[j], share[j], PK[j]),
-                *(self._b, self._visible, self._gradient, self._total, self._sums),
+                *(self._b, self._visible, self._gradient, self._total, self._sums, found),
             )
 
         pool.parallel(task, self._tasks)

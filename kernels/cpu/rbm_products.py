@@ -1,0 +1,82 @@
+"""Products of visible or hidden units with the weights: those of ``products``, as the units' values allow.
+
+Also ``np.dot``, which is BLAS here, one thread by ``pool``. V : (r, d), visible units; H : (r, m), hidden ones;
+W : (d, m). W, H and T may have a few columns more than there are units, W's and H's of zeros.
+"""
+
+import numpy as np
+from numba import njit
+
+from .arrays import aligned
+from .products import SEVERAL, bits, real, turned
+from .subsets import groups, pack_columns, pack_rows
+from .transpose import transpose
+
+_FEW = 64  # rows up to which tiles beat BLAS in H Wᵀ. Measured.
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def packed_rows(A):
+    """A's rows as packed bits, (len(A), groups(A.shape[1])), or (0, ·) if they are too few or no bits."""
+    packed, known = np.empty((len(A), groups(A.shape[1])), np.uint8), np.zeros(len(A), np.bool_)
+    # The first row says it of most data.
+    if len(A) >= SEVERAL:
+        pack_rows(A[:1], np.int64(0), A.shape[1], packed[:1], known[:1])
+        if known[0]:
+            pack_rows(A, np.int64(0), A.shape[1], packed, known)
+    return packed if known.all() else packed[:0]
+
+
+@_jit
+def into_hidden(V, W, H, products):
+    """H ← V W."""
+    packed = packed_rows(V)
+    if len(packed):
+        bits(products, packed, W, H, np.bool_(0))
+    else:
+        real(products, V, W, H, np.bool_(0))
+
+
+@_jit
+def transposed(W, rows):
+    """Wᵀ, which `into_visible` wants for so many rows of bits, or (0, d) where it does not."""
+    d, m = W.shape
+    out = aligned(m if rows >= SEVERAL else 0, d, W)
+    if len(out):
+        transpose(W, out)
+    return out
+
+
+@_jit
+def into_visible(H, W, upright, V, products):
+    """V ← H Wᵀ. upright : (m, d), Wᵀ, for an H that may be bits, or (0, d)."""
+    packed = packed_rows(H[: len(H) if len(upright) else 0])
+    if len(packed):
+        bits(products, packed, upright, V, np.bool_(0))
+    elif len(H) <= _FEW:
+        turned(products, H, W, V)
+    else:
+        np.dot(H, W.T, V)
+
+
+@_jit
+def _packed_columns(A, wanted):
+    """A's columns as packed bits, (groups(len(A)), A.shape[1]), or (0, ·) if they are not wanted, or no bits."""
+    packed = np.empty((groups(len(A)) if wanted else 0, A.shape[1]), np.uint8)
+    return packed if len(packed) and pack_columns(A, np.int64(0), A.shape[1], packed) else packed[:0]
+
+
+@_jit
+def into_weights(S, T, cut, W, products):
+    """W ← Sᵀ T, for rows of data before ``cut`` and of chains after, either of which may be bits."""
+    data, chains = _packed_columns(S[:cut], len(W) >= SEVERAL), _packed_columns(S[cut:], len(W) >= SEVERAL)
+    lo, hi = cut if len(data) else 0, cut if len(chains) else len(S)
+    added = lo < hi or len(S) == 0
+    if added:
+        real(products, S[lo:hi].T, T[lo:hi], W, np.bool_(0))
+    if len(data):
+        bits(products, data.T, T[:cut], W, added)
+    if len(chains):
+        bits(products, chains.T, T[cut:], W, added or len(data) > 0)

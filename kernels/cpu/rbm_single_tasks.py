@@ -1,0 +1,188 @@
+"""Tasks of ``rbm_single``: blocks of visible units with all that they take part in, and blocks of rows.
+
+Names are those of ``rbm_blocks``; in arrays of rows the n samples come first and then the M chains.
+"""
+
+from collections import namedtuple
+
+import numpy as np
+from numba import njit, uint32
+
+from .products import SEVERAL, bits, real, turned
+from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row, copy_row
+from .rbm_units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
+from .subsets import GROUP, groups, pack_columns, pack_rows
+from .transpose import transpose
+
+# X : (n, d), center : (d,), weights : (n,); share : weight of a chain that belongs to no sample; places : (M,), rows
+# of the chains' random numbers; V : (M, d), where chains stand
+Problem = namedtuple("Problem", "W a b visible X center centred weights share own n_steps draw places V products")
+# S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations, in the first the chains' bits
+# too; T : (n + M, m), w σ, for samples −w σ; F : (n + M, blocks + 1), summands of the free energy; upright : (m, d),
+# Wᵀ, or (0, d) for few chains; known : (n + M, blocks), whether visible units are zeros and ones alone; if so they are
+# packed (n + M, groups(d)) and across : (groups(n) + groups(M), d); packed_H : (M, groups(m)), the chains' bits
+Work = namedtuple("Work", "S H T F upright known packed across packed_H")
+Gradient = namedtuple("Gradient", "W a b")  # as the parameters
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def _all_bits(known, block):
+    """Whether a block's units of these rows are packed, and the rows enough for sums of subsets."""
+    return len(known) >= SEVERAL and known[:, block].all()
+
+
+@_jit
+def _weight(row, problem):
+    """Of a row's energy in the gradient."""
+    n = len(problem.X)
+    if row < n:
+        return -problem.weights[row]
+    return problem.weights[row - n] if problem.own else problem.share
+
+
+@_jit
+def into_hidden(V, first, block, left, right, problem, work):
+    """What a block of visible units adds to the hidden units' pre-activations. V : (r, d), rows from ``first`` on."""
+    rows, W = slice(first, first + len(V)), problem.W[left:right]
+    known, packed, H = work.known[rows], work.packed[rows], work.H[block, rows]
+    pack_rows(V, left, right, packed, known[:, block])
+    if _all_bits(known, block):
+        bits(problem.products, packed[:, left // GROUP : groups(right)], W, H, np.bool_(0))
+    else:
+        real(problem.products, V[:, left:right], W, H, np.bool_(0))
+
+
+@_jit
+def _account(V, first, across, block, left, right, problem, work, gradient):
+    """What a block of visible units adds to F and to ∂b, and packed for ∂W. across : (groups(r), d)"""
+    b, total = problem.b[left:right], np.zeros(right - left, V.dtype)
+    for i in range(len(V)):
+        work.F[first + i, 1 + block] = outside_row(V[i, left:right], b, problem.visible)
+        add_weighed_row(V[i, left:right], b, _weight(first + i, problem), problem.visible, total)
+    accumulate_row(gradient.b[left:right], total)
+    if _all_bits(work.known[first : first + len(V)], block):
+        pack_columns(V, left, right, across)
+
+
+@_jit
+def data(block, left, right, problem, work, gradient):
+    """A block of the samples' visible units, and of Wᵀ."""
+    n = len(problem.X)
+    if not problem.centred:
+        for i in range(n):
+            centre_row(problem.X[i, left:right], problem.center[left:right], work.S[i, left:right])
+    gradient.b[left:right] = 0
+    into_hidden(work.S, np.int64(0), block, left, right, problem, work)
+    _account(work.S, np.int64(0), work.across[: groups(n)], block, left, right, problem, work, gradient)
+    if len(work.upright):
+        transpose(problem.W[left:right], work.upright[:, left:right])
+
+
+@_jit
+def _add_blocks(row, work):
+    """A row's pre-activations without bias, the sum over blocks of visible units."""
+    total = work.H[0, row]
+    for block in range(1, len(work.H)):
+        accumulate_row(total, work.H[block, row])
+    return total
+
+
+@_jit
+def _draw(chain, substep, P, problem, work):
+    """A chain's hidden units from their probabilities, before they are packed."""
+    draw, first = problem.draw, problem.places[chain] * len(P)
+    out = work.H[0, len(problem.X) + chain]
+    bernoulli_row(P, draw[0], draw[1], uint32(substep), draw[2], draw[3], first, out)
+
+
+@_jit
+def energies(first, stop, problem, work):
+    """Rows' part of F that hidden units make, and T; the first hidden units of chains that begin here."""
+    p = np.empty(len(problem.a), work.S.dtype)
+    for row in range(first, stop):
+        work.F[row, 0] = -energy_row(_add_blocks(row, work), problem.a, p)
+        if problem.own and row < len(problem.X):
+            _draw(row, np.int64(0), p, problem, work)
+        scale_row(p, _weight(row, problem), work.T[row])
+    if problem.own and stop <= len(problem.X):
+        _pack_hidden(first, stop, problem, work)
+
+
+@_jit
+def accumulate_row(total, v):
+    """Total += v."""
+    for i in range(len(total)):
+        total[i] += v[i]
+
+
+@_jit
+def scale_row(p, w, out):
+    """Out ← w p."""
+    for l in range(len(out)):
+        out[l] = w * p[l]
+
+
+@_jit
+def sample(first, stop, substep, problem, work):
+    """Hidden units of some chains."""
+    p, one = np.empty(len(problem.a), work.S.dtype), work.S.dtype.type(1)
+    for chain in range(first, stop):
+        probabilities_row(_add_blocks(len(problem.X) + chain, work), one, problem.a, p)
+        _draw(chain, substep, p, problem, work)
+    _pack_hidden(first, stop, problem, work)
+
+
+@_jit
+def _pack_hidden(first, stop, problem, work):
+    """Some chains' hidden units, for products."""
+    H, known = work.H[0, len(problem.X) + first : len(problem.X) + stop], np.empty(stop - first, np.bool_)
+    pack_rows(H, np.int64(0), H.shape[1], work.packed_H[first:stop], known)
+
+
+@_jit
+def visible(block, left, right, substep, problem, work, gradient):
+    """A block of the chains' visible units, and what follows of them."""
+    n, d, draw, V = len(problem.X), len(problem.b), problem.draw, problem.V
+    if len(work.upright):
+        bits(problem.products, work.packed_H, work.upright[:, left:right], V[:, left:right], np.bool_(0))
+    else:
+        turned(problem.products, work.H[0, n:], problem.W[left:right], V[:, left:right])
+    k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(substep), draw[2], uint32(draw[3] + VISIBLE_STREAM)
+    b, row, one = problem.b[left:right], np.empty(right - left, V.dtype), V.dtype.type(1)
+    for chain in range(len(V)):
+        v, first = V[chain, left:right], problem.places[chain] * d + left
+        if problem.visible == GAUSSIAN:
+            gaussian_row(v, one, b, k0, k1, c1, c2, c3, first, row)
+            copy_row(row, v)
+        else:
+            probabilities_row(v, one, b, row)
+            bernoulli_row(row, k0, k1, c1, c2, c3, first, v)
+    into_hidden(V, n, block, left, right, problem, work)
+    if substep == problem.n_steps - 1:
+        _account(V, n, work.across[groups(n) :], block, left, right, problem, work, gradient)
+
+
+@_jit
+def statistics(block, left, right, problem, work, gradient):
+    """A block of ∂W."""
+    n, W, added = len(problem.X), gradient.W[left:right], np.bool_(0)
+    for V, rows, groups_ in (
+        (work.S, slice(0, n), slice(0, groups(n))),
+        (problem.V, slice(n, len(work.T)), slice(groups(n), len(work.across))),
+    ):
+        if _all_bits(work.known[rows], block):
+            bits(problem.products, work.across[groups_, left:right].T, work.T[rows], W, added)
+        else:
+            real(problem.products, V[:, left:right].T, work.T[rows], W, added)
+        added = True
+
+
+@_jit
+def hidden_bias(work, gradient):
+    """∂a."""
+    total = np.zeros(len(gradient.a), work.T.dtype)
+    for i in range(len(work.T)):
+        accumulate_row(total, work.T[i])
+    copy_row(total, gradient.a)
