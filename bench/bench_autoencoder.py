@@ -141,7 +141,9 @@ class Ours:
             _, weight = kernels.assign.objective(L, s, w)
             scale = kernels.optimizer.mean_scale(gradient, weight, 0.0)
             self.step += 1
-            self._adam(gradient, scale)
+            kernels.optimizer.update(
+                self.params, gradient, scale, self.moments, kernels.optimizer.ADAM, self.step, HYPER
+            )
             new = kernels.assign.assign(L)
             moved += kernels.assign.move(x, rows, new, self.assign, w, self.sums, self.totals, self.counts)
             kernels.assign.means(self.sums, self.totals, self.centers, 0)
@@ -150,15 +152,6 @@ class Ours:
                 p.X, self.assign, p.weights, p.setting.k
             )
             kernels.assign.means(self.sums, self.totals, self.centers, 0)
-
-    def _adam(self, gradient, scale):
-        """The update, elementwise, in blocks for the threads."""
-        (first, second), adam, pool = self.moments, self.backend.optimizer.adam, self.backend.pool
-
-        def block(part):
-            adam(self.params[part], gradient[part], scale, first[part], second[part], self.step, *HYPER)
-
-        pool.parallel(block, pool.blocks(len(gradient), 1 << 16))
 
     def losses_and_gradient(self):
         """L and the gradient at the starting point, on the whole data or the first batch."""

@@ -29,8 +29,10 @@ except ImportError:
     torch = None
 
 KEY, STREAM = np.array([1, 2], np.uint32), 20
+SPREAD = 0.035  # of reconstruction errors by random numbers alone: standard deviation of sixteen torch runs, relative
 HYPER = np.array([1e-3, 0.9, 0.999, 1e-8])
 SGD_RATE = 0.01
+SGD_HYPER = np.array([SGD_RATE, 0.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,9 @@ class Ours:
             self._update(gradient, 1 / (rows.stop - rows.start))
 
     def _update(self, gradient, scale):
-        optimizer, pool, (first, second) = self.backend.optimizer, self.backend.pool, self.moments
-
-        def sgd(part):
-            optimizer.sgd(self.params[part], gradient[part], scale, first[part], SGD_RATE, 0.0)
-
-        def adam(part):
-            optimizer.adam(self.params[part], gradient[part], scale, first[part], second[part], self.step, *HYPER)
-
-        pool.parallel(sgd if self.p.setting.persistent else adam, pool.blocks(len(gradient), 1 << 16))
+        optimizer = self.backend.optimizer
+        rule, hyper = (optimizer.SGD, SGD_HYPER) if self.p.setting.persistent else (optimizer.ADAM, HYPER)
+        optimizer.update(self.params, gradient, scale, self.moments, rule, self.step, hyper)
 
     def statistics(self, v, chains):
         """Σ vᵀσ(a + vW) over data less chains, under machine 0, at the parameters of the start: (d, m)."""
@@ -284,8 +280,8 @@ def validate(everything, problem):
     print(
         "reconstruction error before and after 3 epochs:", f"{before:.4f}", {n: f"{e:.4f}" for n, e in errors.items()}
     )
-    best, worst = min(errors.values()), max(errors.values())
-    if not (worst < 0.8 * before and worst < 1.1 * best):
+    middle, worst = np.median(list(errors.values())), max(errors.values())
+    if not (worst < 0.8 * before and all(abs(error / middle - 1) < 5 * SPREAD for error in errors.values())):
         raise SystemExit(f"contestants do not learn alike: {errors}")
 
 

@@ -62,14 +62,6 @@ class Backend:
 
         return pool.threads(n_jobs)
 
-    def parallel(self, function, tasks):
-        """``function`` of every task; on several threads where the backend's kernels release the interpreter."""
-        if self.name == "numba":
-            self.pool.parallel(function, tasks)
-        else:
-            for task in tasks:
-                function(task)
-
     @property
     def on_device(self):
         """Whether its arrays are not the host's."""

@@ -168,13 +168,10 @@ class Objective(ABC):
 
 
 class Optimizer:
-    """Applies a backend's update kernel to a run, large parameter vectors in blocks on several threads."""
-
-    BLOCK = 1 << 16  # parameters: 28 bytes each pass through memory
-    ALONE = 1 << 18  # parameters up to which waking threads takes longer than they save
+    """Applies a backend's update kernel to a run."""
 
     def __init__(self, backend, settings):
-        self.backend, self.kernel = backend, backend.optimizer
+        self.kernel = backend.optimizer
         self.rule = self.kernel.RULES[settings.optimizer]
         self.hyper = settings.hyper()
         self.clip_norm = float(settings.clip_norm or 0.0)
@@ -184,19 +181,7 @@ class Optimizer:
         if weight_sum <= 0:
             return
         scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
-        params, (first, second), step = run.params, run.moments, run.step + 1
-        if params.size <= self.ALONE or self.backend.platform is not None:  # a device has threads of its own
-            self.kernel.update(params, gradient, scale, run.moments, self.rule, step, self.hyper)
-            return
-
-        def block(start):
-            part = slice(start, start + self.BLOCK)
-            if self.rule == self.kernel.ADAM:
-                self.kernel.adam(params[part], gradient[part], scale, first[part], second[part], step, *self.hyper)
-            else:
-                self.kernel.sgd(params[part], gradient[part], scale, first[part], *self.hyper[:2])
-
-        self.backend.parallel(block, range(0, params.size, self.BLOCK))
+        self.kernel.update(run.params, gradient, scale, run.moments, self.rule, run.step + 1, self.hyper)
 
 
 class Trainer:

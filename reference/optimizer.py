@@ -80,14 +80,17 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
         v ← μ v + scale · gradient;   θ ← θ − η v
 
-    params, gradient, velocity : (p,) float; momentum : float, μ
-    Cost: 5 p flops; 5 p numbers read or written
+    params, gradient, velocity : (p,) float, the velocity left alone where μ is 0; momentum : float, μ
+    Cost: 5 p flops; 5 p numbers read or written, 3 p without momentum
     """
     t = params.dtype.type
     # 1. velocity
-    velocity[:] = t(momentum) * velocity + t(scale) * gradient
+    v = t(scale) * gradient
+    if momentum != 0:
+        velocity[:] = t(momentum) * velocity + v
+        v = velocity
     # 2. parameters
-    params -= t(learning_rate) * velocity
+    params -= t(learning_rate) * v
 
 
 def update(params, gradient, scale, moments, rule, step, hyper):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import NonFiniteLossError, backend
-from csrl_core.training import Batch, Objective, Optimizer, Run, Settings, Trainer
+from csrl_core.training import Batch, Objective, Run, Settings, Trainer
 
 KEY = np.array([7, 11], np.uint32)
 
@@ -150,18 +150,3 @@ def test_a_copy_is_independent_and_take_restores_it():
     assert (run.epoch, run.step, run.loss_curve) == (2, 5, [1.0, 2.0])
     np.testing.assert_array_equal(run.params, np.ones(3))
     np.testing.assert_array_equal(run.state["a"], np.zeros(2))
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_an_update_in_blocks_is_the_update(optimizer, monkeypatch):
-    data, floor = make(n=40, d=50), backend.get("numba")
-    chosen = settings(epochs=4, optimizer=optimizer, clip_norm=0.3)
-    runs = []
-    for block in (1 << 16, 7):
-        monkeypatch.setattr(Optimizer, "BLOCK", block)
-        objective = Mean()
-        with floor.threads(2):
-            runs.append(Trainer(objective, data, chosen, floor).train(objective.start(data, 0)))
-    np.testing.assert_array_equal(runs[0].params, runs[1].params)
-    np.testing.assert_array_equal(runs[0].moments, runs[1].moments)
-    assert runs[0].params.any()

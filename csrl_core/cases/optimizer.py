@@ -69,7 +69,7 @@ CASES += [
         "optimizer",
         "sgd",
         "no momentum",
-        lambda dtype: [*_vectors(37, 2, dtype), 0.05, np.zeros(37, dtype), 0.1, 0.0],
+        lambda dtype: [*_vectors(37, 2, dtype), 0.05, _vectors(37, 3, dtype)[2], 0.1, 0.0],
     ),
     Case(
         "optimizer",

@@ -25,7 +25,7 @@ from .assign import assign as lowest
 from .autoencoder_blocks import run_tasks
 from .autoencoder_tasks import add_parts, row_tasks, sort_by_cluster
 from .dense import LINEAR
-from .optimizer import mean_scale, update
+from .optimizer import mean_scale, update_alone
 
 # Where the regimes meet, as ``bench/bench_autoencoder.py --regimes`` found it, which times them against each other:
 # of 2000 samples and 4 clusters, "small" wins up to 48 features or so and weights of some 600 entries, "skinny"
@@ -316,7 +316,7 @@ def _fused_epoch(
         # 3. optimizer step on the mean gradient
         if batch_weight > 0:
             scale = mean_scale(gradient, batch_weight, clip_norm)
-            update(params, gradient, scale, moments, rule, step + b + 1, hyper)
+            update_alone(params, gradient, scale, moments, rule, step + b + 1, hyper)
         # 4. assignment and centres
         moved += _move(target, index, new, assign, weights, sums, totals, counts)
         means(sums, totals, centers, b if running else 0)

@@ -8,14 +8,23 @@ beta1, beta2, epsilon, momentum floats; step int, from 1 on.
 """
 
 import math
+from functools import cache
 
 import numpy as np
-from numba import njit
+from numba import cfunc, njit, types
+
+from . import pool, team
+from .team import read_flat, write
 
 ADAM, SGD = 0, 1
 RULES = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
+SHARED = 1 << 15  # parameters from which threads share a step
+_PARTS, _LONGEST = (
+    4,
+    1 << 16,
+)  # fewest parts of a shared step, and what one has at most: 28 bytes each pass through memory
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
@@ -93,11 +102,15 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
         v ← μ v + scale · gradient;   θ ← θ − η v
 
-    params, gradient, velocity : (p,) float; momentum : float, μ
-    Cost: 5 p flops; 5 p numbers read or written
+    params, gradient, velocity : (p,) float, the velocity left alone where μ is 0; momentum : float, μ
+    Cost: 5 p flops; 5 p numbers read or written, 3 p without momentum
     """
     t = params.dtype.type
     a, rate, mu = t(scale), t(learning_rate), t(momentum)
+    if momentum == 0:
+        for i in range(len(params)):
+            params[i] -= rate * (a * gradient[i])
+        return
     for i in range(len(params)):
         # 1. velocity
         v = mu * velocity[i] + a * gradient[i]
@@ -107,13 +120,62 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
 
 @_jit
+def update_alone(params, gradient, scale, moments, rule, step, hyper):
+    """As `update`, in compiled code."""
+    _update_part(params, gradient, scale, moments[0], moments[1], rule, step, hyper)
+
+
+@_jit
+def _update_part(params, gradient, scale, first, second, rule, step, hyper):
+    if rule == ADAM:
+        adam(params, gradient, scale, first, second, step, hyper[0], hyper[1], hyper[2], hyper[3])
+    else:
+        sgd(params, gradient, scale, first, hyper[0], hyper[1])
+
+
 def update(params, gradient, scale, moments, rule, step, hyper):
     """One step of the optimizer ``rule``, in place.
 
     moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD; rule : int, ADAM or SGD
     hyper : (4,) float64, (η, β₁, β₂, ε) for Adam, (η, μ, -, -) for SGD
     """
-    if rule == ADAM:
-        adam(params, gradient, scale, moments[0], moments[1], step, hyper[0], hyper[1], hyper[2], hyper[3])
-    else:
-        sgd(params, gradient, scale, moments[0], hyper[0], hyper[1])
+    arrays = params, gradient, moments
+    plain = all(array.flags.carray and array.dtype == params.dtype for array in arrays)
+    if len(params) < SHARED or not plain or not (hyper.flags.carray and hyper.dtype == np.float64):
+        update_alone(params, gradient, scale, moments, rule, step, hyper)
+        return
+    count = max(_PARTS, len(params) // _LONGEST)
+    board, seats = pool.summon(count)
+    numbers = np.array([count, scale, rule, step])
+    _share(board, seats, _part_function(params.dtype).address, params, gradient, moments, hyper, numbers)
+
+
+@cache
+def _part_function(dtype):
+    """A part of the step for ``team``, of the words that ``_share`` writes."""
+    dtype, number = dtype.type, np.int64
+
+    @cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
+    def part(words, i):
+        numbers, hyper = read_flat(words, number(0), np.float64), read_flat(words, number(1), np.float64)
+        params, gradient = read_flat(words, number(2), dtype), read_flat(words, number(3), dtype)
+        count, scale, rule, step = number(numbers[0]), numbers[1], number(numbers[2]), number(numbers[3])
+        p, moments = len(params), read_flat(words, number(4), dtype)
+        first, second = moments[:p], moments[p:]
+        here = slice(p * i // count, p * (i + 1) // count)
+        _update_part(params[here], gradient[here], scale, first[here], second[here], rule, step, hyper)
+        return 1
+
+    return part
+
+
+@_jit
+def _share(board, seats, function, params, gradient, moments, hyper, numbers):
+    """Do all parts. What they work on are arguments here, so that nothing is freed while they do."""
+    words = np.empty((5, 3), np.int64)
+    write(words, np.int64(0), numbers)
+    write(words, np.int64(1), hyper)
+    write(words, np.int64(2), params)
+    write(words, np.int64(3), gradient)
+    write(words, np.int64(4), moments)
+    team.run(board, seats, function, words, np.int64(numbers[0]))

@@ -54,6 +54,18 @@ KERNEL sgd(real* __restrict__ params, const real* __restrict__ gradient, real sc
            real rate, real momentum) {
     bool wide = aligned(params) && aligned(gradient) && aligned(velocity);
     i64 vectors = wide ? p / LANES : 0;
+    if (momentum == 0) {  // The velocity is left alone.
+        GRID_STRIDE(e, vectors) {
+            vec theta = ((vec*)params)[e], g = ((const vec*)gradient)[e];
+            for (int l = 0; l < LANES; l++) theta.v[l] -= rate * (scale * g.v[l]);
+            ((vec*)params)[e] = theta;
+        }
+        GRID_STRIDE(r, p - vectors * LANES) {
+            i64 i = vectors * LANES + r;
+            params[i] -= rate * (scale * gradient[i]);
+        }
+        return;
+    }
     GRID_STRIDE(e, vectors) {
         vec theta = ((vec*)params)[e], g = ((const vec*)gradient)[e], v = ((vec*)velocity)[e];
         for (int l = 0; l < LANES; l++) sgd_one(&theta.v[l], g.v[l], &v.v[l], scale, rate, momentum);

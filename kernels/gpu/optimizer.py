@@ -82,8 +82,8 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
         v ← μ v + scale · gradient;   θ ← θ − η v
 
-    params, gradient, velocity : (p,) float; momentum : float, μ
-    Cost: 5 p flops; 5 p numbers read or written
+    params, gradient, velocity : (p,) float, the velocity left alone where μ is 0; momentum : float, μ
+    Cost: 5 p flops; 5 p numbers read or written, 3 p without momentum
     """
     gradient = array("gradient", gradient)
     with in_place(params=params, velocity=velocity) as (params, velocity):
