@@ -76,20 +76,31 @@ def main(
 
     runs = reproduce_table.complete(table, listed, n_processes=processes, done=done)
     rows = reproduce_summary.summarise(runs)
-    files = [table.path, out / "fig2.csv"]
-    reproduce_summary.write_rows(files[1], rows, reproduce_summary.Summary)
-    if find_spec("matplotlib"):
-        for version in versions:
-            files.append(out / f"fig2-{version}.png")
-            reproduce_figures.draw_figure_2(files[-1], rows, version)
-    else:
-        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
-    for line in reproduce_summary.lines(rows):
-        say(line)
-    for path in files:
-        say(str(path))
+
+    def draw():
+        pictures = [out / f"fig2-{version}.png" for version in versions]
+        for picture, version in zip(pictures, versions, strict=True):
+            reproduce_figures.draw_figure_2(picture, rows, version)
+        return pictures
+
+    files, lines = [table.path, out / "fig2.csv"], reproduce_summary.lines(rows)
+    _write(files, rows, reproduce_summary.Summary, draw, lines, say)
     say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in runs):.0f} s in all")
     return 0
+
+
+def _write(files, rows, kind, draw, lines, say):
+    """Write the summary's rows to files[1] and draw the pictures, if that is possible; say lines and files.
+
+    draw : callable, returns the pictures' paths
+    """
+    reproduce_summary.write_rows(files[1], rows, kind)
+    if find_spec("matplotlib"):
+        files = [*files, *draw()]
+    else:
+        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
+    for line in [*lines, *map(str, files)]:
+        say(line)
 
 
 def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend, n_jobs, epochs, say):
@@ -119,16 +130,8 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
 
     runs = fig5_summary.complete(path, images, wanted, done)
     rows = fig5_summary.summarise(runs)
-    files = [path, out / f"{stem}.csv"]
-    reproduce_summary.write_rows(files[1], rows, fig5_summary.Summary)
-    if find_spec("matplotlib"):
-        files += fig5_summary.draw(out, stem, runs, images)
-    else:
-        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
-    for line in fig5_summary.lines(rows):
-        say(line)
-    for path in files:
-        say(str(path))
+    files, lines = [path, out / f"{stem}.csv"], fig5_summary.lines(rows)
+    _write(files, rows, fig5_summary.Summary, lambda: fig5_summary.draw(out, stem, runs, images), lines, say)
     say(f"done in {time.perf_counter() - begin:.1f} s; the fits took {sum(run.seconds for run in runs):.0f} s in all")
     return 0
 

@@ -21,7 +21,17 @@ def plain(array, dtype=None):
     return array if array.flags.carray else array.copy()
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def copy_row(source, out):
+    """Out ← source. An assignment of slices, which looks for overlaps, takes several times as long."""
+    for i in range(len(out)):
+        out[i] = source[i]
+
+
+@_jit
 def aligned(rows, columns, like):
     """As `empty`, (rows, columns) of the dtype of ``like``, in compiled code."""
     size = rows * columns

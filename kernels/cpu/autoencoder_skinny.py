@@ -17,6 +17,7 @@ import numpy as np
 from numba import cfunc, types
 
 from . import team
+from .arrays import aligned
 from .autoencoder_blocks import _fused, _jit, layer_backward, layer_forward
 from .autoencoder_rows import (
     add_centred_outer,
@@ -34,14 +35,6 @@ from .team import read, write
 
 BLOCK = 128
 _LINE = 16  # numbers on a cache line; a vector that lies on two takes two loads
-
-
-@_jit
-def aligned(rows, d, like):
-    """Array (rows, d), not initialised, of the type of ``like``, from a cache line on."""
-    memory = np.empty(rows * d + _LINE, like.dtype)
-    start = -memory.ctypes.data % 64 // memory.itemsize
-    return memory[start : start + rows * d].reshape(rows, d)
 
 
 @_jit

@@ -19,22 +19,23 @@ from numba import njit
 from .atomic import LINE, fetch_add, load, pause, swap_if
 from .pool import parallel, usable_threads
 
-_NEXT, _DONE, PHASE = 0, LINE, 2 * LINE  # each number of a phase has a cache line of its own
+_NEXT, _DONE, _PHASE = 0, LINE, 2 * LINE  # each number of a phase has a cache line of its own
 _PATIENCE = 20_000  # looks, a millisecond or so, after which something else seems to keep the core busy
-
-
-def counters(phases):
-    """Tasks taken and tasks finished of so many phases, int64."""
-    return np.zeros(phases * PHASE, np.int64)
 
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit
+def counters(phases):
+    """Tasks taken and tasks finished of so many phases, int64."""
+    return np.zeros(phases * _PHASE, np.int64)
+
+
+@_jit
 def take(counters, phase):
     """The number of a task that no thread has taken before; from the phase's number of tasks on: there is none."""
-    return fetch_add(counters, phase * PHASE + _NEXT, 1)
+    return fetch_add(counters, phase * _PHASE + _NEXT, 1)
 
 
 @_jit
@@ -49,14 +50,14 @@ def claim(claims, task):
 @_jit
 def finish(counters, phase):
     """To be said after every task; what it wrote is then seen by whoever has waited."""
-    fetch_add(counters, phase * PHASE + _DONE, 1)
+    fetch_add(counters, phase * _PHASE + _DONE, 1)
 
 
 @_jit
 def wait(counters, phase, tasks):
     """Until all tasks of the phase are finished; False if that takes so long that the core is better left."""
     looks = 0
-    while load(counters, phase * PHASE + _DONE) != tasks:
+    while load(counters, phase * _PHASE + _DONE) != tasks:
         pause()
         looks += 1
         if looks == _PATIENCE:

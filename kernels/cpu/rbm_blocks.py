@@ -12,7 +12,7 @@ are given a type: each literal would be a compiled signature of its own.
 import numpy as np
 from numba import njit, uint32
 
-from .arrays import aligned
+from .arrays import aligned, copy_row
 from .rbm_products import into_hidden, into_visible, into_weights, transposed
 from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
@@ -28,13 +28,6 @@ def views(params, k, d):
     m = (len(params) - d) // (k * (d + 1))
     W, a = params[: k * d * m].reshape(k, d, m), params[k * d * m : k * (d + 1) * m].reshape(k, m)
     return W, a, params[k * (d + 1) * m :]
-
-
-@_jit
-def copy_row(source, out):
-    """Out ← source. An assignment of slices, which looks for overlaps, takes several times as long."""
-    for i in range(len(out)):
-        out[i] = source[i]
 
 
 @_jit

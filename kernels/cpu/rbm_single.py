@@ -14,7 +14,8 @@ from numba import cfunc, njit, types
 from . import rbm_single_tasks as single
 from .arrays import aligned
 from .atomic import load
-from .phases import PHASE, claim, finish, wait
+from .phases import claim, finish, wait
+from .phases import counters as new_counters
 from .products import SEVERAL, Products
 from .rbm_blocks import views
 from .subsets import groups
@@ -220,7 +221,7 @@ def step(
     n_floats, n_bytes = workspace(n, M, d, m, blocks, centred)
     floats, out, memory = aligned(1, n_floats, X)[0], aligned(1, len(params), X)[0], np.empty(n_bytes, np.uint8)
     share = np.full(1, 0 if own else total / M).astype(X.dtype)
-    counters, claims = np.zeros(phases * PHASE, np.int64), np.zeros(len(tasks) + 1, np.int64)
+    counters, claims = new_counters(phases), np.zeros(len(tasks) + 1, np.int64)
     numbers = np.array([visible, n_steps, threads, blocks, np.int64(own), np.int64(centred), n, M, d, m, *products])
     _share(
         board, seats, function, threads, params, X, centers, weights, V, floats, out, share, draw, places, tasks,

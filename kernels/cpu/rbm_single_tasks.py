@@ -8,8 +8,9 @@ from collections import namedtuple
 import numpy as np
 from numba import njit, uint32
 
+from .arrays import copy_row
 from .products import SEVERAL, bits, real, turned
-from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row, copy_row
+from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row
 from .rbm_units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 from .subsets import GROUP, groups, pack_columns, pack_rows
 from .transpose import transpose
@@ -100,13 +101,13 @@ def _draw(chain, substep, P, problem, work):
 @_jit
 def energies(first, stop, problem, work):
     """Rows' part of F that hidden units make, and T; the first hidden units of chains that begin here."""
-    p = np.empty(len(problem.a), work.S.dtype)
+    p, begins = np.empty(len(problem.a), work.S.dtype), problem.own and stop <= len(problem.X)
     for row in range(first, stop):
         work.F[row, 0] = -energy_row(_add_blocks(row, work), problem.a, p)
-        if problem.own and row < len(problem.X):
+        if begins:
             _draw(row, np.int64(0), p, problem, work)
         scale_row(p, _weight(row, problem), work.T[row])
-    if problem.own and stop <= len(problem.X):
+    if begins:
         _pack_hidden(first, stop, problem, work)
 
 

@@ -100,21 +100,8 @@ def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chain
     V = np.empty_like(X) if own else chains
     plan, (board, seats) = single.plan(len(X), len(V), X.shape[1], own, n_steps), pool.summon(single.TASKS)
     return single.step(
-        board,
-        seats,
-        function.address,
-        *plan,
-        params,
-        X,
-        centers,
-        weights,
-        visible,
-        own,
-        n_steps,
-        draw,
-        rows,
-        V,
-        products(X.dtype),
+        *(board, seats, function.address, *plan, params, X, centers, weights),
+        *(visible, own, n_steps, draw, rows, V, products(X.dtype)),
     )
 
 

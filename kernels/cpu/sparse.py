@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .arrays import aligned
+from .arrays import aligned, copy_row
 from .vectors import BYTES, REGISTERS, Builder, index
 
 _VECTORS = min(256 // BYTES, REGISTERS // 2)  # columns of a block, as vectors: sums that need not wait for each other
@@ -108,12 +108,6 @@ def _block(vectors, masked):
     return row
 
 
-@_jit
-def _fill(source, out):
-    for q in range(len(source)):
-        out[q] = source[q]
-
-
 _whole, _part = _block(_VECTORS, False), _block(_VECTORS, True)
 
 
@@ -130,7 +124,7 @@ def multiply_listed(columns, values, ends, B, out, add):
         for c in range(ends.shape[1]):
             # A copy: rows of B that are a power of two apart would drive each other out of cache.
             for k in range(c * _DEPTH, min((c + 1) * _DEPTH, len(B))):
-                _fill(B[k, j : min(j + width, n)], piece[k - c * _DEPTH])
+                copy_row(B[k, j : min(j + width, n)], piece[k - c * _DEPTH])
             for i in range(len(out)):
                 start, first = ends[i, c - 1] if c > 0 else 0, c * _DEPTH
                 if j + width <= n:

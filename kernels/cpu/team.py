@@ -104,8 +104,7 @@ def read(address, i, dtype):
 @_jit
 def read_flat(address, i, dtype):
     """Argument i of a job as an array of one dimension."""
-    words = carray(_pointer(address + 24 * i), (3,), np.int64)
-    return carray(_pointer(words[0]), (words[1] * words[2],), dtype)
+    return read(address, i, dtype).reshape(-1)
 
 
 @_jit
