@@ -268,13 +268,21 @@ def test_pseudo_likelihood_is_that_of_its_definition():
 
 @pytest.mark.parametrize("persistent", [False, True])
 def test_pseudo_likelihood_is_at_least_scikit_learns(persistent):
-    """The same learning problem: digits, one machine, equal epochs, batches, rates."""
-    D = load_digits().data / 16
-    equal = {"learning_rate": 0.05, "batch_size": 10, "random_state": 0}
-    theirs = TensorizedRBM.from_bernoulli_rbm(BernoulliRBM(64, n_iter=5, **equal).fit(D))
-    ours = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, optimizer="sgd", persistent=persistent, **equal).fit(D)
-    a, b = ours.pseudo_likelihood(D), theirs.set_params(random_state=0).pseudo_likelihood(D)
-    assert a.mean() >= b.mean() - 2 * np.hypot(a.std(), b.std()) / np.sqrt(len(D))
+    """The same learning problem: digits, one machine, equal epochs, batches, rates.
+
+    Over sixteen seeds: the spread between runs is several times what the samples of one run show, and scikit-learn's
+    runs depend on the rounding of its BLAS besides.
+    """
+    D, gain = load_digits().data / 16, np.empty(16)
+    for seed in range(len(gain)):
+        equal = {"learning_rate": 0.05, "batch_size": 10, "random_state": seed}
+        theirs = TensorizedRBM.from_bernoulli_rbm(BernoulliRBM(64, n_iter=5, **equal).fit(D))
+        ours = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, optimizer="sgd", persistent=persistent, **equal)
+        scores = [model.pseudo_likelihood(D).mean() for model in (ours.fit(D), theirs.set_params(random_state=seed))]
+        gain[seed] = scores[0] - scores[1]
+    error = gain.std(ddof=1) / np.sqrt(len(gain))
+    assert gain.mean() >= -3 * error
+    assert error < 0.3  # so that a loss of one is noticed
 
 
 # -- gradients, samples, energies --------------------------------------------------------------------
