@@ -71,7 +71,8 @@ def entries(b, n, d, k, p, peers):
     # The signs of the data under machines of d hidden units, and for each of these n / 100 chains.
     machines = b.own((0.05 * rng.standard_normal(k * d * d + k * d + d)).astype(np.float32))
     nothing, betas = xp.zeros((k, d), np.float32), b.own(np.linspace(0, 1, 11))
-    bits, chains = (X > 0).astype(np.float32), b.own((rng.random((k, n // 100 + 1, d)) < 0.5).astype(np.float32))
+    bits = (X > 0).astype(np.float32)
+    chains, hidden = (b.own((rng.random((k, n // 100 + 1, d)) < 0.5).astype(np.float32)) for _ in range(2))
     divergence = machines, bits, nothing, s, w, 0, 1
 
     def peer(function):
@@ -117,8 +118,8 @@ def entries(b, n, d, k, p, peers):
         Entry("rbm.losses_and_gradient, own", lambda: b.rbm.losses_and_gradient(*divergence, False, *draw[:3], rows), 0,
               10.0 * n * d * d),
         Entry("rbm.persistent_losses_and_gradient",
-              lambda: b.rbm.persistent_losses_and_gradient(*divergence[:6], chains, 1, *draw[:3]), 0,
-              2.0 * (k + 1) * n * d * d + 8.0 * chains.shape[0] * chains.shape[1] * d * d),
+              lambda: b.rbm.persistent_losses_and_gradient(*divergence[:6], chains, hidden, 1, *draw[:3]), 0,
+              2.0 * (k + 1) * n * d * d + 6.0 * chains.shape[0] * chains.shape[1] * d * d),
         Entry("rbm.ais", lambda: b.rbm.ais(machines, nothing, 0, betas, chains.shape[1], *draw[:3]), 0,
               (4.0 * len(betas) - 6) * chains.shape[0] * chains.shape[1] * d * d),
     ]  # fmt: skip

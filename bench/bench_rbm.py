@@ -95,7 +95,7 @@ class Ours:
         self.backend, s = backend.get("numba"), problem.setting
         self.params, self.centers = problem.params.copy(), np.zeros((s.k, s.d), np.float32)
         self.moments = np.zeros((2, len(self.params)), np.float32)
-        self.chains = np.zeros((s.k, s.batch, s.d), np.float32)
+        self.chains, self.hidden = (np.zeros((s.k, s.batch, width), np.float32) for width in (s.d, s.m))
         self.weights, self.index = np.ones(s.n, np.float32), np.arange(s.n)
 
     def context(self):
@@ -110,7 +110,7 @@ class Ours:
             if p.setting.persistent:
                 _, _, gradient = rbm.persistent_losses_and_gradient(
                     *(self.params, p.X[rows], self.centers, None, self.weights[rows], reference.BERNOULLI),
-                    *(self.chains, 1, KEY, STREAM, self.step),
+                    *(self.chains, self.hidden, 1, KEY, STREAM, self.step),
                 )
             else:
                 _, _, gradient = rbm.losses_and_gradient(

@@ -139,7 +139,8 @@ _ARGUMENTS = {
     "visible": ("", "int", "BERNOULLI or GAUSSIAN"),
     "n_steps": ("", "int", "steps of a chain, K"),
     "every": ("", "bool", "whether all columns of the losses are wanted, or the assigned one"),
-    "chains": ("(k, M, d)", "float", "persistent chains of every cluster"),
+    "chains": ("(k, M, d)", "float", "persistent chains of every cluster: where their visible units stand"),
+    "hidden": ("(k, M, m)", "float", "bits, where the hidden units of persistent chains do"),
     "base": ("(k, d)", "float", "visible bias of the model that annealing starts from"),
     "betas": ("(T,)", "float64", "inverse temperatures, from 0 up to 1"),
     "n_chains": ("", "int", "chains, M"),
@@ -311,7 +312,7 @@ CONTRACT = {
         _function(
             "rbm",
             "persistent_losses_and_gradient",
-            "params X centers assign weights visible chains* n_steps key stream step",
+            "params X centers assign weights visible chains* hidden* n_steps key stream step",
             "L (n, k) float, assign (n,) int64, gradient (p,) float",
             "sum",
             _SAMPLES,

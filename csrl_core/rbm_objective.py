@@ -210,8 +210,8 @@ class PartitionRule(Rule):
 class RBMAssignment(JointAssignment):
     """Joint assignment of machines that learn by (persistent) contrastive divergence.
 
-    The state has besides, where the model has persistent chains, chains (k, n_chains, d): where those of every cluster
-    stand, in its coordinates.
+    The state has besides, where the model has persistent chains, chains (k, n_chains, d): where the visible units of
+    those of every cluster stand, in its coordinates, and chains_hidden (k, n_chains, m), where the hidden ones do.
 
     weight_decay : float, λ of ½ λ ‖W‖²; standing_steps : int, steps during which the first assignment stands;
     refresh_every : int, epochs between two estimates of log Z; partition : PartitionRule
@@ -228,11 +228,11 @@ class RBMAssignment(JointAssignment):
         self.restart = restart
         run = super().start(data, restart)
         if self.n_chains:
-            run.state["chains"] = self.backend.own(self._first_chains(run.state, data))
+            self._start_chains(run.params, run.state, data)
         return run
 
-    def _first_chains(self, state, data):
-        """(k, n_chains, d), in the clusters' coordinates; a cluster without samples takes any."""
+    def _start_chains(self, params, state, data):
+        """Persistent chains at samples of their cluster, or any where it has none, and hidden units given these."""
         n = len(data.X)
         assign = as_numpy(state["assign"]) if len(state["assign"]) == n else np.zeros(n, np.int64)
         centers, X = as_numpy(self.loss_centers(state, data.X.dtype)), as_numpy(data.X)
@@ -243,7 +243,18 @@ class RBMAssignment(JointAssignment):
             label = stream(Use.PERSISTENT_CHAINS, 2, self.restart)
             drawn = as_numpy(self.backend.philox.integers(len(own), self.key, label, 0, j, self.n_chains))
             chains[j] = X[own[drawn]] - centers[j]
-        return chains
+        state["chains"] = self.backend.own(chains)
+        self._draw_hidden(params, state)
+
+    def _draw_hidden(self, params, state):
+        """Hidden units of persistent chains, of which visible ones are known."""
+        chains, (k, d, m) = state["chains"], self.model.shape
+        V, parameters = chains.reshape(-1, d), Parameters(self.layout, params)
+        assign = self.backend.own(np.repeat(np.arange(k), self.n_chains))
+        P = self.model.embed_assigned(parameters, V, self.backend.own(np.zeros((k, d), chains.dtype)), assign)
+        label, rows = stream(Use.PERSISTENT_CHAINS, 3, self.restart), self.backend.own(np.arange(len(V)))
+        bits = self.backend.philox.bernoulli(P, self.key, label, 0, 0, rows)
+        state["chains_hidden"] = bits.reshape(k, self.n_chains, m)
 
     def begin(self, run):
         """Take up a run: its chains must be this objective's.
@@ -254,12 +265,16 @@ class RBMAssignment(JointAssignment):
             They have another shape.
         """
         self.restart = run.restart
+        if not self.n_chains or "chains" not in run.state:
+            return
         expected = (self.n_clusters, self.n_chains, run.state["centers"].shape[1])
-        if self.n_chains and "chains" in run.state and run.state["chains"].shape != expected:
+        if run.state["chains"].shape != expected:
             raise ValueError(
                 f"the persistent chains to go on with have shape {run.state['chains'].shape}; expected "
                 f"(n_clusters, n_chains, n_features) = {expected}"
             )
+        if "chains_hidden" not in run.state:  # of a file that was written when only visible units were kept
+            self._draw_hidden(run.params, run.state)
 
     def _evaluate(self, params, state, batch, assigned, step):
         if step >= self.standing_steps:
@@ -274,7 +289,7 @@ class RBMAssignment(JointAssignment):
         if self.n_chains:
             label = stream(Use.PERSISTENT_CHAINS, 0, self.restart)
             found = model.kernel.persistent_losses_and_gradient(
-                *arguments, state["chains"], model.gibbs_steps, self.key, label, step
+                *(*arguments, state["chains"], state["chains_hidden"], model.gibbs_steps, self.key, label, step)
             )
         else:
             label, every = (
@@ -301,7 +316,8 @@ class RBMAssignment(JointAssignment):
     def _copy_parameters(self, run, donor, j):
         super()._copy_parameters(run, donor, j)
         if self.n_chains:
-            run.state["chains"][j] = run.state["chains"][donor]
+            for name in ("chains", "chains_hidden"):
+                run.state[name][j] = run.state[name][donor]
 
     def refresh(self, params, state, data):
         """A new rough estimate of log Z when it is due."""
@@ -319,7 +335,7 @@ class RBMAssignment(JointAssignment):
         elif "n_estimates" in state:  # log Z that somebody asked for is that of other parameters
             state["n_estimates"][...] = 0
         if self.n_chains and "chains" not in state:  # of a machine that had none so far
-            state["chains"] = self.backend.own(self._first_chains(state, batch))
+            self._start_chains(params, state, batch)
         return super().accumulate(params, state, batch, assigned, step)
 
     def finish(self, run, data):

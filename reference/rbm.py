@@ -236,22 +236,30 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     return L, assign, gradient - energy_gradient(params, k, last, assign, weights, visible)
 
 
-def persistent_losses_and_gradient(params, X, centers, assign, weights, visible, chains, n_steps, key, stream, step):
+def persistent_losses_and_gradient(
+    params, X, centers, assign, weights, visible, chains, hidden, n_steps, key, stream, step
+):
     """Persistent contrastive divergence: L[i, j] = F_j(v⁰) − mean over cluster j's chains of F_j.
 
     The chains go on from where the last batch left them; they belong to no sample, so the gradient of
-    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j.
+    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j. A step goes h → v → h: the last
+    probabilities of hidden units are those of the gradient and of the next step's h, which saves a product.
 
-    chains : (k, M, d) float, moved on by ``n_steps``; random numbers of chain c as of row c
+    chains : (k, M, d) float, where the visible units stand; hidden : (k, M, m) float, bits, where the hidden ones do,
+    from which chains go on; both are moved on by ``n_steps``; random numbers of chain c as of row c
     assign : (n,) int64 or None; returns (L (n, k), assign (n,) int64, gradient (p,))
     Cost: 2 n k d m + (4 n_steps + 2) k M d m flops, and 4 (n + k M) d m for the gradient
     """
-    (k, d), M = centers.shape, chains.shape[1]
+    (k, d, m), M = (*centers.shape, hidden.shape[2]), chains.shape[1]
     W, a, b = views(params, k, d)
+    draw, rows = gaussian_units if visible == GAUSSIAN else bernoulli_units, np.arange(M)
     energies = np.empty(k, dtype=X.dtype)
     for j in range(k):
         # 1. chains
-        chains[j] = _chain(chains[j], W, a, b, j, visible, n_steps, key, stream, step, 0, np.arange(M))
+        for t in range(n_steps):
+            A = hidden[j] @ W[j].T
+            chains[j] = draw(A, b, key, stream + VISIBLE_STREAM, step, t, rows, k * d, j * d)
+            hidden[j] = bernoulli_units(chains[j] @ W[j], a[j], key, stream, step, t, rows, k * m, j * m)
         energies[j] = _energy(chains[j], W[j], a[j], b, visible).mean()
     # 2. difference of free energies
     L = free_energy(params, X, centers, visible) - energies

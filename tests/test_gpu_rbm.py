@@ -31,6 +31,11 @@ def divergence(a, **options):
     return cases._divergence(a, **{"n_steps": 2, **options})
 
 
+def copied(a):
+    """With copies of what is moved in place."""
+    return a | {name: a[name].copy() for name in ("chains", "hidden")}
+
+
 # -- bits ------------------------------------------------------------------------------------------------
 
 
@@ -115,7 +120,7 @@ def test_results_do_not_depend_on_the_grid(visible):
     for blocks in (1, 4, 1000):
         device = forward(max_blocks=blocks)
         found.append([*device.losses_and_gradient(*divergence(a)), device.ais(*cases._ais(a))])
-        found[-1] += device.persistent_losses_and_gradient(*cases._persistent(a | {"chains": a["chains"].copy()}))
+        found[-1] += device.persistent_losses_and_gradient(*cases._persistent(copied(a)))
     for other in found[1:]:
         for mine, theirs in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(mine, theirs)
@@ -132,7 +137,7 @@ def test_rows_go_through_in_parts_and_sums_in_chunks(monkeypatch, visible):
         "energy_gradient": cases._energy_gradient,
         "mean_field_losses": cases._mean_field,
         "losses_and_gradient": divergence,
-        "persistent_losses_and_gradient": lambda a: cases._persistent(a | {"chains": a["chains"].copy()}),
+        "persistent_losses_and_gradient": lambda a: cases._persistent(copied(a)),
         "ais": lambda a: cases._ais(a, n_chains=30),
     }
     calls = list(calls.items())

@@ -169,9 +169,14 @@ def _everything(a, chains):
     for assign, every in ((None, True), (s, True), (s, False)):
         results += kernels.losses_and_gradient(params, X, C, assign, w, visible, 2, every, *draw, a["rows"])
     for assign in (None, s):
-        moved = chains.copy()
-        results += [*kernels.persistent_losses_and_gradient(params, X, C, assign, w, visible, moved, 1, *draw), moved]
+        moved = [chains.copy(), _some_bits(chains, a["H"].shape[1])]
+        results += [*kernels.persistent_losses_and_gradient(params, X, C, assign, w, visible, *moved, 2, *draw), *moved]
     return results
+
+
+def _some_bits(chains, m):
+    """Hidden units (k, M, m) of chains."""
+    return np.random.default_rng(1).integers(0, 2, (*chains.shape[:2], m)).astype(chains.dtype)
 
 
 @pytest.mark.parametrize("visible", BOTH)
@@ -206,28 +211,28 @@ def test_beyond_a_chunk_the_reference_is_met(n, k, M, visible):
         for got, wanted in zip(kernels.losses_and_gradient(*call), reference.losses_and_gradient(*call), strict=True):
             check(got, wanted)
     for assign in (None, a["assign"]):
-        moved = [chains.copy(), chains.copy()]
-        results = [
-            floor.persistent_losses_and_gradient(
-                a["params"], a["X"], a["centers"], assign, *fixed, own, 2, KEY, STREAM, 5
-            )
-            for floor, own in zip((kernels, reference), moved, strict=True)
-        ]
-        for got, wanted in zip((*results[0], moved[0]), (*results[1], moved[1]), strict=True):
+        results = []
+        for floor in (kernels, reference):
+            moved = [chains.copy(), _some_bits(chains, 18)]
+            call = a["params"], a["X"], a["centers"], assign, *fixed, *moved, 2, KEY, STREAM, 5
+            results.append((*floor.persistent_losses_and_gradient(*call), *moved))
+        for got, wanted in zip(*results, strict=True):
             check(got, wanted)
 
 
 def test_chains_that_are_a_view_are_moved_too():
     a = arguments(np.float32, 60, 12, 2, 8, reference.BERNOULLI)
-    base = np.zeros((2, 5, 24), np.float32)
-    view, plain = base[:, :, ::2], np.zeros((2, 5, 12), np.float32)
-    for chains in (view, plain):
+    bases = [np.zeros((2, 5, 2 * width), np.float32) for width in (12, 8)]
+    views = [base[:, :, ::2] for base in bases]
+    plain = [view.copy() for view in views]
+    for moved in (views, plain):
         kernels.persistent_losses_and_gradient(
-            a["params"], a["X"], a["centers"], None, a["weights"], reference.BERNOULLI, chains, 1, KEY, STREAM, 5
+            a["params"], a["X"], a["centers"], None, a["weights"], reference.BERNOULLI, *moved, 1, KEY, STREAM, 5
         )
-    np.testing.assert_array_equal(view, plain)
-    assert plain.any()
-    assert not base[:, :, 1::2].any()
+    for base, view, array in zip(bases, views, plain, strict=True):
+        np.testing.assert_array_equal(view, array)
+        assert array.any()
+        assert not base[:, :, 1::2].any()
 
 
 @pytest.mark.parametrize("visible", BOTH)
@@ -237,12 +242,12 @@ def test_no_rows(k, visible):
     chains = np.ones((k, 6, 5), np.float32)
     p = len(a["params"])
     shapes = [(0, k), (0, 4), (0, 5), (0, 5), (p,), (0, k), (k, 150), (0, 4), (0, 4)]
-    shapes += 3 * [(0, k), (0,), (p,)] + 2 * [(0, k), (0,), (p,), (k, 6, 5)]
+    shapes += 3 * [(0, k), (0,), (p,)] + 2 * [(0, k), (0,), (p,), (k, 6, 5), (k, 6, 4)]
     results = _everything(a, chains)
     assert [r.shape for r in results] == shapes
     for gradient in (r for r in results if r.shape == (p,)):
         assert not gradient.any()
-    assert (results[-1] != chains).any()  # chains move on without data
+    assert (results[-2] != chains).any()  # chains move on without data
 
 
 def test_rows_without_random_numbers_of_their_own_are_refused():
@@ -289,23 +294,24 @@ def _resident(field):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("phase", [0, 1, 4])
+@pytest.mark.parametrize("phase", [0, 1, 3])
 def test_a_task_that_fails_leaves_no_thread_waiting(threads, phase):
     n, d, m = 100, 784, 32
     params, X, centers = np.zeros(d * m + m + d), np.zeros((n, d)), np.zeros((1, d))
     tasks, bounds, blocks = rbm_single.plan(n, n, d, False, 1)
     tasks = tasks.copy()
     tasks[bounds[phase], 0] = 99
-    function, V = rbm_single.thread_function(X.dtype), np.zeros((n, d))
+    function, V, H = rbm_single.thread_function(X.dtype), np.zeros((n, d)), np.zeros((n, m))
+    draw, found = np.zeros(4, np.uint32), products.products(X.dtype)
     with numba.threads(threads):
         board, seats = pool.summon(rbm_single.TASKS)
         with pytest.raises(MemoryError):
             rbm_single.step(
                 *(board, seats, function.address, tasks, bounds, blocks, params, X, centers, np.ones(n)),
-                *(reference.BERNOULLI, False, 1, np.zeros(4, np.uint32), np.arange(n), V, products.products(X.dtype)),
+                *(reference.BERNOULLI, False, 1, draw, np.arange(n), V, H, found),
             )
         # and the threads live on
         L = kernels.persistent_losses_and_gradient(
-            *(params, X, centers, None, np.ones(n), reference.BERNOULLI, V[None], 1, KEY, STREAM, 1)
+            *(params, X, centers, None, np.ones(n), reference.BERNOULLI, V[None], H[None], 1, KEY, STREAM, 1)
         )[0]
     assert np.isfinite(L).all()

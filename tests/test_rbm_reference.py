@@ -232,9 +232,9 @@ def test_no_random_number_is_used_twice(visible, monkeypatch):
     rbm.gibbs(params, k, X, assign, visible, 3, KEY, STREAM, STEP, 0, np.arange(n))
     assert len(set(drawn)) == len(drawn) == 3 * n * (d + m)
     drawn.clear()
-    chains = np.zeros((k, 6, d))
+    chains = np.zeros((k, 6, d)), np.zeros((k, 6, m))
     persistent = stream(Use.PERSISTENT_CHAINS)
-    rbm.persistent_losses_and_gradient(params, X, centers, assign, weights, visible, chains, 3, KEY, persistent, STEP)
+    rbm.persistent_losses_and_gradient(params, X, centers, assign, weights, visible, *chains, 3, KEY, persistent, STEP)
     rbm.ais(params, np.zeros((k, d)), visible, np.linspace(0, 1, 4), 7, KEY, stream(Use.AIS), 0)
     assert len(set(drawn)) == len(drawn) == k * (3 * 6 * (d + m) + 7 * (3 * d + 2 * m))
 
@@ -286,16 +286,25 @@ def test_noise_belongs_to_the_sample_and_the_cluster(visible):
 
 @UNITS
 def test_persistent_chains_go_on(visible):
+    """The visible and hidden units of every step by hand, then loss and gradient where they stand."""
     params, X, centers, assign, weights = problem(visible)
-    rng, every = np.random.default_rng(5), np.repeat(np.arange(3), 6)
-    chains = rng.normal(size=(3, 6, 5)) if visible == GAUSSIAN else np.round(rng.random((3, 6, 5)))
-    flat, rows, n = chains.reshape(18, 5).copy(), np.tile(np.arange(6), 3), np.arange(len(X))
+    (W, a, b), every = rbm.views(params, 3, 5), np.repeat(np.arange(3), 6)
+    chains, n, rows = np.zeros((3, 6, 5)), np.arange(len(X)), np.arange(6)
+    hidden = np.round(np.random.default_rng(5).random((3, 6, 4)))
+    expected, draw = hidden.copy(), rbm.gaussian_units if visible == GAUSSIAN else rbm.bernoulli_units
     for step in (STEP, STEP + 1):
         L, s, gradient = rbm.persistent_losses_and_gradient(
-            params, X, centers, None, weights, visible, chains, 2, KEY, STREAM, step
+            params, X, centers, None, weights, visible, chains, hidden, 2, KEY, STREAM, step
         )
-        flat = rbm.gibbs(params, 3, flat, every, visible, 2, KEY, STREAM, step, 0, rows)
-        np.testing.assert_allclose(chains.reshape(18, 5), flat, rtol=1e-12, atol=1e-12)
+        for j in range(3):
+            h = expected[j]
+            for t in (0, 1):
+                v = draw(h @ W[j].T, b, KEY, STREAM + VISIBLE_STREAM, step, t, rows, 15, 5 * j)
+                h = rbm.bernoulli_units(v @ W[j], a[j], KEY, STREAM, step, t, rows, 12, 4 * j)
+            np.testing.assert_allclose(chains[j], v, rtol=1e-12, atol=1e-12)
+            expected[j] = h
+        np.testing.assert_array_equal(hidden, expected)
+    flat = chains.reshape(18, 5)
     means = rbm.free_energy(params, flat, np.zeros((3, 5)), visible)[np.arange(18), every].reshape(3, 6).mean(axis=1)
     np.testing.assert_allclose(L, rbm.free_energy(params, X, centers, visible) - means, rtol=0, atol=1e-13)
     np.testing.assert_array_equal(s, L.argmin(axis=1))
@@ -306,10 +315,11 @@ def test_persistent_chains_go_on(visible):
         return weights @ (F - outside[s])
 
     _by_differences(value, params, gradient)
-    moved = chains.copy()
+    moved = chains.copy(), hidden.copy()
     _, _, given = rbm.persistent_losses_and_gradient(
-        params, X, centers, assign, weights, visible, moved, 0, KEY, STREAM, 0
+        params, X, centers, assign, weights, visible, *moved, 0, KEY, STREAM, 0
     )
     s = assign
-    np.testing.assert_array_equal(moved, chains)
+    for array, before in zip(moved, (chains, hidden), strict=True):
+        np.testing.assert_array_equal(array, before)
     _by_differences(value, params, given)

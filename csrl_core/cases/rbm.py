@@ -51,6 +51,7 @@ def arguments(dtype, n, d, k, m, visible, *, center=False, empty=None, zeros=Fal
         "weights": weights,
         "H": (rng.random((n, m)) < 0.5).astype(np.float64),
         "chains": np.round(rng.random((k, 5, d))) if visible == rbm.BERNOULLI else rng.normal(size=(k, 5, d)),
+        "hidden": (rng.random((k, 5, m)) < 0.5).astype(np.float64),
         "base": 0.5 * rng.normal(size=(k, d)),
         "A": 2 * rng.normal(size=(n, m)),
         "offset": rng.normal(size=m),
@@ -108,7 +109,7 @@ def _divergence(a, n_steps=1, every=True, chosen=False):
 
 def _persistent(a, n_steps=1, chosen=False):
     assign = None if chosen else a["assign"]
-    fixed = [a["chains"], n_steps, a["key"], STREAM, STEP]
+    fixed = [a["chains"], a["hidden"], n_steps, a["key"], STREAM, STEP]
     return [a["params"], a["X"], a["centers"], assign, a["weights"], a["visible"], *fixed]
 
 

@@ -227,7 +227,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     s = plain(assign, np.int64) if known else np.empty(n, np.int64)
     if single_applies(k, n, 0, n_steps):
         with pool.single_blas_thread():
-            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, rows, X[:0])
+            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, rows, X[:0], X[:0])
         return L, s, gradient
     L, found = np.zeros((n, k), X.dtype), products(X.dtype)
     gradient = Gradient(params, k, d, visible, n)
@@ -269,19 +269,23 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     return L, s, gradient.result()
 
 
-def persistent_losses_and_gradient(params, X, centers, assign, weights, visible, chains, n_steps, key, stream, step):
+def persistent_losses_and_gradient(
+    params, X, centers, assign, weights, visible, chains, hidden, n_steps, key, stream, step
+):
     """Persistent contrastive divergence: L[i, j] = F_j(v⁰) − mean over cluster j's chains of F_j.
 
     The chains go on from where the last batch left them; they belong to no sample, so the gradient of
-    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j.
+    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j. A step goes h → v → h: the last
+    probabilities of hidden units are those of the gradient and of the next step's h, which saves a product.
 
-    chains : (k, M, d) float, moved on by ``n_steps``; random numbers of chain c as of row c
+    chains : (k, M, d) float, where the visible units stand; hidden : (k, M, m) float, bits, where the hidden ones do,
+    from which chains go on; both are moved on by ``n_steps``; random numbers of chain c as of row c
     assign : (n,) int64 or None; returns (L (n, k), assign (n,) int64, gradient (p,))
-    Cost: 2 n k d m + (4 n_steps + 2) k M d m flops, and 2 (n + k M) d m for the gradient, 4 n d m more where the
-    assignment is not known before
+    Cost: 2 n k d m + 4 n_steps k M d m flops, and 2 (n + k M) d m for the gradient, 4 n d m more where the assignment
+    is not known before
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
-    (k, M, d), n, moving = chains.shape, len(X), plain(chains, X.dtype)
+    (k, M, d), n, moving, units = chains.shape, len(X), plain(chains, X.dtype), plain(hidden, X.dtype)
     m, draw = hidden_units(params, k, d), words(key, stream, step)
     chain_rows = chain_places(M, k, d, m, visible)
     if assign is None and k == 1:
@@ -290,9 +294,11 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     s = plain(assign, np.int64) if known else np.empty(n, np.int64)
     if single_applies(k, n, M, n_steps):
         with pool.single_blas_thread():
-            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, chain_rows, moving[0])
-        if moving is not chains:
-            chains[...] = moving
+            L, gradient = single_step(
+                params, X, centers, weights, visible, n_steps, draw, chain_rows, moving[0], units[0]
+            )
+        _write_back(chains, moving)
+        _write_back(hidden, units)
         return L, s, gradient
     L, found = np.empty((n, k), X.dtype), products(X.dtype)
     F, PK, index = np.empty((k, M), X.dtype), np.empty((k, M, m), X.dtype), np.arange(n)
@@ -300,7 +306,8 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
 
     def chain(task):
         # 1. chains
-        tasks.persist(params, moving, task[0], task[1].start, task[1].stop, visible, n_steps, draw, F, PK, found)
+        j, rows = task
+        tasks.persist(params, moving, units, j, rows.start, rows.stop, visible, n_steps, draw, F, PK, found)
 
     def chunk(part, walks):
         x = X[part]
@@ -335,9 +342,15 @@ def persistent_losses_and_gradient(params, X, centers, assign, weights, visible,
     with pool.single_blas_thread():
         for part in pieces or [slice(0, 0)]:
             chunk(part, row_tasks(M, k) if part.start == 0 else [])
-    if moving is not chains:
-        chains[...] = moving
+    _write_back(chains, moving)
+    _write_back(hidden, units)
     return L, s, gradient.result()
+
+
+def _write_back(array, moved):
+    """What became of an array that had to be copied to be worked on."""
+    if moved is not array:
+        array[...] = moved
 
 
 def ais(params, base, visible, betas, n_chains, key, stream, step):

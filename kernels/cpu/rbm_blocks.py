@@ -71,6 +71,15 @@ def sample_rows(A, scale, offset, gaussian, draw, layer, substep, places, width,
 
 
 @_jit
+def draw_rows(P, draw, substep, places, width, column, H):
+    """H ← binary units of known probabilities P; H may have more columns, which stay."""
+    m = P.shape[1]
+    k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(substep), draw[2], draw[3]
+    for i in range(len(P)):
+        bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * width + column, H[i, :m])
+
+
+@_jit
 def walk(V, H, W, upright, a, b, j, k, visible, n_steps, draw, substep, places, P, row, products):
     """``n_steps`` of Gibbs sampling, in place.
 
@@ -80,9 +89,7 @@ def walk(V, H, W, upright, a, b, j, k, visible, n_steps, draw, substep, places, 
     one, d, m = V.dtype.type(1), len(b), len(a)
     for t in range(substep, substep + n_steps):
         if t == substep and len(P):
-            k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(t), draw[2], draw[3]
-            for i in range(len(V)):
-                bernoulli_row(P[i], k0, k1, c1, c2, c3, places[i] * (k * m) + j * m, H[i, :m])
+            draw_rows(P, draw, t, places, k * m, j * m, H)
         else:
             into_hidden(V, W, H, products)
             sample_rows(H, one, a, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
@@ -142,14 +149,22 @@ def divergence(
 
 
 @_jit
-def persist(params, chains, j, lo, hi, visible, n_steps, draw, F, P, products):
+def persist(params, chains, hidden, j, lo, hi, visible, n_steps, draw, F, P, products):
     """Chains lo … hi − 1 of cluster j go on; F (k, M) ← free energies of where they end, P (k, M, m) ← σ(a + Wᵀv)."""
     k, _, d = chains.shape
     W, a, b = views(params, k, d)
-    V, H, row = chains[j, lo:hi], aligned(hi - lo, a.shape[1], chains), np.empty(max(W.shape[1:]), chains.dtype)
-    upright, places = transposed(W[j], hi - lo), np.arange(lo, hi)
-    walk(V, H, W[j], upright, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, H[:0], row, products)
-    energies(V, W[j], a[j], b, visible, H, P[j, lo:hi], F[j, lo:hi], products)
+    m, one, gaussian = a.shape[1], chains.dtype.type(1), visible == GAUSSIAN
+    V, H, row = chains[j, lo:hi], hidden[j, lo:hi], np.empty(max(d, m), chains.dtype)
+    A, upright, places = aligned(hi - lo, m, chains), transposed(W[j], hi - lo if n_steps else 0), np.arange(lo, hi)
+    for t in range(n_steps):
+        if t > 0:
+            into_hidden(V, W[j], H, products)
+            sample_rows(H, one, a[j], np.bool_(0), draw, np.int64(0), t - 1, places, k * m, j * m, row)
+        into_visible(H, W[j], upright, V, products)
+        sample_rows(V, one, b, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
+    energies(V, W[j], a[j], b, visible, A, P[j, lo:hi], F[j, lo:hi], products)
+    if n_steps:
+        draw_rows(P[j, lo:hi], draw, n_steps - 1, places, k * m, j * m, H)
 
 
 @_jit

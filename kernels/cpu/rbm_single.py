@@ -26,7 +26,7 @@ TASKS = 4  # blocks of visible units, and of the rows of samples or chains, at m
 _UNITS, _COLUMNS = 48, 16  # the fewest units of a block, and what their bounds are multiples of
 _ROWS = 24  # the fewest rows of one
 
-_DATA, _CHAINS, _ENERGIES, _SAMPLE, _VISIBLE, _STATISTICS, _HIDDEN_BIAS = range(7)
+_DATA, _PACK, _ENERGIES, _SAMPLE, _VISIBLE, _STATISTICS, _HIDDEN_BIAS = range(7)
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
@@ -35,6 +35,12 @@ def _blocks(size, wanted, unit):
     """Blocks (first, next) of about equal length; their bounds are multiples of the unit."""
     units = -(-size // unit)
     return list(pairwise(min(units * part // wanted * unit, size) for part in range(wanted + 1)))
+
+
+def _half(tasks, which):
+    """The first or the second half."""
+    middle = (len(tasks) + 1) // 2
+    return tasks[middle:] if which else tasks[:middle]
 
 
 @lru_cache(maxsize=64)
@@ -46,15 +52,21 @@ def plan(n, M, d, own, n_steps):
     units = _blocks(d, min(max(d // _UNITS, 1), TASKS), _COLUMNS)
     samples, chains = (_blocks(rows, min(max(rows // _ROWS, 1), TASKS), 1) for rows in (n, M))
 
-    def tasks(kinds, substep, blocks):
-        return [(kind, substep, number, *block) for number, block in enumerate(blocks) for kind in kinds]
+    def tasks(kind, substep, blocks):
+        return [(kind, substep, number, *block) for number, block in enumerate(blocks)]
 
-    phases = [tasks([_DATA] if own else [_DATA, _CHAINS], 0, units)]
-    for t in range(n_steps):
-        first = tasks([_ENERGIES], t, samples) if t == 0 else []
-        phases += [first + ([] if t == 0 and own else tasks([_SAMPLE], t, chains)), tasks([_VISIBLE], t, units)]
+    def both(long, short):  # half of each where a thread of two begins, the long ones first
+        return [task for half in (0, 1) for part in (long, short) for task in _half(part, half)]
+
+    first, energies = tasks(_DATA, 0, units), tasks(_ENERGIES, 0, samples)
+    if own:
+        phases = [first, energies, tasks(_VISIBLE, 0, units)]
+    else:
+        phases = [both(first, tasks(_PACK, 0, chains)), both(tasks(_VISIBLE, 0, units), energies)]
+    for t in range(1, n_steps):
+        phases += [tasks(_SAMPLE, t if own else t - 1, chains), tasks(_VISIBLE, t, units)]
     ends = [(n + lo, n + hi) for lo, hi in chains]
-    phases += [tasks([_ENERGIES], 0, ends), tasks([_STATISTICS], 0, units) + tasks([_HIDDEN_BIAS], 0, [(0, 0)])]
+    phases += [tasks(_ENERGIES, n_steps - 1, ends), tasks(_STATISTICS, 0, units) + tasks(_HIDDEN_BIAS, 0, [(0, 0)])]
     bounds = np.cumsum([0] + [len(phase) for phase in phases])
     return np.array([task for phase in phases for task in phase], np.int64), bounds, len(units)
 
@@ -81,10 +93,12 @@ def _cut(memory, start, rows, columns):
 
 
 @_jit
-def _arrange(S, floats, memory, M, m, blocks):
+def _arrange(S, floats, memory, hidden, M, m, blocks):
     n, d = S.shape
     rows, upright = n + M, m if M >= SEVERAL else 0
     F, start = _cut(floats, 0, rows, blocks + 1)
+    if len(hidden) == 0:  # drawn where the first block's summands of the chains have been
+        hidden = floats[start + n * m : start + rows * m]
     H, start = _cut(floats, start, blocks * rows, m)
     T, start = _cut(floats, start, rows, m)
     upright, _ = _cut(floats, start, upright, d)
@@ -93,7 +107,8 @@ def _arrange(S, floats, memory, M, m, blocks):
     third = second + (groups(n) + groups(M)) * d
     known, packed = memory[:first].reshape(rows, blocks), memory[first:second].reshape(rows, groups(d))
     across, packed_H = memory[second:third].reshape(groups(n) + groups(M), d), memory[third:].reshape(M, groups(m))
-    return single.Work(S, H.reshape(blocks, rows, m), T, F, upright, known, packed, across, packed_H)
+    H, bits = H.reshape(blocks, rows, m), hidden.reshape(M, m)
+    return single.Work(S, H, T, F, bits, upright, known, packed, across, packed_H)
 
 
 @_jit
@@ -101,10 +116,10 @@ def _do(task, problem, work, gradient):
     kind, substep, block, first, stop = task[0], task[1], task[2], task[3], task[4]
     if kind == _DATA:
         single.data(block, first, stop, problem, work, gradient)
-    elif kind == _CHAINS:
-        single.into_hidden(problem.V, len(problem.X), block, first, stop, problem, work)
+    elif kind == _PACK:
+        single.pack_hidden(first, stop, work)
     elif kind == _ENERGIES:
-        single.energies(first, stop, problem, work)
+        single.energies(first, stop, substep, problem, work)
     elif kind == _SAMPLE:
         single.sample(first, stop, substep, problem, work)
     elif kind == _VISIBLE:
@@ -141,6 +156,7 @@ def thread_function(dtype):
         floats = read_flat(words, number(13), dtype)
         out = read_flat(words, number(14), dtype)
         share = read_flat(words, number(15), dtype)
+        hidden = read_flat(words, number(16), dtype)
         visible, n_steps, threads, blocks = numbers[0], numbers[1], numbers[2], numbers[3]
         own, centred, n, M, d, m = numbers[4] > 0, numbers[5] > 0, numbers[6], numbers[7], numbers[8], numbers[9]
         products, tasks = Products(numbers[10], numbers[11], numbers[12]), tasks.reshape(-1, 5)
@@ -150,7 +166,7 @@ def thread_function(dtype):
             W[0], a[0], b, visible, X, center, centred, weights, share[0], own, n_steps, draw, places, V, products
         )
         S = X if centred else floats[len(floats) - n * d :].reshape(n, d)
-        work, gradient = _arrange(S, floats, memory, M, m, blocks), single.Gradient(dW[0], da[0], db)
+        work, gradient = _arrange(S, floats, memory, hidden, M, m, blocks), single.Gradient(dW[0], da[0], db)
         phase = 0
         while phase < len(bounds) - 1:
             first, count = bounds[phase], bounds[phase + 1] - bounds[phase]
@@ -177,11 +193,11 @@ def thread_function(dtype):
 
 @_jit
 def _share(
-    board, seats, function, threads, params, X, centers, weights, V, floats, out, share, draw, places, tasks, bounds,
-    counters, claims, memory, numbers
+    board, seats, function, threads, params, X, centers, weights, V, hidden, floats, out, share, draw, places, tasks,
+    bounds, counters, claims, memory, numbers
 ):  # fmt: skip
     """All threads' work. What they work on are arguments here, so that nothing is freed while they do."""
-    words = np.empty((16, 3), np.int64)
+    words = np.empty((17, 3), np.int64)
     write(words, np.int64(0), numbers.reshape(-1))
     write(words, np.int64(1), counters.reshape(-1))
     write(words, np.int64(2), claims.reshape(-1))
@@ -198,18 +214,19 @@ def _share(
     write(words, np.int64(13), floats.reshape(-1))
     write(words, np.int64(14), out.reshape(-1))
     write(words, np.int64(15), share.reshape(-1))
+    write(words, np.int64(16), hidden.reshape(-1))
     share_job(board, seats, function, words, threads)
 
 
 @_jit
 def step(
     board, seats, function, tasks, bounds, blocks, params, X, centers, weights, visible, own, n_steps, draw, places, V,
-    products
+    hidden, products
 ):  # fmt: skip
     """L (n, 1) and gradient (p,) of one batch.
 
     board, seats, function : see ``team.run`` and ``thread_function``; tasks, bounds, blocks : see `plan`
-    V : (M, d), the chains, moved on; for chains that begin at the samples without use
+    V : (M, d), hidden : (M, m), the chains, moved on; for chains that begin at the samples V is without use
     """
     (n, d), M, threads, phases = X.shape, len(V), seats + 1, len(bounds) - 1
     m = (len(params) - d) // (d + 1)
@@ -224,8 +241,8 @@ def step(
     counters, claims = new_counters(phases), np.zeros(len(tasks) + 1, np.int64)
     numbers = np.array([visible, n_steps, threads, blocks, np.int64(own), np.int64(centred), n, M, d, m, *products])
     _share(
-        board, seats, function, threads, params, X, centers, weights, V, floats, out, share, draw, places, tasks,
-        bounds, counters, claims, memory, numbers
+        board, seats, function, threads, params, X, centers, weights, V, hidden, floats, out, share, draw, places,
+        tasks, bounds, counters, claims, memory, numbers
     )  # fmt: skip
     L, F, mean = np.empty((n, 1), X.dtype), _cut(floats, 0, n + M, blocks + 1)[0], 0.0
     for i in range(M):

@@ -18,11 +18,11 @@ from .transpose import transpose
 # X : (n, d), center : (d,), weights : (n,); share : weight of a chain that belongs to no sample; places : (M,), rows
 # of the chains' random numbers; V : (M, d), where chains stand
 Problem = namedtuple("Problem", "W a b visible X center centred weights share own n_steps draw places V products")
-# S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations, in the first the chains' bits
-# too; T : (n + M, m), w σ, for samples −w σ; F : (n + M, blocks + 1), summands of the free energy; upright : (m, d),
-# Wᵀ, or (0, d) for few chains; known : (n + M, blocks), whether visible units are zeros and ones alone; if so they are
-# packed (n + M, groups(d)) and across : (groups(n) + groups(M), d); packed_H : (M, groups(m)), the chains' bits
-Work = namedtuple("Work", "S H T F upright known packed across packed_H")
+# S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations; T : (n + M, m), w σ, for
+# samples −w σ; F : (n + M, blocks + 1), summands of the free energy; bits : (M, m), the chains' hidden units, and
+# packed_H : (M, groups(m)), packed; upright : (m, d), Wᵀ, or (0, d) for few chains; known : (n + M, blocks), whether
+# visible units are zeros and ones alone; if so packed (n + M, groups(d)) and across : (groups(n) + groups(M), d)
+Work = namedtuple("Work", "S H T F bits upright known packed across packed_H")
 Gradient = namedtuple("Gradient", "W a b")  # as the parameters
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
@@ -94,21 +94,23 @@ def _add_blocks(row, work):
 def _draw(chain, substep, P, problem, work):
     """A chain's hidden units from their probabilities, before they are packed."""
     draw, first = problem.draw, problem.places[chain] * len(P)
-    out = work.H[0, len(problem.X) + chain]
-    bernoulli_row(P, draw[0], draw[1], uint32(substep), draw[2], draw[3], first, out)
+    bernoulli_row(P, draw[0], draw[1], uint32(substep), draw[2], draw[3], first, work.bits[chain])
 
 
 @_jit
-def energies(first, stop, problem, work):
-    """Rows' part of F that hidden units make, and T; the first hidden units of chains that begin here."""
-    p, begins = np.empty(len(problem.a), work.S.dtype), problem.own and stop <= len(problem.X)
+def energies(first, stop, substep, problem, work):
+    """Rows' part of F that hidden units make, and T; hidden units of chains that begin here or end here for now."""
+    n, p = len(problem.X), np.empty(len(problem.a), work.S.dtype)
+    begin, go_on = problem.own and stop <= n, not problem.own and first >= n
     for row in range(first, stop):
         work.F[row, 0] = -energy_row(_add_blocks(row, work), problem.a, p)
-        if begins:
+        if begin:
             _draw(row, np.int64(0), p, problem, work)
+        elif go_on:
+            _draw(row - n, substep, p, problem, work)
         scale_row(p, _weight(row, problem), work.T[row])
-    if begins:
-        _pack_hidden(first, stop, problem, work)
+    if begin:
+        pack_hidden(first, stop, work)
 
 
 @_jit
@@ -132,13 +134,13 @@ def sample(first, stop, substep, problem, work):
     for chain in range(first, stop):
         probabilities_row(_add_blocks(len(problem.X) + chain, work), one, problem.a, p)
         _draw(chain, substep, p, problem, work)
-    _pack_hidden(first, stop, problem, work)
+    pack_hidden(first, stop, work)
 
 
 @_jit
-def _pack_hidden(first, stop, problem, work):
+def pack_hidden(first, stop, work):
     """Some chains' hidden units, for products."""
-    H, known = work.H[0, len(problem.X) + first : len(problem.X) + stop], np.empty(stop - first, np.bool_)
+    H, known = work.bits[first:stop], np.empty(stop - first, np.bool_)
     pack_rows(H, np.int64(0), H.shape[1], work.packed_H[first:stop], known)
 
 
@@ -149,7 +151,7 @@ def visible(block, left, right, substep, problem, work, gradient):
     if len(work.upright):
         bits(problem.products, work.packed_H, work.upright[:, left:right], V[:, left:right], np.bool_(0))
     else:
-        turned(problem.products, work.H[0, n:], problem.W[left:right], V[:, left:right])
+        turned(problem.products, work.bits, problem.W[left:right], V[:, left:right])
     k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(substep), draw[2], uint32(draw[3] + VISIBLE_STREAM)
     b, row, one = problem.b[left:right], np.empty(right - left, V.dtype), V.dtype.type(1)
     for chain in range(len(V)):

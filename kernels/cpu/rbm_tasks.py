@@ -93,15 +93,18 @@ def single_applies(k, n, M, n_steps):
     return k == 1 and 0 < n <= CHUNK and M <= CHUNK and n_steps > 0
 
 
-def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains):
-    """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs."""
+def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains, hidden):
+    """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs.
+
+    hidden : (M, m), the chains' hidden units; without chains, which then begin at the samples, both are (0, ·)
+    """
     own, function = len(chains) == 0, single.thread_function(X.dtype)
     params, weights = plain(params, X.dtype), plain(weights, X.dtype)
     V = np.empty_like(X) if own else chains
     plan, (board, seats) = single.plan(len(X), len(V), X.shape[1], own, n_steps), pool.summon(single.TASKS)
     return single.step(
         *(board, seats, function.address, *plan, params, X, centers, weights),
-        *(visible, own, n_steps, draw, rows, V, products(X.dtype)),
+        *(visible, own, n_steps, draw, rows, V, hidden, products(X.dtype)),
     )
 
 

@@ -216,27 +216,38 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     return L, s, gradient.sum()
 
 
-def persistent_losses_and_gradient(params, X, centers, assign, weights, visible, chains, n_steps, key, stream, step):
+def persistent_losses_and_gradient(
+    params, X, centers, assign, weights, visible, chains, hidden, n_steps, key, stream, step
+):
     """Persistent contrastive divergence: L[i, j] = F_j(v⁰) − mean over cluster j's chains of F_j.
 
     The chains go on from where the last batch left them; they belong to no sample, so the gradient of
-    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j.
+    Σ_i w_i L[i, s_i] is Σ_i w_i ∂F(v⁰_i) − Σ_j (Σ_{i of j} w_i) · mean_chains ∂F_j. A step goes h → v → h: the last
+    probabilities of hidden units are those of the gradient and of the next step's h, which saves a product.
 
-    chains : (k, M, d) float, moved on by ``n_steps``; random numbers of chain c as of row c
+    chains : (k, M, d) float, where the visible units stand; hidden : (k, M, m) float, bits, where the hidden ones do,
+    from which chains go on; both are moved on by ``n_steps``; random numbers of chain c as of row c
     assign : (n,) int64 or None; returns (L (n, k), assign (n,) int64, gradient (p,))
-    Cost: 2 n k d m + (4 n_steps + 2) k M d m flops, and 2 (n + k M) d m for the gradient
+    Cost: 2 n k d m + 4 n_steps k M d m flops, and 2 (n + k M) d m for the gradient
     """
     X, centers, weights = array("X", X), array("centers", centers), array("weights", weights)
     machines = Machines.of(params, *centers.shape, visible)
     n, (k, M, d) = len(X), chains.shape
     L, chosen = xp.empty((n, k), X.dtype), assign is None
     s = xp.empty(n, np.int64) if chosen else array("assign", assign, np.int64)
-    rows, gradient = Rows(M), Gradient(machines, n + k * M)
+    rows, gradient, energies = Rows(M), Gradient(machines, n + k * M), xp.empty((M, k), X.dtype)
+    numbers, back = machines.numbers(key, stream, step, np.arange(M)), machines.back(rows)
     # 1. chains
-    with in_place(chains=chains) as (there,):
-        V = there[...] = _chain(machines, there, rows, machines.numbers(key, stream, step, np.arange(M)), 0, n_steps)
-    B, energies = xp.matmul(V, machines.W), xp.empty((M, k), X.dtype)
-    passes.energies(machines, B, machines.a, V, None, rows, energies)
+    with in_place(chains=chains, hidden=hidden) as (V, H):
+        for t in range(n_steps):
+            if t:
+                xp.matmul(V, machines.W, out=H)
+                machines.hidden_units(H, rows, numbers, t - 1)
+            xp.matmul(H, back, out=V)
+            machines.visible_units(V, rows, numbers, t)
+        B = xp.matmul(V, machines.W)
+        last = {"leaves": BITS, "units": H, "counter": numbers.counter(n_steps - 1)} if n_steps else {}
+        passes.energies(machines, B, machines.a, V, None, rows, energies, **last)
     energies = energies.mean(axis=0, dtype=np.float64).astype(X.dtype)
     for part in machines.parts(n, k):
         x, w, losses = X[part], weights[part], L[part]
