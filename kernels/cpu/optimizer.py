@@ -21,10 +21,8 @@ RULES = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
 SHARED = 1 << 15  # parameters from which threads share a step
-_PARTS, _LONGEST = (
-    4,
-    1 << 16,
-)  # fewest parts of a shared step, and what one has at most: 28 bytes each pass through memory
+# Fewest parts of a shared step, and what one has at most: 28 bytes each pass through memory
+_PARTS, _LONGEST = 4, 1 << 16
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 

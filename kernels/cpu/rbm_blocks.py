@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, uint32
 
 from .arrays import aligned, copy_row
-from .rbm_products import into_hidden, into_visible, into_weights, transposed
+from .rbm_products import into_hidden, into_visible, into_weights
 from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
 VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
@@ -80,10 +80,10 @@ def draw_rows(P, draw, substep, places, width, column, H):
 
 
 @_jit
-def walk(V, H, W, upright, a, b, j, k, visible, n_steps, draw, substep, places, P, row, products):
+def walk(V, H, W, a, b, j, k, visible, n_steps, draw, substep, places, P, row, products):
     """``n_steps`` of Gibbs sampling, in place.
 
-    W : (d, m), or with columns of zeros besides; H : (r, W.shape[1]); upright : see `into_visible`
+    W : (d, m), or with columns of zeros besides; H : (r, W.shape[1])
     P : (r, m), σ(a + V W) where it is known already, else (0, m)
     """
     one, d, m = V.dtype.type(1), len(b), len(a)
@@ -93,7 +93,7 @@ def walk(V, H, W, upright, a, b, j, k, visible, n_steps, draw, substep, places, 
         else:
             into_hidden(V, W, H, products)
             sample_rows(H, one, a, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
-        into_visible(H, W, upright, V, products)
+        into_visible(H, W, V, products)
         sample_rows(V, one, b, visible == GAUSSIAN, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
 
 
@@ -132,8 +132,7 @@ def divergence(
             centre_row(X[order[lo + i]], centers[j], V[i])
         energies(V, Wj, a[j], b, visible, H, P, F, products)
         if n_steps >= 0:
-            upright = transposed(Wj, r if n_steps else 0)
-            walk(V, H, Wj, upright, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row, products)
+            walk(V, H, Wj, a[j], b, j, k, visible, n_steps, draw, np.int64(0), places, P, row, products)
             into_hidden(V, Wj, H, products)
         for i in range(r):
             s, loss = order[lo + i], F[i]
@@ -155,12 +154,12 @@ def persist(params, chains, hidden, j, lo, hi, visible, n_steps, draw, F, P, pro
     W, a, b = views(params, k, d)
     m, one, gaussian = a.shape[1], chains.dtype.type(1), visible == GAUSSIAN
     V, H, row = chains[j, lo:hi], hidden[j, lo:hi], np.empty(max(d, m), chains.dtype)
-    A, upright, places = aligned(hi - lo, m, chains), transposed(W[j], hi - lo if n_steps else 0), np.arange(lo, hi)
+    A, places = aligned(hi - lo, m, chains), np.arange(lo, hi)
     for t in range(n_steps):
         if t > 0:
             into_hidden(V, W[j], H, products)
             sample_rows(H, one, a[j], np.bool_(0), draw, np.int64(0), t - 1, places, k * m, j * m, row)
-        into_visible(H, W[j], upright, V, products)
+        into_visible(H, W[j], V, products)
         sample_rows(V, one, b, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)
     energies(V, W[j], a[j], b, visible, A, P[j, lo:hi], F[j, lo:hi], products)
     if n_steps:
@@ -176,8 +175,7 @@ def own_chains(params, k, V, order, lo, hi, j, visible, n_steps, draw, substep, 
     row, own = np.empty(max(W.shape[1:]), V.dtype), order[lo:hi]
     for i in range(hi - lo):
         copy_row(V[own[i]], v[i])
-    upright = transposed(W[j], hi - lo)
-    walk(v, H, W[j], upright, a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row, products)
+    walk(v, H, W[j], a[j], b, j, k, visible, n_steps, draw, substep, rows[own], H[:0], row, products)
     for i in range(hi - lo):
         copy_row(v[i], V[own[i]])
 
@@ -214,7 +212,7 @@ def own_visible(params, H, order, lo, hi, j, centers, visible, X, products):
     h, V, row = aligned(hi - lo, H.shape[1], H), aligned(hi - lo, d, H), np.empty(d, H.dtype)
     for i in range(hi - lo):
         copy_row(H[order[lo + i]], h[i])
-    into_visible(h, W[j], transposed(W[j], 0), V, products)
+    into_visible(h, W[j], V, products)
     means_rows(V, b, visible, row)
     for i in range(hi - lo):
         add_row(V[i], centers[j], X[order[lo + i]])
@@ -226,14 +224,14 @@ def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L, products):
     k, d = centers.shape
     W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], X.dtype
-    V, H, P, nothing = aligned(r, d, X), aligned(r, m, X), aligned(r, m, X), transposed(W[j], 0)
+    V, H, P = aligned(r, d, X), aligned(r, m, X), aligned(r, m, X)
     F, G, row = np.empty(r, dtype), np.empty(r, dtype), np.empty(d, dtype)
     for i in range(r):
         centre_row(X[lo + i], centers[j], V[i])
     energies(V, W[j], a[j], b, visible, H, P, F, products)
     G[:] = F
     for _ in range(n_steps):
-        into_visible(P, W[j], nothing, V, products)
+        into_visible(P, W[j], V, products)
         means_rows(V, b, visible, row)
         energies(V, W[j], a[j], b, visible, H, P, G, products)
     for i in range(r):
@@ -309,7 +307,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights, products)
     k, d = base.shape
     W, a, b = views(params, k, d)
     r, m, dtype = hi - lo, a.shape[1], params.dtype
-    V, H, upright = aligned(r, d, params), aligned(r, m, params), transposed(W[j], r)
+    V, H = aligned(r, d, params), aligned(r, m, params)
     row, bias, places = np.empty(max(d, m), dtype), np.empty(d, dtype), np.arange(lo, hi)
     nothing, one, gaussian = np.zeros(m, dtype), dtype.type(1), visible == GAUSSIAN
     # 1. sample of the base model
@@ -335,7 +333,7 @@ def anneal(params, base, j, lo, hi, visible, betas, draw, log_weights, products)
         # 3. hidden units
         sample_rows(H, beta, nothing, np.bool_(0), draw, np.int64(0), t, places, k * m, j * m, row)
         # 4. visible units
-        into_visible(H, W[j], upright, V, products)
+        into_visible(H, W[j], V, products)
         for f in range(d):
             bias[f] = (one - beta) * base[j, f] + beta * b[f]
         sample_rows(V, beta, bias, gaussian, draw, np.int64(VISIBLE_STREAM), t, places, k * d, j * d, row)

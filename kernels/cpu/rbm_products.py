@@ -13,6 +13,7 @@ from .subsets import groups, pack_columns, pack_rows
 from .transpose import transpose
 
 _FEW = 64  # rows up to which tiles beat BLAS in H Wᵀ. Measured.
+_TURNED = 64  # rows of W of which there is a transposed copy at a time: a block of ``subsets``
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
@@ -40,21 +41,23 @@ def into_hidden(V, W, H, products):
 
 
 @_jit
-def transposed(W, rows):
-    """Wᵀ, which `into_visible` wants for so many rows of bits, or (0, d) where it does not."""
+def bits_into_visible(packed, W, V, products):
+    """V ← H Wᵀ for packed bits. Of Wᵀ there is a little at a time, for all of it would fill a cache."""
     d, m = W.shape
-    out = aligned(m if rows >= SEVERAL else 0, d, W)
-    if len(out):
-        transpose(W, out)
-    return out
+    upright = aligned(m, min(d, _TURNED), W)
+    for left in range(0, d, _TURNED):
+        right = min(left + _TURNED, d)
+        piece = upright[:, : right - left]
+        transpose(W[left:right], piece)
+        bits(products, packed, piece, V[:, left:right], np.bool_(0))
 
 
 @_jit
-def into_visible(H, W, upright, V, products):
-    """V ← H Wᵀ. upright : (m, d), Wᵀ, for an H that may be bits, or (0, d)."""
-    packed = packed_rows(H[: len(H) if len(upright) else 0])
+def into_visible(H, W, V, products):
+    """V ← H Wᵀ."""
+    packed = packed_rows(H)
     if len(packed):
-        bits(products, packed, upright, V, np.bool_(0))
+        bits_into_visible(packed, W, V, products)
     elif len(H) <= _FEW:
         turned(products, H, W, V)
     else:

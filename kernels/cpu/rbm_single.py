@@ -16,7 +16,7 @@ from .arrays import aligned
 from .atomic import load
 from .phases import claim, finish, wait
 from .phases import counters as new_counters
-from .products import SEVERAL, Products
+from .products import Products
 from .rbm_blocks import views
 from .subsets import groups
 from .team import read_flat, rest, write
@@ -78,10 +78,10 @@ def _padded(size):
 
 
 @_jit
-def workspace(n, M, d, m, blocks, centred):
+def workspace(n, M, d, m, blocks, own, centred):
     """Floats and bytes that a `Work` is cut from; the last floats are the centred samples, where they are wanted."""
-    rows, upright = n + M, m if M >= SEVERAL else 0
-    floats = _padded(blocks * rows * m) + _padded(rows * m) + _padded(rows * (blocks + 1)) + _padded(upright * d)
+    rows = n + M
+    floats = _padded(blocks * rows * m) + _padded(rows * (blocks + 1)) + (_padded(M * m) if own else 0)
     floats += 0 if centred else n * d
     return floats, rows * blocks + rows * groups(d) + (groups(n) + groups(M)) * d + M * groups(m)
 
@@ -95,20 +95,18 @@ def _cut(memory, start, rows, columns):
 @_jit
 def _arrange(S, floats, memory, hidden, M, m, blocks):
     n, d = S.shape
-    rows, upright = n + M, m if M >= SEVERAL else 0
-    F, start = _cut(floats, 0, rows, blocks + 1)
-    if len(hidden) == 0:  # drawn where the first block's summands of the chains have been
-        hidden = floats[start + n * m : start + rows * m]
+    rows = n + M
+    F, start = _cut(floats, 0, blocks + 1, rows)
     H, start = _cut(floats, start, blocks * rows, m)
-    T, start = _cut(floats, start, rows, m)
-    upright, _ = _cut(floats, start, upright, d)
+    if len(hidden) == 0:
+        hidden = floats[start : start + M * m]
     first = rows * blocks
     second = first + rows * groups(d)
     third = second + (groups(n) + groups(M)) * d
-    known, packed = memory[:first].reshape(rows, blocks), memory[first:second].reshape(rows, groups(d))
-    across, packed_H = memory[second:third].reshape(groups(n) + groups(M), d), memory[third:].reshape(M, groups(m))
+    known, packed, across = memory[:first].reshape(blocks, rows), memory[first:second], memory[second:third]
+    packed_H = memory[third:].reshape(M, groups(m))
     H, bits = H.reshape(blocks, rows, m), hidden.reshape(M, m)
-    return single.Work(S, H, T, F, bits, upright, known, packed, across, packed_H)
+    return single.Work(S, H, H[0], F, bits, known, packed, across, packed_H)
 
 
 @_jit
@@ -235,7 +233,7 @@ def step(
         total += weight
     for c in centers[0]:
         centred &= c == 0
-    n_floats, n_bytes = workspace(n, M, d, m, blocks, centred)
+    n_floats, n_bytes = workspace(n, M, d, m, blocks, own, centred)
     floats, out, memory = aligned(1, n_floats, X)[0], aligned(1, len(params), X)[0], np.empty(n_bytes, np.uint8)
     share = np.full(1, 0 if own else total / M).astype(X.dtype)
     counters, claims = new_counters(phases), np.zeros(len(tasks) + 1, np.int64)
@@ -244,9 +242,11 @@ def step(
         board, seats, function, threads, params, X, centers, weights, V, hidden, floats, out, share, draw, places,
         tasks, bounds, counters, claims, memory, numbers
     )  # fmt: skip
-    L, F, mean = np.empty((n, 1), X.dtype), _cut(floats, 0, n + M, blocks + 1)[0], 0.0
+    L, F, mean = np.empty((n, 1), X.dtype), _cut(floats, 0, blocks + 1, n + M)[0], 0.0
+    for block in range(1, blocks + 1):
+        single.accumulate_row(F[0], F[block])
     for i in range(M):
-        mean += np.float64(F[n + i].sum()) / M
+        mean += np.float64(F[0, n + i]) / M
     for i in range(n):
-        L[i, 0] = np.float64(F[i].sum()) - (F[n + i].sum() if own else mean)
+        L[i, 0] = np.float64(F[0, i]) - (F[0, n + i] if own else mean)
     return L, out

@@ -11,27 +11,45 @@ from numba import njit, uint32
 from .arrays import copy_row
 from .products import SEVERAL, bits, real, turned
 from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row
+from .rbm_products import bits_into_visible
 from .rbm_units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
-from .subsets import GROUP, groups, pack_columns, pack_rows
-from .transpose import transpose
+from .subsets import groups, pack_columns, pack_rows
 
 # X : (n, d), center : (d,), weights : (n,); share : weight of a chain that belongs to no sample; places : (M,), rows
 # of the chains' random numbers; V : (M, d), where chains stand
 Problem = namedtuple("Problem", "W a b visible X center centred weights share own n_steps draw places V products")
 # S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations; T : (n + M, m), w σ, for
-# samples −w σ; F : (n + M, blocks + 1), summands of the free energy; bits : (M, m), the chains' hidden units, and
-# packed_H : (M, groups(m)), packed; upright : (m, d), Wᵀ, or (0, d) for few chains; known : (n + M, blocks), whether
-# visible units are zeros and ones alone; if so packed (n + M, groups(d)) and across : (groups(n) + groups(M), d)
-Work = namedtuple("Work", "S H T F bits upright known packed across packed_H")
+# samples −w σ, in the place of the first summands; F : (blocks + 1, n + M), summands of the free energy; bits : (M, m),
+# the chains' hidden units, and packed_H : (M, groups(m)), packed; known : (blocks, n + M), whether visible units are
+# zeros and ones alone; if so they are packed, block after block: see `_packed` and `_across`. What a thread writes lies
+# together, for two that write to one cache line wait for each other.
+Work = namedtuple("Work", "S H T F bits known packed across packed_H")
 Gradient = namedtuple("Gradient", "W a b")  # as the parameters
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit
-def _all_bits(known, block):
+def _all_bits(known):
     """Whether a block's units of these rows are packed, and the rows enough for sums of subsets."""
-    return len(known) >= SEVERAL and known[:, block].all()
+    return len(known) >= SEVERAL and known.all()
+
+
+@_jit
+def _packed(left, right, rows, work):
+    """Packed rows of a block of visible units, (r, groups(right − left))."""
+    n, width = work.known.shape[1], groups(right - left)
+    start = n * groups(left)
+    return work.packed[start : start + n * width].reshape(n, width)[rows]
+
+
+@_jit
+def _across(left, right, rows, work):
+    """Packed columns of the same, (groups(r), right − left)."""
+    n = len(work.S)
+    G, width = groups(n) + groups(work.known.shape[1] - n), right - left
+    every = work.across[G * left : G * right].reshape(G, width)
+    return every[: groups(n)] if rows.start == 0 else every[groups(n) :]
 
 
 @_jit
@@ -46,39 +64,38 @@ def _weight(row, problem):
 @_jit
 def into_hidden(V, first, block, left, right, problem, work):
     """What a block of visible units adds to the hidden units' pre-activations. V : (r, d), rows from ``first`` on."""
-    rows, W = slice(first, first + len(V)), problem.W[left:right]
-    known, packed, H = work.known[rows], work.packed[rows], work.H[block, rows]
-    pack_rows(V, left, right, packed, known[:, block])
-    if _all_bits(known, block):
-        bits(problem.products, packed[:, left // GROUP : groups(right)], W, H, np.bool_(0))
+    rows, W, units = slice(first, first + len(V)), problem.W[left:right], V[:, left:right]
+    known, packed, H = work.known[block, rows], _packed(left, right, rows, work), work.H[block, rows]
+    pack_rows(units, np.int64(0), right - left, packed, known)
+    if _all_bits(known):
+        bits(problem.products, packed, W, H, np.bool_(0))
     else:
-        real(problem.products, V[:, left:right], W, H, np.bool_(0))
+        real(problem.products, units, W, H, np.bool_(0))
 
 
 @_jit
-def _account(V, first, across, block, left, right, problem, work, gradient):
-    """What a block of visible units adds to F and to ∂b, and packed for ∂W. across : (groups(r), d)"""
+def _account(V, first, block, left, right, problem, work, gradient):
+    """What a block of visible units adds to F and to ∂b, and packed for ∂W."""
     b, total = problem.b[left:right], np.zeros(right - left, V.dtype)
     for i in range(len(V)):
-        work.F[first + i, 1 + block] = outside_row(V[i, left:right], b, problem.visible)
+        work.F[1 + block, first + i] = outside_row(V[i, left:right], b, problem.visible)
         add_weighed_row(V[i, left:right], b, _weight(first + i, problem), problem.visible, total)
     accumulate_row(gradient.b[left:right], total)
-    if _all_bits(work.known[first : first + len(V)], block):
-        pack_columns(V, left, right, across)
+    rows = slice(first, first + len(V))
+    if _all_bits(work.known[block, rows]):
+        pack_columns(V, left, right, _across(left, right, rows, work))
 
 
 @_jit
 def data(block, left, right, problem, work, gradient):
-    """A block of the samples' visible units, and of Wᵀ."""
+    """A block of the samples' visible units."""
     n = len(problem.X)
     if not problem.centred:
         for i in range(n):
             centre_row(problem.X[i, left:right], problem.center[left:right], work.S[i, left:right])
     gradient.b[left:right] = 0
     into_hidden(work.S, np.int64(0), block, left, right, problem, work)
-    _account(work.S, np.int64(0), work.across[: groups(n)], block, left, right, problem, work, gradient)
-    if len(work.upright):
-        transpose(problem.W[left:right], work.upright[:, left:right])
+    _account(work.S, np.int64(0), block, left, right, problem, work, gradient)
 
 
 @_jit
@@ -103,7 +120,7 @@ def energies(first, stop, substep, problem, work):
     n, p = len(problem.X), np.empty(len(problem.a), work.S.dtype)
     begin, go_on = problem.own and stop <= n, not problem.own and first >= n
     for row in range(first, stop):
-        work.F[row, 0] = -energy_row(_add_blocks(row, work), problem.a, p)
+        work.F[0, row] = -energy_row(_add_blocks(row, work), problem.a, p)
         if begin:
             _draw(row, np.int64(0), p, problem, work)
         elif go_on:
@@ -148,8 +165,8 @@ def pack_hidden(first, stop, work):
 def visible(block, left, right, substep, problem, work, gradient):
     """A block of the chains' visible units, and what follows of them."""
     n, d, draw, V = len(problem.X), len(problem.b), problem.draw, problem.V
-    if len(work.upright):
-        bits(problem.products, work.packed_H, work.upright[:, left:right], V[:, left:right], np.bool_(0))
+    if len(V) >= SEVERAL:
+        bits_into_visible(work.packed_H, problem.W[left:right], V[:, left:right], problem.products)
     else:
         turned(problem.products, work.bits, problem.W[left:right], V[:, left:right])
     k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(substep), draw[2], uint32(draw[3] + VISIBLE_STREAM)
@@ -164,19 +181,16 @@ def visible(block, left, right, substep, problem, work, gradient):
             bernoulli_row(row, k0, k1, c1, c2, c3, first, v)
     into_hidden(V, n, block, left, right, problem, work)
     if substep == problem.n_steps - 1:
-        _account(V, n, work.across[groups(n) :], block, left, right, problem, work, gradient)
+        _account(V, n, block, left, right, problem, work, gradient)
 
 
 @_jit
 def statistics(block, left, right, problem, work, gradient):
     """A block of ∂W."""
     n, W, added = len(problem.X), gradient.W[left:right], np.bool_(0)
-    for V, rows, groups_ in (
-        (work.S, slice(0, n), slice(0, groups(n))),
-        (problem.V, slice(n, len(work.T)), slice(groups(n), len(work.across))),
-    ):
-        if _all_bits(work.known[rows], block):
-            bits(problem.products, work.across[groups_, left:right].T, work.T[rows], W, added)
+    for V, rows in ((work.S, slice(0, n)), (problem.V, slice(n, len(work.T)))):
+        if _all_bits(work.known[block, rows]):
+            bits(problem.products, _across(left, right, rows, work).T, work.T[rows], W, added)
         else:
             real(problem.products, V[:, left:right].T, work.T[rows], W, added)
         added = True

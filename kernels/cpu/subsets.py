@@ -89,21 +89,21 @@ def pack_rows(A, left, right, packed, bits):
 
 @_jit
 def pack_columns(A, left, right, packed):
-    """packed[g, j] ← A[4g, j] + 2 A[4g + 1, j] + 4 A[4g + 2, j] + 8 A[4g + 3, j], left ≤ j < right.
+    """packed[g, j − left] ← A[4g, j] + 2 A[4g + 1, j] + 4 A[4g + 2, j] + 8 A[4g + 3, j], left ≤ j < right.
 
-    A : (p, n) float, packed : (groups(p), n) uint8, both with contiguous rows
+    A : (p, n) float, packed : (groups(p), right − left) uint8, both contiguous
     returns whether all of these entries are zeros and ones, without which packed says nothing
     """
     whole, others = len(A) // GROUP, A.dtype.type(0)
     for g in range(whole):
         x, y, z, w = A[4 * g], A[4 * g + 1], A[4 * g + 2], A[4 * g + 3]
-        others += _pack_four(x[left:right], y[left:right], z[left:right], w[left:right], packed[g, left:right])
+        others += _pack_four(x[left:right], y[left:right], z[left:right], w[left:right], packed[g])
     for j in range(left if len(A) % GROUP else right, right):
         last = 0
         for q in range(whole * GROUP, len(A)):
             others += abs(A[q, j] * A[q, j] - A[q, j])
             last += types.int32(A[q, j]) << (q % GROUP)
-        packed[whole, j] = last
+        packed[whole, j - left] = last
     return others == 0
 
 
