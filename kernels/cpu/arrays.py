@@ -3,7 +3,10 @@
 import math
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 
 def empty(shape, dtype):
@@ -38,3 +41,29 @@ def aligned(rows, columns, like):
     memory = np.empty(size + 64 // like.itemsize, like.dtype)
     start = -memory.ctypes.data % 64 // like.itemsize
     return memory[start : start + size].reshape(rows, columns)
+
+
+@intrinsic
+def _fetch(typing_context, A, i, j):
+    """Ask for the cache line of A[i, j], which will be read."""
+
+    def generate(context, builder, signature, arguments):
+        a, number = context.make_array(A)(context, builder, arguments[0]), ir.IntType(32)
+        strides = cgutils.unpack_tuple(builder, a.strides)
+        offset = builder.add(*(builder.mul(place, stride) for place, stride in zip(arguments[1:], strides)))
+        byte = cgutils.pointer_add(builder, a.data, offset, ir.IntType(8).as_pointer())
+        # to be read, into the second-level cache, as data
+        how = number(0), number(2), number(1)
+        kind = ir.FunctionType(ir.VoidType(), [byte.type, *(value.type for value in how)])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [byte, *how])
+        return context.get_dummy_value()
+
+    return types.void(A, types.intp, types.intp), generate
+
+
+@_jit
+def fetch_row(A, i, left, right):
+    """Ask for A[i, left:right], so that it is in cache when it is read."""
+    for j in range(left, right, 64 // A.itemsize):
+        _fetch(A, i, j)
+    _fetch(A, i, right - 1)

@@ -21,13 +21,8 @@ _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 @_jit
 def packed_rows(A):
     """A's rows as packed bits, (len(A), groups(A.shape[1])), or (0, ·) if they are too few or no bits."""
-    packed, known = np.empty((len(A), groups(A.shape[1])), np.uint8), np.zeros(len(A), np.bool_)
-    # The first row says it of most data.
-    if len(A) >= SEVERAL:
-        pack_rows(A[:1], np.int64(0), A.shape[1], packed[:1], known[:1])
-        if known[0]:
-            pack_rows(A, np.int64(0), A.shape[1], packed, known)
-    return packed if known.all() else packed[:0]
+    packed = np.empty((len(A) if len(A) >= SEVERAL else 0, groups(A.shape[1])), np.uint8)
+    return packed if len(packed) and pack_rows(A, packed) else packed[:0]
 
 
 @_jit

@@ -58,15 +58,14 @@ def plan(n, M, d, own, n_steps):
     def both(long, short):  # half of each where a thread of two begins, the long ones first
         return [task for half in (0, 1) for part in (long, short) for task in _half(part, half)]
 
-    first, energies = tasks(_DATA, 0, units), tasks(_ENERGIES, 0, samples)
-    if own:
-        phases = [first, energies, tasks(_VISIBLE, 0, units)]
-    else:
-        phases = [both(first, tasks(_PACK, 0, chains)), both(tasks(_VISIBLE, 0, units), energies)]
-    for t in range(1, n_steps):
-        phases += [tasks(_SAMPLE, t if own else t - 1, chains), tasks(_VISIBLE, t, units)]
-    ends = [(n + lo, n + hi) for lo, hi in chains]
-    phases += [tasks(_ENERGIES, n_steps - 1, ends), tasks(_STATISTICS, 0, units) + tasks(_HIDDEN_BIAS, 0, [(0, 0)])]
+    data, energies = tasks(_DATA, 0, units), tasks(_ENERGIES, 0, samples)
+    ends = tasks(_ENERGIES, n_steps - 1, [(n + lo, n + hi) for lo, hi in chains])
+    phases = [data, energies] if own else [tasks(_PACK, 0, chains)]
+    for t in range(n_steps):
+        phases += [tasks(_SAMPLE, t if own else t - 1, chains)] if t else []
+        phases += [tasks(_VISIBLE, t, units)]
+    phases += [ends] if own else [both(data, ends), energies]
+    phases += [tasks(_STATISTICS, 0, units) + tasks(_HIDDEN_BIAS, 0, [(0, 0)])]
     bounds = np.cumsum([0] + [len(phase) for phase in phases])
     return np.array([task for phase in phases for task in phase], np.int64), bounds, len(units)
 
@@ -83,7 +82,7 @@ def workspace(n, M, d, m, blocks, own, centred):
     rows = n + M
     floats = _padded(blocks * rows * m) + _padded(rows * (blocks + 1)) + (_padded(M * m) if own else 0)
     floats += 0 if centred else n * d
-    return floats, rows * blocks + rows * groups(d) + (groups(n) + groups(M)) * d + M * groups(m)
+    return floats, 2 * blocks + rows * groups(d) + (groups(n) + groups(M)) * d + M * groups(m)
 
 
 @_jit
@@ -100,10 +99,10 @@ def _arrange(S, floats, memory, hidden, M, m, blocks):
     H, start = _cut(floats, start, blocks * rows, m)
     if len(hidden) == 0:
         hidden = floats[start : start + M * m]
-    first = rows * blocks
+    first = 2 * blocks
     second = first + rows * groups(d)
     third = second + (groups(n) + groups(M)) * d
-    known, packed, across = memory[:first].reshape(blocks, rows), memory[first:second], memory[second:third]
+    known, packed, across = memory[:first].reshape(blocks, 2), memory[first:second], memory[second:third]
     packed_H = memory[third:].reshape(M, groups(m))
     H, bits = H.reshape(blocks, rows, m), hidden.reshape(M, m)
     return single.Work(S, H, H[0], F, bits, known, packed, across, packed_H)

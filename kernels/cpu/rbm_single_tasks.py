@@ -8,7 +8,7 @@ from collections import namedtuple
 import numpy as np
 from numba import njit, uint32
 
-from .arrays import copy_row
+from .arrays import copy_row, fetch_row
 from .products import SEVERAL, bits, real, turned
 from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row
 from .rbm_products import bits_into_visible
@@ -20,9 +20,10 @@ from .subsets import groups, pack_columns, pack_rows
 Problem = namedtuple("Problem", "W a b visible X center centred weights share own n_steps draw places V products")
 # S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations; T : (n + M, m), w σ, for
 # samples −w σ, in the place of the first summands; F : (blocks + 1, n + M), summands of the free energy; bits : (M, m),
-# the chains' hidden units, and packed_H : (M, groups(m)), packed; known : (blocks, n + M), whether visible units are
-# zeros and ones alone; if so they are packed, block after block: see `_packed` and `_across`. What a thread writes lies
-# together, for two that write to one cache line wait for each other.
+# the chains' hidden units, and packed_H : (M, groups(m)), packed; known : (blocks, 2), whether a block's units, of the
+# samples and of the chains, are zeros and ones alone and enough for sums of subsets; if so they are packed, block after
+# block: see `_packed` and `_across`. What a thread writes lies together, for two that write to one cache line wait for
+# each other.
 Work = namedtuple("Work", "S H T F bits known packed across packed_H")
 Gradient = namedtuple("Gradient", "W a b")  # as the parameters
 
@@ -30,15 +31,9 @@ _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit
-def _all_bits(known):
-    """Whether a block's units of these rows are packed, and the rows enough for sums of subsets."""
-    return len(known) >= SEVERAL and known.all()
-
-
-@_jit
 def _packed(left, right, rows, work):
     """Packed rows of a block of visible units, (r, groups(right − left))."""
-    n, width = work.known.shape[1], groups(right - left)
+    n, width = len(work.T), groups(right - left)
     start = n * groups(left)
     return work.packed[start : start + n * width].reshape(n, width)[rows]
 
@@ -47,7 +42,7 @@ def _packed(left, right, rows, work):
 def _across(left, right, rows, work):
     """Packed columns of the same, (groups(r), right − left)."""
     n = len(work.S)
-    G, width = groups(n) + groups(work.known.shape[1] - n), right - left
+    G, width = groups(n) + groups(len(work.T) - n), right - left
     every = work.across[G * left : G * right].reshape(G, width)
     return every[: groups(n)] if rows.start == 0 else every[groups(n) :]
 
@@ -65,25 +60,28 @@ def _weight(row, problem):
 def into_hidden(V, first, block, left, right, problem, work):
     """What a block of visible units adds to the hidden units' pre-activations. V : (r, d), rows from ``first`` on."""
     rows, W, units = slice(first, first + len(V)), problem.W[left:right], V[:, left:right]
-    known, packed, H = work.known[block, rows], _packed(left, right, rows, work), work.H[block, rows]
-    pack_rows(units, np.int64(0), right - left, packed, known)
-    if _all_bits(known):
+    packed, H = _packed(left, right, rows, work), work.H[block, rows]
+    known = len(V) >= SEVERAL and pack_rows(units, packed)
+    work.known[block, min(first, 1)] = known
+    if known:
         bits(problem.products, packed, W, H, np.bool_(0))
     else:
         real(problem.products, units, W, H, np.bool_(0))
 
 
 @_jit
-def _account(V, first, block, left, right, problem, work, gradient):
-    """What a block of visible units adds to F and to ∂b, and packed for ∂W."""
+def _account(V, first, block, left, right, added, problem, work, gradient):
+    """What a block of visible units adds to F, its ∂b, or what is ``added`` to that, and the units packed for ∂W."""
     b, total = problem.b[left:right], np.zeros(right - left, V.dtype)
     for i in range(len(V)):
         work.F[1 + block, first + i] = outside_row(V[i, left:right], b, problem.visible)
         add_weighed_row(V[i, left:right], b, _weight(first + i, problem), problem.visible, total)
-    accumulate_row(gradient.b[left:right], total)
-    rows = slice(first, first + len(V))
-    if _all_bits(work.known[block, rows]):
-        pack_columns(V, left, right, _across(left, right, rows, work))
+    if added:
+        accumulate_row(gradient.b[left:right], total)
+    else:
+        copy_row(total, gradient.b[left:right])
+    if work.known[block, min(first, 1)]:
+        pack_columns(V, left, right, _across(left, right, slice(first, first + len(V)), work))
 
 
 @_jit
@@ -93,9 +91,8 @@ def data(block, left, right, problem, work, gradient):
     if not problem.centred:
         for i in range(n):
             centre_row(problem.X[i, left:right], problem.center[left:right], work.S[i, left:right])
-    gradient.b[left:right] = 0
     into_hidden(work.S, np.int64(0), block, left, right, problem, work)
-    _account(work.S, np.int64(0), block, left, right, problem, work, gradient)
+    _account(work.S, np.int64(0), block, left, right, not problem.own, problem, work, gradient)
 
 
 @_jit
@@ -157,8 +154,7 @@ def sample(first, stop, substep, problem, work):
 @_jit
 def pack_hidden(first, stop, work):
     """Some chains' hidden units, for products."""
-    H, known = work.bits[first:stop], np.empty(stop - first, np.bool_)
-    pack_rows(H, np.int64(0), H.shape[1], work.packed_H[first:stop], known)
+    pack_rows(work.bits[first:stop], work.packed_H[first:stop])
 
 
 @_jit
@@ -170,9 +166,12 @@ def visible(block, left, right, substep, problem, work, gradient):
     else:
         turned(problem.products, work.bits, problem.W[left:right], V[:, left:right])
     k0, k1, c1, c2, c3 = draw[0], draw[1], uint32(substep), draw[2], uint32(draw[3] + VISIBLE_STREAM)
+    early = not problem.own and substep == 0
     b, row, one = problem.b[left:right], np.empty(right - left, V.dtype), V.dtype.type(1)
     for chain in range(len(V)):
         v, first = V[chain, left:right], problem.places[chain] * d + left
+        if early and chain < n:  # while there is something else to do
+            fetch_row(problem.X, chain, left, right)
         if problem.visible == GAUSSIAN:
             gaussian_row(v, one, b, k0, k1, c1, c2, c3, first, row)
             copy_row(row, v)
@@ -181,7 +180,7 @@ def visible(block, left, right, substep, problem, work, gradient):
             bernoulli_row(row, k0, k1, c1, c2, c3, first, v)
     into_hidden(V, n, block, left, right, problem, work)
     if substep == problem.n_steps - 1:
-        _account(V, n, block, left, right, problem, work, gradient)
+        _account(V, n, block, left, right, problem.own, problem, work, gradient)
 
 
 @_jit
@@ -189,7 +188,7 @@ def statistics(block, left, right, problem, work, gradient):
     """A block of ∂W."""
     n, W, added = len(problem.X), gradient.W[left:right], np.bool_(0)
     for V, rows in ((work.S, slice(0, n)), (problem.V, slice(n, len(work.T)))):
-        if _all_bits(work.known[block, rows]):
+        if work.known[block, min(rows.start, 1)]:
             bits(problem.products, _across(left, right, rows, work).T, work.T[rows], W, added)
         else:
             real(problem.products, V[:, left:right].T, work.T[rows], W, added)

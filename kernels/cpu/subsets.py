@@ -67,24 +67,26 @@ def _pack_vector(typing_context, A, packed, i, j, right):
 
 
 @_jit
-def pack_rows(A, left, right, packed, bits):
-    """packed[i, g] ← A[i, 4g] + 2 A[i, 4g + 1] + 4 A[i, 4g + 2] + 8 A[i, 4g + 3] of columns left … right − 1.
+def pack_rows(A, packed):
+    """packed[i, g] ← A[i, 4g] + 2 A[i, 4g + 1] + 4 A[i, 4g + 2] + 8 A[i, 4g + 3].
 
-    A : (m, p) float, packed : (m, groups(p)) uint8, both with contiguous rows; left : a multiple of 4, right too or p;
-    bits : (m,) ← whether the row's entries of these columns are all zeros and ones, without which packed says nothing
+    A : (m, p) float, packed : (m, groups(p)) uint8, both with contiguous rows
+    returns whether all entries are zeros and ones, without which packed says nothing
     """
-    lanes = BYTES // A.itemsize
+    lanes, p = BYTES // A.itemsize, A.shape[1]
     for i in range(len(A)):
         known = True
-        for j in range(left, right, lanes if lanes >= GROUP else right):
-            known &= _pack_vector(A, packed, i, j, right)
-        for g in range(left // GROUP if lanes < GROUP else groups(right), groups(right)):
+        for j in range(0, p, lanes if lanes >= GROUP else p):
+            known &= _pack_vector(A, packed, i, j, p)
+        for g in range(0 if lanes < GROUP else groups(p), groups(p)):
             number = 0
-            for j in range(GROUP * g, min(GROUP * (g + 1), right)):
+            for j in range(GROUP * g, min(GROUP * (g + 1), p)):
                 known &= (A[i, j] == 0) | (A[i, j] == 1)
                 number |= types.int32(A[i, j] == 1) << (j % GROUP)
             packed[i, g] = number
-        bits[i] = known
+        if not known:
+            return False
+    return True
 
 
 @_jit
