@@ -12,7 +12,7 @@ from math import comb
 import numpy as np
 
 from csrl_core.persistence import write_atomically
-from csrl_core.reproduce import TENSORIZED
+from csrl_core.reproduce import MIXTURES, TENSORIZED
 from csrl_core.reproduce_authors import NO_FIGURE, authors_figures, their_runs
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
@@ -217,13 +217,17 @@ def _ranks(cells):
 
     cells : list of ((data, model), {how the rate was chosen: Summary})
     """
-    ranked = [by for (_, model), by in cells if model in TENSORIZED and not np.isnan(by["measure"].rank)]
-    if ranked:
-        p = {how: uniformity([by[how] for by in ranked])[1] for how in ("objective", "measure")}
-        yield (
-            f"  {len(ranked)} ranks of {', '.join(TENSORIZED)} as uniform ones (Kolmogorov–Smirnov): "
-            f"p = {p['objective']:.2g}, rate by the objective; p = {p['measure']:.2g}, by what is measured"
-        )
+    ranked = {key: by for key, by in cells if key[1] in TENSORIZED and not np.isnan(by["measure"].rank)}
+    of_mixtures = [by for (data, _), by in ranked.items() if data in MIXTURES]
+    others = [by for (data, _), by in ranked.items() if data not in MIXTURES]
+    tests = []
+    for name, group in (("mixtures", of_mixtures), ("other sets", others), ("all", list(ranked.values()))):
+        if group:
+            p = [uniformity([by[how] for by in group])[1] for how in ("objective", "measure")]
+            tests.append(f"{len(group)} of {name} p = {p[0]:.2g} and {p[1]:.2g}")
+    if tests:
+        models = ", ".join(TENSORIZED)
+        yield f"  ranks of {models} as uniform ones, Kolmogorov–Smirnov, rates as above: {'; '.join(tests)}"
 
 
 def _experiments_of(row):
