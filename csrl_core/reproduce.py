@@ -4,7 +4,8 @@ Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-nois
 clean target, plain mean squared error) and the number of parameters. Two versions:
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
-        Five repetitions share a draw of a mixture, as the authors' five runs do: `reproduce_authors.matching_draws`.
+        A mixture is the authors' one draw, noise too: `reproduce_authors.authors_draw`. Repetitions differ in their
+        first centres (in the authors' code because it permutes the rows) and in their parameters.
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
         mixture is drawn anew in every repetition.
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
-from csrl_core.reproduce_authors import RUNS, matching_draws
+from csrl_core.reproduce_authors import authors_draw
 from csrl_core.training import NonFiniteLossError
 
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -33,10 +34,10 @@ KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed"
 
 
 def default_repetitions(version, data):
-    """Eight draws of five runs, or as many runs on the one set there is; less where a run takes long."""
+    """Of the papers' version so many that subsets tell what five runs can give; less where a run takes long."""
     if version == "ours":
         return 5
-    return 10 if data == "mnist_5" else 8 * RUNS
+    return 10 if data == "mnist_5" else 40
 
 
 class Keyed:
@@ -68,6 +69,7 @@ class Method:
 _EXACT = {"reg": 0.0, "solver": "exact", "init": "k-means"}
 _PLAIN = [Method("AE1", (1,), True), Method("AE2", (2, 1), True), Method("AE3", (2, "k"), True)]
 _CLUSTERS = [Method("TAE1", (1,)), Method("TAE2", (2, 1)), Method("PTAE", (2, 1), arguments={"shared": 1})]
+TENSORIZED = tuple(method.name for method in _CLUSTERS)  # in the papers' version trained as the authors train them
 WIDTH_BY_BIC = "exact likelihood, width by BIC"
 METHODS = {
     "papers": [Method("k-means", rates=(None,)), *_PLAIN, *_CLUSTERS],
@@ -87,7 +89,8 @@ METHODS = {
 class Run(Keyed):
     """One method, rate and repetition on one data set: a clustering fit and a de-noising fit.
 
-    draw : the seed of a mixture's samples; seed + repetition is that of parameters and noise
+    draw : the seed of a mixture's samples; None of data of which there is one set, the authors' draw among them
+    seed : seed + repetition is that of first centres, parameters and noise
     loss, denoising_loss : the final objectives; score : the mean log-likelihood under the likelihood rule, else −loss;
     error : de-noising, mean squared error per feature, every sample's cluster found from its noisy input alone
     error_assigned : the same with the clusters of training, which saw the clean target
@@ -143,20 +146,20 @@ def jobs(versions=VERSIONS, sets=SETS, repetitions=None, seed=0, backend="auto",
     """All `Job`s, the short data sets first.
 
     repetitions : int, instead of `default_repetitions`; epochs : int, instead of the papers' own
-    seed : of the repetitions; the draws of the papers' version do not depend on it
+    seed : of the repetitions; the authors' draw does not depend on it
     """
     listed = []
     for name in sets:
         clustering, denoising = (150, 100) if name in MIXTURES else (200, 200)
         for version in versions:
             count = repetitions or default_repetitions(version, name)
-            draws = _draws(version, name, count, seed)
             for method in METHODS[version]:
                 for rate in method.rates:
                     for repetition in range(count):
+                        draw = seed + repetition if version == "ours" and name in MIXTURES else None
                         listed.append(
                             Job(
-                                *(version, name, method, rate, repetition, draws[repetition], seed),
+                                *(version, name, method, rate, repetition, draw, seed),
                                 *(epochs or clustering, epochs or denoising),
                                 1 if version == "papers" else n_init,
                                 backend,
@@ -165,29 +168,28 @@ def jobs(versions=VERSIONS, sets=SETS, repetitions=None, seed=0, backend="auto",
     return listed
 
 
-def _draws(version, name, count, seed):
-    """The draw of each repetition."""
-    if name not in MIXTURES:
-        return [None] * count
-    if version == "ours":
-        return list(range(seed, seed + count))
-    return [draw for draw in matching_draws(name, -(-count // RUNS)) for _ in range(RUNS)]
-
-
 def load(name, version, draw):
-    """(X, y): MNIST in float32, its pixels from 0 to 255 in the papers' version and from 0 to 1 in ours."""
+    """(X, y); ``draw`` is a mixture's seed. MNIST in float32, pixels up to 255 in the papers' version, to 1 in ours."""
     bunch = datasets.load(name, **({"random_state": draw} if name in MIXTURES else {}))
     if name != "mnist_5":
         return bunch.data, bunch.target
     return (bunch.data / (255 if version == "ours" else 1)).astype(np.float32), bunch.target
 
 
+def _data(job):
+    """(X, y, noisy) of a job; the noise is the repetition's, or the authors' on their draw."""
+    if job.version == "papers" and job.data in MIXTURES:
+        return authors_draw(job.data)
+    X, y = load(job.data, job.version, job.draw)
+    random = np.random.default_rng([job.seed + job.repetition, 1])
+    return X, y, (X + NOISE * random.standard_normal(X.shape)).astype(X.dtype)
+
+
 def make_run(job):
     """Do one job; a rate that diverges gives a row of NaN."""
     begin = time.perf_counter()
     seed = job.seed + job.repetition
-    X, y = load(job.data, job.version, job.draw)
-    noisy = (X + NOISE * np.random.default_rng([seed, 1]).standard_normal(X.shape)).astype(X.dtype)
+    X, y, noisy = _data(job)
     k = len(np.unique(y))
     if job.method.name == "k-means":
         values = _k_means(X, y, noisy, k, seed)

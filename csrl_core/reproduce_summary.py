@@ -1,6 +1,6 @@
 """What the runs of `csrl_core.reproduce` say: means and standard errors, rates chosen, the authors' figures beside.
 
-An experiment is what the authors did: some runs on one draw, at each rate, and of the rates the best by the mean.
+An experiment is what the authors did: a few runs at each rate, and of the rates the best by the mean.
 """
 
 import csv
@@ -12,9 +12,11 @@ from math import comb
 import numpy as np
 
 from csrl_core.persistence import write_atomically
-from csrl_core.reproduce_authors import NO_FIGURE, RUNS, authors_figures, their_runs
+from csrl_core.reproduce import MIXTURES, TENSORIZED
+from csrl_core.reproduce_authors import NO_FIGURE, authors_figures, their_runs
 
-SUBSETS = 20_000  # of a set's runs: all of them up to here, else so many at random
+SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
+LOW, HIGH = 0.05, 0.95
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Summary:
     panel : "clustering" (ARI), "de-noising" (error), "de-noising, clusters of training" (error_assigned), "parameters"
     chosen_by : "" for a row of one rate; "objective": the rate of the best final objective; "measure": the rate
     with the best mean of what is measured, as the authors choose
-    standard_error : runs that share a draw are not independent: of the means of draws where there are several
-    experiments : as the authors', of the papers' version: one a draw, or many subsets of the runs on the only set
-    low, median, high : of experiments' means: lowest and highest of draws, quantiles .05 and .95 of subsets
+    experiments : as the authors', of the papers' version: subsets of the runs, as many in each as theirs is the mean of
+    low, median, high : quantiles .05, .5 and .95 of experiments' means
     reaching : share of experiments whose mean is theirs, to the digits printed, or better
     within : the same less a standard error: theirs where it was recorded, else the experiment's own
+    rank : theirs among the experiments: share of them that is worse, and half of those equal to the digits printed;
+    uniform between 0 and 1 if theirs is one more experiment of ours
     """
 
     version: str
@@ -48,14 +51,15 @@ class Summary:
     high: float
     reaching: float
     within: float
+    rank: float
     seconds: float
 
 
 def summarise(runs):
     """`Summary` rows of `Run`s.
 
-    Papers' version: on every draw the rate with the best mean. Ours: in every repetition the rate with the best
-    objective, as one more restart would be chosen, and by the measure one rate for all.
+    One rate for all repetitions, that with the best mean; but by the objective ours takes the best rate of every
+    repetition, as one more restart would be chosen.
     """
     theirs, groups = authors_figures(), {}
     for run in runs:
@@ -79,15 +83,8 @@ def _summarise_model(group, theirs):
     repetitions = sorted(set.intersection(*(set(own) for own in at)))
     table = [[own[i] for i in repetitions] for own in at]  # (rates, repetitions)
     places = range(len(repetitions))
-    draws = [run.draw for run in table[0]]
-    drawn = [[i for i in places if draws[i] == draw] for draw in dict.fromkeys(draws)]
-    each = [[i] for i in places]
-    if version == "papers":
-        choices = {"": drawn, "objective": drawn, "measure": drawn}
-        experiments, ends = _places(drawn, their_runs(data))
-    else:
-        choices = {"": each, "objective": each, "measure": [list(places)]}
-        experiments, ends = np.empty((0, RUNS), dtype=int), ()
+    size = their_runs(data)
+    experiments = subsets(len(places), size) if version == "papers" else np.empty((0, size), dtype=int)
     rows = []
     for panel, (measure, sign, objective) in _PANELS.items():
         values = np.array([[getattr(run, measure) for run in own] for own in table])
@@ -95,9 +92,8 @@ def _summarise_model(group, theirs):
         listed = [("", rate, [number]) for number, rate in enumerate(rates)]
         for how, rate, among in [*listed, *((how, None, range(len(rates))) for how in ("objective", "measure"))]:
             merit = (sign * values if how == "measure" else objectives)[among]
-            chosen = np.empty(len(repetitions), dtype=int)
-            for own in choices[how]:
-                chosen[own] = among[best(merit[:, own].mean(axis=1))]
+            each = version == "ours" and how == "objective"
+            chosen = np.full(len(places), np.array(among)[best(merit if each else merit.mean(axis=1))])
             taken = [table[r][i] for i, r in enumerate(chosen)]
             found = values[chosen, places]
             figure = theirs.get((panel.partition(",")[0], data, model, rate), NO_FIGURE)
@@ -105,16 +101,16 @@ def _summarise_model(group, theirs):
             rows.append(
                 Summary(
                     *(version, panel, data, model, " ".join(shown), how, float(found.mean())),
-                    *(clustered_error(found, drawn if len(drawn) > 1 else each), len(found)),
+                    *(standard_error(found), len(found)),
                     *(figure.value, figure.standard_error, len(experiments)),
-                    *compared(*means(values[among], merit, experiments), figure, sign, ends),
+                    *compared(*means(values[among], merit, experiments), figure, sign),
                     float(np.mean([run.seconds for run in taken])),
                 )
             )
     sizes = [run.parameters for run in group if run.parameters] or [0]
     nan = float("nan")
     row = Summary(
-        version, "parameters", data, model, "", "", float(np.mean(sizes)), nan, len(group), nan, nan, 0, *[nan] * 6
+        version, "parameters", data, model, "", "", float(np.mean(sizes)), nan, len(group), nan, nan, 0, *[nan] * 7
     )
     return [*rows, row]
 
@@ -124,32 +120,16 @@ def best(merits):
     return np.where(np.isfinite(merits), merits, -np.inf).argmax(axis=0)
 
 
-def clustered_error(values, clusters):
-    """The standard error of a mean whose values are independent between clusters, and not within them.
-
-    √(D/(D−1) Σ_c (Σ_{i∈c} (v_i − mean))²) / n for D clusters; of single values the usual one, s/√n
-
-    values : (n,) float; clusters : list of lists of places; NaN for a single cluster
-    """
-    if len(clusters) < 2:
-        return float("nan")
-    totals = np.array([np.sum(values[own] - values.mean()) for own in clusters])
-    return float(np.sqrt(len(clusters) / (len(clusters) - 1) * (totals @ totals)) / len(values))
+def standard_error(values):
+    """s/√n of a mean, NaN for a single value."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
-def _places(drawn, size):
-    """The runs of each experiment: those of a draw, or subsets of those on the only set there is.
-
-    drawn : list of lists of places, those of each draw; a draw that lacks runs is left out
-    returns (places (e, size), quantiles that are a `Summary`'s low and high)
-    """
-    if len(drawn) > 1:
-        return np.array([own for own in drawn if len(own) == size], dtype=int).reshape(-1, size), (0.0, 1.0)
-    n = len(drawn[0])
+def subsets(n, size):
+    """Subsets of n places, all or `SUBSETS` random ones, (e, size) int; none where n is less than size."""
     if comb(n, size) <= SUBSETS:
-        return np.array(list(combinations(range(n), size)), dtype=int).reshape(-1, size), (0.05, 0.95)
-    random = np.random.default_rng(0)
-    return random.permuted(np.tile(np.arange(n), (SUBSETS, 1)), axis=1)[:, :size], (0.05, 0.95)
+        return np.array(list(combinations(range(n), size)), dtype=int).reshape(-1, size)
+    return np.random.default_rng(0).permuted(np.tile(np.arange(n), (SUBSETS, 1)), axis=1)[:, :size]
 
 
 def means(values, merit, experiments):
@@ -163,22 +143,44 @@ def means(values, merit, experiments):
     return own.mean(axis=1), own.std(axis=1, ddof=1) / np.sqrt(experiments.shape[1])
 
 
-def compared(found, errors, figure, sign, ends):
-    """(low, median, high, reaching, within) of a `Summary`, NaN without experiments or without a figure.
+def compared(found, errors, figure, sign):
+    """(low, median, high, reaching, within, rank) of a `Summary`, NaN without experiments or without a figure.
 
-    found, errors : (e,) float, experiments' means and standard errors; ends : the quantiles that are low and high
-    sign : 1.0 where more is better, −1.0 where less
+    found, errors : (e,) float, experiments' means and standard errors; sign : 1.0 where more is better, −1.0 where less
     """
     nan = float("nan")
     if not len(found):
-        return (nan,) * 5
-    low, median, high = (float(v) for v in np.quantile(found, (ends[0], 0.5, ends[1])))
+        return (nan,) * 6
+    low, median, high = (float(v) for v in np.quantile(found, (LOW, 0.5, HIGH)))
     if np.isnan(figure.value):
-        return low, median, high, nan, nan
+        return low, median, high, nan, nan, nan
     # Half a unit of the last digit printed: their mean may be that much worse than it reads.
     lead = sign * (found - figure.value) + figure.rounding
     allowed = errors if np.isnan(figure.standard_error) else figure.standard_error
-    return low, median, high, float(np.mean(lead >= 0)), float(np.mean(lead + allowed >= 0))
+    reaching = np.mean(lead >= 0)
+    rank = 1 - reaching + np.mean((lead >= 0) & (lead <= 2 * figure.rounding)) / 2
+    return low, median, high, float(reaching), float(np.mean(lead + allowed >= 0)), float(rank)
+
+
+def uniformity(rows):
+    """Whether the ranks of the authors' figures are those of further experiments: Kolmogorov–Smirnov.
+
+    A rank with equals is spread evenly over them, which is the randomised rank's expectation (Czado, Gneiting, Held,
+    *Predictive model assessment for count data*, Biometrics 2009): the p-value is then too large rather than too small.
+
+    rows : list of `Summary` with figures, taken as independent
+    returns (distance, p-value)
+    """
+    from scipy.stats import kstwo
+
+    worse = np.array([1 - row.reaching for row in rows])
+    equal = np.array([2 * (row.rank - 1 + row.reaching) for row in rows])
+    single = equal < 1e-9  # no equals, to rounding
+    at = np.concatenate([worse, worse + equal])[:, None]
+    spread = np.clip((at - worse) / np.where(single, 1.0, equal), 0, 1)
+    shares = [np.where(single, reached, spread).mean(axis=1) for reached in (at >= worse, at > worse)]
+    distance = max(float(np.abs(share - at[:, 0]).max()) for share in shares)
+    return distance, float(kstwo.sf(distance, len(rows)))
 
 
 def lines(rows):
@@ -188,7 +190,7 @@ def lines(rows):
         for panel in _PANELS:
             yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
             if papers:
-                yield f"{'':<59}{'experiments, rate by the objective':<43}rate by what is measured"
+                yield f"{'':<59}{'experiments, rate by the objective':<49}rate by what is measured"
             own = {}
             for row in rows:
                 if (row.version, row.panel) == (version, panel) and row.chosen_by:
@@ -201,20 +203,39 @@ def lines(rows):
                     yield f"{text:<56}{_experiments_of(row)}{_experiments_of(by['measure'])}".rstrip()
                 else:
                     yield text + (f", rate {row.learning_rate}" if row.learning_rate else "")
+            yield from _ranks(list(own.items())) if papers else ()
     if any(row.experiments for row in rows):
         yield (
-            "experiments: means of as many runs as the authors', at the rate that is best on them: lowest, median and "
-            "highest of draws, or quantiles .05, .5, .95 of subsets of runs on the only set; the share of them with "
-            "theirs or better, and with theirs less a standard error: the authors', or else the experiment's own"
+            "experiments: means of as many runs as the authors', subsets of ours, at the rate that is best on them: "
+            "quantiles .05, .5, .95; the share of them with theirs or better, and with theirs less a standard error: "
+            "the authors', or else the experiment's own; the rank of theirs among them, 1 if all of ours are worse"
         )
+
+
+def _ranks(cells):
+    """A line on the ranks of the models that are trained as the authors train them, if any.
+
+    cells : list of ((data, model), {how the rate was chosen: Summary})
+    """
+    ranked = {key: by for key, by in cells if key[1] in TENSORIZED and not np.isnan(by["measure"].rank)}
+    of_mixtures = [by for (data, _), by in ranked.items() if data in MIXTURES]
+    others = [by for (data, _), by in ranked.items() if data not in MIXTURES]
+    tests = []
+    for name, group in (("mixtures", of_mixtures), ("other sets", others), ("all", list(ranked.values()))):
+        if group:
+            p = [uniformity([by[how] for by in group])[1] for how in ("objective", "measure")]
+            tests.append(f"{len(group)} of {name} p = {p[0]:.2g} and {p[1]:.2g}")
+    if tests:
+        models = ", ".join(TENSORIZED)
+        yield f"  ranks of {models} as uniform ones, Kolmogorov–Smirnov, rates as above: {'; '.join(tests)}"
 
 
 def _experiments_of(row):
     """Columns of `lines`."""
     if not row.experiments:
         return ""
-    shares = "" if np.isnan(row.reaching) else f"{row.reaching:>7.0%}{row.within:>6.0%}"
-    return f"{row.low:>9.3g}{row.median:>9.3g}{row.high:>9.3g}{shares:<16}"
+    shares = "" if np.isnan(row.reaching) else f"{row.reaching:>7.0%}{row.within:>6.0%}{row.rank:>6.2f}"
+    return f"{row.low:>9.3g}{row.median:>9.3g}{row.high:>9.3g}{shares:<22}"
 
 
 def write_rows(path, rows, kind):

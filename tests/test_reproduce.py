@@ -5,9 +5,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
-from csrl_core import cli_reproduce, metrics, reproduce, reproduce_figures
+from csrl_core import TensorizedAutoencoder, cli_reproduce, metrics, reproduce, reproduce_figures
 from csrl_core.reproduce import METHODS, jobs, make_run
+from csrl_core.reproduce_authors import authors_draw
 from csrl_core.reproduce_summary import summarise
 from csrl_core.reproduce_table import RunTable, complete
 from csrl_core.selection import select
@@ -19,13 +21,7 @@ def small(**changes):
     return jobs(**arguments | changes)
 
 
-@pytest.fixture
-def quick_draws(monkeypatch):
-    """Draws without the search for them."""
-    monkeypatch.setattr(reproduce, "matching_draws", lambda data, count: tuple(range(100, 100 + count)))
-
-
-def test_all_models_rates_sets_and_repetitions(quick_draws):
+def test_all_models_rates_sets_and_repetitions():
     listed = jobs()
     assert len({job.key for job in listed}) == len(listed)
     assert {job.data for job in listed} == set(reproduce.SETS)
@@ -37,22 +33,38 @@ def test_all_models_rates_sets_and_repetitions(quick_draws):
     assert {job.n_init for job in listed if job.version == "ours"} == {10}
 
 
-def test_five_runs_share_a_draw(quick_draws):
+def test_only_ours_draws_anew():
     of_method = {}
     for job in jobs(sets=("triangle", "iris"), repetitions=7, seed=3):
         assert (job.key[5], job.key[6]) == (job.draw, 3)
         of_method.setdefault((job.version, job.data, job.model, job.learning_rate), []).append(job.draw)
-    draws = {key[:2]: own for key, own in of_method.items()}
-    # Of every model and rate the same: in the papers' version those of the rule, whatever the seed.
-    assert all(own == draws[key[:2]] for key, own in of_method.items())
-    assert draws["papers", "triangle"] == [100] * 5 + [101] * 2
-    assert draws["ours", "triangle"] == [3, 4, 5, 6, 7, 8, 9]
-    assert draws["papers", "iris"] == draws["ours", "iris"] == [None] * 7
+    for (version, data, *_), draws in of_method.items():
+        anew = version == "ours" and data == "triangle"
+        assert draws == ([3, 4, 5, 6, 7, 8, 9] if anew else [None] * 7)
+
+
+def test_the_papers_version_is_on_the_authors_draw_and_noise():
+    by_model = {
+        job.model: job for job in jobs(("papers",), ("triangle",), 1, seed=5) if job.learning_rate in (None, 0.1)
+    }
+    X, y, noisy = authors_draw("triangle")
+    means, others = (KMeans(3, n_init=10, random_state=5).fit(data) for data in (X, noisy))
+    made = make_run(by_model["k-means"])
+    assert metrics.adjusted_rand_index(y, means.labels_) == made.ARI
+    assert made.loss == pytest.approx(means.inertia_ / X.size)
+    assert made.error == pytest.approx(np.mean((others.cluster_centers_[others.labels_] - X) ** 2), rel=1e-6)
+    made = make_run(by_model["TAE1"])
+    arguments = {"n_clusters": 3, "hidden": (1,), "learning_rate": 0.1, "random_state": 5}
+    assert made.loss == TensorizedAutoencoder(epochs=150, **arguments).fit(X).loss_
+    assert made.denoising_loss == TensorizedAutoencoder(epochs=100, **arguments).fit(noisy, target=X).loss_
+    # Another repetition: other first centres and parameters.
+    other = make_run(dataclasses.replace(by_model["TAE1"], repetition=1))
+    assert (other.draw, other.loss == made.loss) == (None, False)
 
 
 def test_a_run_is_made_on_its_draw():
     job = next(job for job in jobs(("ours",), ("orthogonal",), 1) if job.model == "k-means")
-    X, y = reproduce.load("orthogonal", "papers", 52)
+    X, y = reproduce.load("orthogonal", "ours", 52)
     wanted = ((X - np.array([X[y == j].mean(axis=0) for j in range(2)])[y]) ** 2).mean()
     made = [make_run(dataclasses.replace(job, draw=52, repetition=i)) for i in range(2)]
     # Its k-means has one sample with another class, and a loss that is less than the classes'.
@@ -105,10 +117,17 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch):
     assert counted == listed[3:]
     assert everything[:3] == made
     assert RunTable(path).runs == everything
-    # A run on another draw is another run.
-    drawn = dataclasses.replace(listed[0], draw=27)
-    assert complete(RunTable(path), [drawn], n_processes=1) == [RunTable(path).runs[-1]]
-    assert (counted[-1], RunTable(path).runs[-1].draw) == (drawn, 27)
+
+
+def test_a_run_on_another_draw_is_another_run(tmp_path):
+    # Tables of older versions have runs of the papers' version on draws with a seed.
+    (wanted,) = (job for job in small(versions=("papers",), sets=("orthogonal",)) if job.model == "k-means")
+    (older,) = complete(RunTable(tmp_path / "runs.csv"), [dataclasses.replace(wanted, draw=27)], n_processes=1)
+    table = RunTable(tmp_path / "runs.csv")
+    (made,) = complete(table, [wanted], n_processes=1)
+    assert (older.draw, made.draw) == (27, None)
+    assert [run.draw for run in RunTable(tmp_path / "runs.csv").runs] == [27, None]
+    assert complete(RunTable(tmp_path / "runs.csv"), [wanted], n_processes=1) == [made]
 
 
 def test_another_table_is_not_overwritten(tmp_path):
