@@ -34,7 +34,7 @@ def reproduce(
         int | None,
         typer.Option(
             min=1,
-            help="Each with a seed of its own; five of the papers' version of fig2 share a draw of a mixture.",
+            help="Each with a seed of its own; the mixtures of the papers' version of fig2 are the authors' draw.",
             show_default="5; the papers' version of fig2: 40, MNIST 10",
         ),
     ] = None,

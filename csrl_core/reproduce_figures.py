@@ -52,7 +52,7 @@ def draw_figure_2(path, summaries, version):
     fig.legend([*handles, line], [*labels, THEIRS], loc="outside lower center", ncols=7, frameon=False, fontsize=9)
     counts = sorted({row.repetitions for row in rows if row.panel == "clustering"})
     how = {
-        "papers": "the papers' models and settings, on draws with the authors' k-means index",
+        "papers": "the papers' models and settings, on the authors' draw of the mixtures",
         "ours": "the best of several restarts and rates by the objective",
     }
     fig.suptitle(
