@@ -73,6 +73,7 @@ class Problem:
             self.X, self.source = (datasets.load("mnist").data[: s.n] / 255).astype(np.float32), "MNIST"
         else:
             self.X = (rng.random((s.n, s.d)) < 0.13).astype(np.float32)
+        self.X = backend.get("numba").hold(self.X)  # for all contestants
         size = s.k * s.d * s.m
         self.params = np.concatenate([0.01 * rng.standard_normal(size), np.zeros(s.k * s.m + s.d)]).astype(np.float32)
         self.rows = [slice(first, first + s.batch) for first in range(0, s.n, s.batch)]
@@ -93,9 +94,10 @@ class Ours:
     def __init__(self, problem, threads):
         self.p, self.threads, self.step = problem, threads, 0
         self.backend, s = backend.get("numba"), problem.setting
-        self.params, self.centers = problem.params.copy(), np.zeros((s.k, s.d), np.float32)
+        self.params, self.centers = self.backend.hold(problem.params.copy()), np.zeros((s.k, s.d), np.float32)
         self.moments = np.zeros((2, len(self.params)), np.float32)
-        self.chains, self.hidden = (np.zeros((s.k, s.batch, width), np.float32) for width in (s.d, s.m))
+        empty = [np.zeros((s.k, s.batch, width), np.float32) for width in (s.d, s.m)]
+        self.chains, self.hidden = (self.backend.hold(array) for array in empty)
         self.weights, self.index = np.ones(s.n, np.float32), np.arange(s.n)
 
     def context(self):

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.parameters import Layout, Parameters, aligned_empty
+from csrl_core.backend import aligned_empty, as_numpy, is_device_array
+from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
 from csrl_core.streams import Use, stream
 from csrl_core.training import Batch, Objective, Run

@@ -9,15 +9,7 @@ from math import prod
 
 import numpy as np
 
-from csrl_core.backend import is_device_array
-
-
-def aligned_empty(shape, dtype):
-    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector of the processor straddles a cache line."""
-    size = prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
+from csrl_core.backend import aligned_empty, is_device_array
 
 
 class Layout:

@@ -243,7 +243,7 @@ class RBMAssignment(JointAssignment):
             label = stream(Use.PERSISTENT_CHAINS, 2, self.restart)
             drawn = as_numpy(self.backend.philox.integers(len(own), self.key, label, 0, j, self.n_chains))
             chains[j] = X[own[drawn]] - centers[j]
-        state["chains"] = self.backend.own(chains)
+        state["chains"] = self.backend.hold(chains)
         self._draw_hidden(params, state)
 
     def _draw_hidden(self, params, state):
@@ -254,7 +254,7 @@ class RBMAssignment(JointAssignment):
         P = self.model.embed_assigned(parameters, V, self.backend.own(np.zeros((k, d), chains.dtype)), assign)
         label, rows = stream(Use.PERSISTENT_CHAINS, 3, self.restart), self.backend.own(np.arange(len(V)))
         bits = self.backend.philox.bernoulli(P, self.key, label, 0, 0, rows)
-        state["chains_hidden"] = bits.reshape(k, self.n_chains, m)
+        state["chains_hidden"] = self.backend.hold(bits.reshape(k, self.n_chains, m))
 
     def begin(self, run):
         """Take up a run: its chains must be this objective's.

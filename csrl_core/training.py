@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from csrl_core.backend import aligned_empty
 from csrl_core.streams import Use, stream
 
 
@@ -37,9 +38,17 @@ class Batch(NamedTuple):
 
     def take(self, rows, number):
         """The batch of the given rows of this one, which holds the whole data."""
-        X = self.X[rows]
-        target = X if self.target is self.X else self.target[rows]
+        X = _rows(self.X, rows)
+        target = X if self.target is self.X else _rows(self.target, rows)
         return Batch(X, target, rows, self.weight[rows], number)
+
+
+def _rows(array, rows):
+    """``array[rows]``, on the host aligned."""
+    if not isinstance(array, np.ndarray):
+        return array[rows]
+    # Rows are known to be there; with mode="raise" NumPy would first write them elsewhere.
+    return np.take(array, rows, axis=0, out=aligned_empty((len(rows), *array.shape[1:]), array.dtype), mode="clip")
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,8 @@ class Run:
 
     def on(self, backend):
         """The run with its arrays on a backend; those that are there already are taken as they are."""
-        state = {name: backend.own(array) for name, array in self.state.items()}
-        return replace(self, params=backend.own(self.params), moments=backend.own(self.moments), state=state)
+        state = {name: backend.hold(array) for name, array in self.state.items()}
+        return replace(self, params=backend.hold(self.params), moments=backend.hold(self.moments), state=state)
 
     def _arrays(self):
         return [self.params, self.moments, *self.state.values()]
