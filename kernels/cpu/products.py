@@ -88,14 +88,15 @@ def turned(products, A, B, out):
     _call(products.turned, A, B, out, np.bool_(0))
 
 
+@cache
 def products(dtype):
     """The functions' addresses for a dtype."""
-    return Products(*(function.address for function in _functions(np.dtype(dtype))))
+    return Products(*(function.address for function in _functions(dtype)))
 
 
-@cache
+@cache  # which keeps them alive
 def _functions(dtype):
-    dtype = dtype.type
+    dtype = np.dtype(dtype).type
     compiled = cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
 
     @compiled

@@ -55,8 +55,8 @@ def plan(n, M, d, own, n_steps):
     def tasks(kind, substep, blocks):
         return [(kind, substep, number, *block) for number, block in enumerate(blocks)]
 
-    def both(long, short):  # half of each where a thread of two begins, the long ones first
-        return [task for half in (0, 1) for part in (long, short) for task in _half(part, half)]
+    def both(one, other):  # half of each where a thread of two begins
+        return [task for half in (0, 1) for part in (one, other) for task in _half(part, half)]
 
     data, energies = tasks(_DATA, 0, units), tasks(_ENERGIES, 0, samples)
     ends = tasks(_ENERGIES, n_steps - 1, [(n + lo, n + hi) for lo, hi in chains])
@@ -64,7 +64,7 @@ def plan(n, M, d, own, n_steps):
     for t in range(n_steps):
         phases += [tasks(_SAMPLE, t if own else t - 1, chains)] if t else []
         phases += [tasks(_VISIBLE, t, units)]
-    phases += [ends] if own else [both(data, ends), energies]
+    phases += [ends] if own else [data, both(energies, ends)]
     phases += [tasks(_STATISTICS, 0, units) + tasks(_HIDDEN_BIAS, 0, [(0, 0)])]
     bounds = np.cumsum([0] + [len(phase) for phase in phases])
     return np.array([task for phase in phases for task in phase], np.int64), bounds, len(units)
