@@ -1,8 +1,8 @@
 """One Boltzmann machine, small batches: threads that stay at work, phase after phase.
 
-With one machine the assignment is known and so is every weight. A block of visible units takes the same rows of W, of
-its transpose and of the gradient in all phases, and mostly the same thread, in whose cache they are; what it adds to
-hidden units is added up by blocks of rows (``rbm_single_tasks``). Threads meet in compiled code (``phases``).
+With one machine the assignment is known and so is every weight. A block of visible units takes the same rows of W and
+of the gradient in all phases, and mostly the same thread, in whose cache they are; what it adds to hidden units is
+added up by blocks of rows (``rbm_single_tasks``). Threads meet in compiled code (``phases``).
 """
 
 from functools import cache, lru_cache
