@@ -14,7 +14,9 @@ from collections import namedtuple
 from functools import cache
 
 import numpy as np
+from llvmlite import ir
 from numba import cfunc, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -22,20 +24,14 @@ from .arrays import aligned
 from .product import multiply, multiply_transposed
 from .sparse import listed, multiply_listed
 from .subsets import multiply_bits
-from .team import call
 from .transpose import transpose
 
 SEVERAL = 24  # rows of a product for which it pays to make sums of subsets, or lists, first
 
 Products = namedtuple("Products", "real bits turned")  # addresses
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-
-
-@_jit
-def _write(words, i, A):
-    words[i, 0], words[i, 1], words[i, 2] = A.ctypes.data, A.shape[0], A.shape[1]
-    words[i, 3], words[i, 4] = A.strides[0], A.strides[1]
+# What the callers' compilation takes up: as functions of their own they would be compiled for every kind of array.
+_inline = njit(nogil=True, cache=True, error_model="numpy", fastmath=False, inline="always")
 
 
 @intrinsic
@@ -57,17 +53,27 @@ def _read(typing_context, words, i, dtype):
     return array_type(types.int64, types.int64, dtype), code
 
 
-@_jit
-def _call(function, A, B, out, add):
-    # What the function works on are arguments here, so that nothing is freed while it does.
-    words = np.empty((3, 5), np.int64)
-    _write(words, np.int64(0), A)
-    _write(words, np.int64(1), B)
-    _write(words, np.int64(2), out)
-    call(function, words.ctypes.data, np.int64(add))
+@intrinsic
+def _call(typing_context, function, A, B, out, add):
+    """The C function at an address, of where three arrays lie. They are alive here, so nothing is freed meanwhile."""
+
+    def code(context, builder, signature, arguments):
+        number = context.get_value_type(types.int64)
+        words = cgutils.alloca_once(builder, number, size=15)
+        for place, (kind, value) in enumerate(zip(signature.args[1:4], arguments[1:4], strict=True)):
+            array = context.make_array(kind)(context, builder, value)
+            sizes = (*cgutils.unpack_tuple(builder, array.shape), *cgutils.unpack_tuple(builder, array.strides))
+            for q, word in enumerate((builder.ptrtoint(array.data, number), *sizes)):
+                builder.store(word, builder.gep(words, [number(5 * place + q)]))
+        kind = ir.FunctionType(number, [number, number]).as_pointer()
+        flag = builder.zext(arguments[4], number)
+        builder.call(builder.inttoptr(arguments[0], kind), [builder.ptrtoint(words, number), flag])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, A, B, out, types.boolean), code
 
 
-@_jit
+@_inline
 def real(products, A, B, out, add):
     """out ← A B, or out + A B where ``add``.
 
@@ -76,16 +82,16 @@ def real(products, A, B, out, add):
     _call(products.real, A, B, out, add)
 
 
-@_jit
+@_inline
 def bits(products, packed, B, out, add):
     """The same for a matrix of zeros and ones. packed : (m, groups(p)) uint8, see ``subsets``"""
     _call(products.bits, packed, B, out, add)
 
 
-@_jit
+@_inline
 def turned(products, A, B, out):
     """out ← A Bᵀ. A : (m, p) float, B : (n, p), with contiguous rows; out : (m, n)"""
-    _call(products.turned, A, B, out, np.bool_(0))
+    _call(products.turned, A, B, out, False)
 
 
 @cache

@@ -85,16 +85,13 @@ def free_energy(params, X, centers, visible):
     # 1. centre
     # 2. free energy
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    (k, d), F, order = centers.shape, np.empty((len(X), len(centers)), X.dtype), np.arange(len(X))
-    nothing = _nothing(X.dtype, hidden_units(params, k, d), d)
-    draw, none, found = np.zeros(4, np.uint32), order[:0], products(X.dtype)
+    F, found = np.empty((len(X), len(centers)), X.dtype), products(X.dtype)
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.divergence(
-                *(params, X, order, task[1].start, task[1].stop, task[0], task[0] + 1, centers, none, visible, -1),
-                *(draw, order, F, 0, *nothing, found),
+            lambda task: tasks.free_energies(
+                params, X, task[1].start, task[1].stop, task[0], centers, visible, F, found
             ),
-            row_tasks(len(X), k),
+            row_tasks(len(X), len(centers)),
         )
     return F
 

@@ -219,6 +219,20 @@ def own_visible(params, H, order, lo, hi, j, centers, visible, X, products):
 
 
 @_jit
+def free_energies(params, X, lo, hi, j, centers, visible, F, products):
+    """F[lo:hi, j] ← F_j(x − c_j)."""
+    k, d = centers.shape
+    W, a, b = views(params, k, d)
+    r, m = hi - lo, a.shape[1]
+    V, H, P, own = aligned(r, d, X), aligned(r, m, X), aligned(r, m, X), np.empty(r, X.dtype)
+    for i in range(r):
+        centre_row(X[lo + i], centers[j], V[i])
+    energies(V, W[j], a[j], b, visible, H, P, own, products)
+    for i in range(r):
+        F[lo + i, j] = own[i]
+
+
+@_jit
 def mean_field(params, X, lo, hi, j, centers, visible, n_steps, L, products):
     """L[lo:hi, j], with means along the chain."""
     k, d = centers.shape

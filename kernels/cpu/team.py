@@ -21,8 +21,10 @@ import time
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 from .atomic import fetch_add, load, swap_if
 
@@ -49,16 +51,6 @@ def call(typing_context, function, words, i):
         return builder.call(builder.inttoptr(arguments[0], kind), arguments[1:])
 
     return types.int64(types.int64, types.int64, types.int64), code
-
-
-@intrinsic
-def _pointer(typing_context, address):
-    """An address as carray takes it."""
-
-    def code(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), code
 
 
 if hasattr(os, "sched_yield"):
@@ -88,23 +80,47 @@ else:
         return seconds_and_ns[1]
 
 
-@_jit
-def write(words, i, array):
+@intrinsic
+def write(typing_context, words, i, array):
     """Argument i of a job, an array of one or two dimensions, C-contiguous. words : (n, 3) int64."""
-    words[i, 0], words[i, 1], words[i, 2] = array.ctypes.data, array.shape[0], array.size // max(array.shape[0], 1)
+
+    def code(context, builder, signature, arguments):
+        table = context.make_array(signature.args[0])(context, builder, arguments[0])
+        value = context.make_array(signature.args[2])(context, builder, arguments[2])
+        sizes = (*cgutils.unpack_tuple(builder, value.shape), _i64(1))[:2]
+        for q, word in enumerate((builder.ptrtoint(value.data, _i64), *sizes)):
+            place = builder.add(builder.mul(arguments[1], _i64(3)), _i64(q))
+            builder.store(word, builder.gep(table.data, [place]))
+        return context.get_dummy_value()
+
+    return types.void(words, types.int64, array), code
 
 
-@_jit
-def read(address, i, dtype):
-    """Argument i of a job as a 2-D array: (length, 1) if it had one dimension."""
-    words = carray(_pointer(address + 24 * i), (3,), np.int64)
-    return carray(_pointer(words[0]), (words[1], words[2]), dtype)
+def _reader(dimensions):
+    @intrinsic
+    def reader(typing_context, address, i, dtype):
+        array_type = types.Array(dtype.instance_type, dimensions, "C")
+
+        def code(context, builder, signature, arguments):
+            words, first = builder.inttoptr(arguments[0], _i64.as_pointer()), builder.mul(arguments[1], _i64(3))
+            where, rows, columns = (builder.load(builder.gep(words, [builder.add(first, _i64(q))])) for q in range(3))
+            kind = context.get_data_type(dtype.instance_type)
+            size = _i64(context.get_abi_sizeof(kind))
+            shape = [rows, columns] if dimensions == 2 else [builder.mul(rows, columns)]
+            strides = [builder.mul(columns, size), size] if dimensions == 2 else [size]
+            array = context.make_array(array_type)(context, builder)
+            data = builder.inttoptr(where, kind.as_pointer())
+            populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+            return array._getvalue()
+
+        return array_type(types.int64, types.int64, dtype), code
+
+    return reader
 
 
-@_jit
-def read_flat(address, i, dtype):
-    """Argument i of a job as an array of one dimension."""
-    return read(address, i, dtype).reshape(-1)
+# Argument i of a job, of the words' address: read(address, i, dtype) as a 2-D array, (length, 1) if it had one
+# dimension, and read_flat as one of one dimension.
+read, read_flat = _reader(2), _reader(1)
 
 
 @_jit
