@@ -460,6 +460,16 @@ def test_annealing_needs_finite_weights(fitted):
         broken.estimate_log_partition()
 
 
+def test_chains_of_which_only_visible_units_were_kept_go_on():
+    model = TensorizedRBM(**FAST | {"persistent": True, "n_chains": 5}).fit(X)
+    before, shape = model.state_["chains"].copy(), model.state_.pop("chains_hidden").shape
+    model.partial_fit(X)
+    hidden = model.state_["chains_hidden"]
+    assert hidden.shape == shape
+    assert set(np.unique(hidden)) == {0, 1}
+    assert (model.state_["chains"] != before).any()
+
+
 def test_chains_of_another_shape_are_refused(tmp_path):
     model = TensorizedRBM(**FAST | {"persistent": True, "n_chains": 5}).fit(X)
     model.set_params(n_chains=6)

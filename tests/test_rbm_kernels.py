@@ -220,6 +220,27 @@ def test_beyond_a_chunk_the_reference_is_met(n, k, M, visible):
             check(got, wanted)
 
 
+@pytest.mark.parametrize("visible", BOTH)
+@pytest.mark.parametrize(("n", "M"), [(20, 20), (60, 10), (10, 60), (60, 60)])
+def test_one_machine_in_several_blocks_meets_the_reference(n, M, visible):
+    """Few samples or chains too, for which other products are taken, with threads that work on one phase together."""
+    a = arguments(np.float64, n, 220, 1, 18, visible, center=True)
+    assert rbm_single.plan(n, M, 220, False, 2)[2] > 1
+    chains = np.random.default_rng(0).normal(size=(1, M, 220)).round(visible == reference.GAUSSIAN)
+    fixed = a["params"], a["X"], a["centers"], None, a["weights"], visible
+
+    def results(floor):
+        moved = [chains.copy(), _some_bits(chains, 18)]
+        found = floor.losses_and_gradient(*fixed, 2, True, KEY, STREAM, 5, a["rows"])
+        return [*found, *floor.persistent_losses_and_gradient(*fixed, *moved, 2, KEY, STREAM, 5), *moved]
+
+    expected = results(reference)
+    for threads in (1, 2, 4) * 3:
+        with numba.threads(threads):
+            for got, wanted in zip(results(kernels), expected, strict=True):
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12 * max(1, np.abs(wanted).max()))
+
+
 def test_chains_that_are_a_view_are_moved_too():
     a = arguments(np.float32, 60, 12, 2, 8, reference.BERNOULLI)
     bases = [np.zeros((2, 5, 2 * width), np.float32) for width in (12, 8)]
