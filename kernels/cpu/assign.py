@@ -11,6 +11,10 @@ chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n al
 import numpy as np
 from numba import njit
 
+from . import pool
+from .arrays import plain
+from .autoencoder_rows import wide_vectors
+
 CHUNK = 1024
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
@@ -38,27 +42,44 @@ def assign(costs):
     return s
 
 
-@_jit
 def nearest(X, centers):
     """s_i = argmin_j ‖x_i − c_j‖², ties to the lowest j.
 
     From differences in float64 and not from ‖x‖² − 2xc + ‖c‖², which loses all digits far from the origin.
 
     X : (n, d) float; centers : (k, d) float; returns (n,) int64
-    Cost: 3 n k d flops, memory n k
+    Cost: 3 n k d flops
     """
-    n, d = X.shape
-    distances = np.empty((n, len(centers)))
-    for i in range(n):
+    X, centers, s = plain(X), plain(centers, np.float64), np.empty(len(X), dtype=np.int64)
+    pool.parallel(lambda part: _nearest(X[part], centers, s[part]), pool.blocks(len(X), CHUNK))
+    return s
+
+
+@_jit
+def _nearest(X, centers, s):
+    x = np.empty(X.shape[1])
+    for i in range(len(X)):
+        for l in range(len(x)):
+            x[l] = X[i, l]
+        best, lowest = 0, np.inf
         for j in range(len(centers)):
             # 1. squared distance
-            distance = 0.0
-            for l in range(d):
-                difference = np.float64(X[i, l]) - np.float64(centers[j, l])
-                distance += difference * difference
-            distances[i, j] = distance
-    # 2. lowest cost
-    return assign(distances)
+            distance = _squared_distance(x, centers[j])
+            # 2. lowest cost
+            if distance < lowest:
+                best, lowest = j, distance
+        s[i] = best
+
+
+# Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _squared_distance(x, y):
+    wide_vectors()
+    total = 0.0
+    for l in range(len(x)):
+        difference = x[l] - y[l]
+        total += difference * difference
+    return total
 
 
 @_jit
