@@ -35,10 +35,8 @@ def component_layers(target, weights, assign, centers, widths, shared):
     returns list of (k or 1, fan_in, fan_out) float64, the largest entry of each column positive
     Cost: `principal_axes` of every cluster and, where layers are shared or clusters small, of all samples
     """
-    own = np.flatnonzero(weights > 0)
-    w, s = weights[own].astype(np.float64), assign[own]
-    members = [np.flatnonzero(s == j) for j in range(len(centers))]
-    deviations = target[own].astype(np.float64)
+    w, members = weights.astype(np.float64), [np.flatnonzero(assign == j) for j in range(len(centers))]
+    deviations = target.astype(np.float64)
     for rows, center in zip(members, centers, strict=True):
         deviations[rows] -= center
     layers, bases = [], [None] * len(centers)
