@@ -33,7 +33,7 @@ def component_layers(target, weights, assign, centers, widths, shared):
     target : (n, d) float; weights : (n,), not all zero; assign : (n,) int; centers : (k, d) float64
     widths : of the layers, d ≥ h1 ≥ h2 ≥ …; shared : int, how many of them have one copy
     returns list of (k or 1, fan_in, fan_out) float64, the largest entry of each column positive
-    Cost: `principal_axes` of every cluster and, where layers are shared or clusters small, of all samples
+    Cost: `principal_axes` of every cluster and, where layers are shared or clusters small, of all samples; n d float64
     """
     w, members = weights.astype(np.float64), [np.flatnonzero(assign == j) for j in range(len(centers))]
     deviations = target.astype(np.float64)
