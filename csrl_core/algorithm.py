@@ -52,6 +52,14 @@ class ClusterModel(ABC):
         X : (n, d), the training data; random : `Draws`, host random numbers in float64
         """
 
+    def init_from_clusters(self, data, assign, centers, random):
+        """Initial parameters where the first assignment is known; override it where they depend on that.
+
+        data : `Batch` of all samples; assign : (n,) int64; centers : (k, d) float64, as the loss sees them, a cluster
+        without samples at zero or its given centre; random : `Draws`
+        """
+        return self.init_parameters(data.X, len(centers), random)
+
     @abstractmethod
     def losses(self, params, X, target, centers):
         """L (n, k): the loss of every sample under every cluster."""
@@ -143,12 +151,12 @@ class JointAssignment(Objective):
         self.moves_every_epoch = rule is not None  # what it keeps follows the parameters, not only the assignment
 
     def start(self, data, restart):
-        """Initial parameters and assignment (step 1 of the algorithm)."""
+        """Initial assignment and parameters (step 1 of the algorithm)."""
         draws = Draws(self.backend.philox, self.key, restart)
-        named = self.model.init_parameters(data.X, self.n_clusters, draws)
+        state = self._initial_state(data, restart)
+        named = self.model.init_from_clusters(data, state["assign"], self.loss_centers(state, np.float64), draws)
         self.set_layout({name: np.shape(array) for name, array in named.items()})
         params = self.backend.own(self.layout.flatten(named, data.X.dtype))
-        state = self._initial_state(data, restart)
         if self.rule is not None:
             centers = self.loss_centers(state, params.dtype)
             state |= self.rule.state(Parameters(self.layout, params), data, centers)

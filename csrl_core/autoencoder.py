@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.algorithm import ClusterModel
 from csrl_core.backend import as_numpy
+from csrl_core.components import component_layers, component_weights
 from csrl_core.estimator import BaseClusterSpecific
 from csrl_core.exact import ExactAssignment
 from csrl_core.likelihood import orthonormal_decoder
@@ -21,8 +22,21 @@ class AutoencoderModel(ClusterModel):
 
     translation_invariant = True
 
-    def __init__(self, backend, n_features, n_clusters, hidden, shared, activation, output_activation, bias, reg):
+    def __init__(
+        self,
+        backend,
+        n_features,
+        n_clusters,
+        hidden,
+        shared,
+        activation,
+        output_activation,
+        bias,
+        reg,
+        start="uniform",
+    ):
         self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
+        self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )
@@ -44,6 +58,15 @@ class AutoencoderModel(ClusterModel):
             if bias >= 0:
                 named[f"{name}.bias"] = random.uniform((copies, fan_out), -bound, bound)
         return named
+
+    def init_from_clusters(self, data, assign, centers, random):
+        """The same, or for ``start="components"`` the target's principal components within the first clusters."""
+        if self.start == "uniform":
+            return self.init_parameters(data.X, self.n_clusters, random)
+        host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
+        layers = component_layers(*host, self.hidden, self.shared)
+        halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
+        return {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
 
     def losses(self, params, X, target, centers):
         """L (n, k)."""
@@ -192,6 +215,11 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         "exact" alternates principal components of every cluster and assignment, until nothing changes: the
         optimum that the gradient must reach. Only for linear models without biases, ``reg=0`` and
         ``shared=0``; ``learning_rate``, ``optimizer``, ``update``, ``clip_norm`` and ``tol`` play no part.
+    start : {"uniform", "components"}, default="uniform"
+        The first parameters. "uniform": at random, U(±1/√fan_in). "components": principal components of the target
+        within the first clusters, so scaled that at ``reg > 0`` L[i, j] = ‖x_i − c_j‖²/d: training starts at the loss
+        of k-means. Nothing of it is random, so that restarts differ through ``init`` alone. Only for linear models
+        without biases, whose encoder nowhere widens, by the gradient solver.
     tol : float, default=0
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
         assignment changed and the best loss improved by no more than tol·max(1, |best|).
@@ -227,6 +255,13 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     >>> model = TensorizedAutoencoder(n_clusters=3, random_state=0).fit(X)
     >>> model.transform(X).shape
     (300, 1)
+
+    Before any step, a start at principal components has each sample with the nearest centre:
+
+    >>> start = TensorizedAutoencoder(n_clusters=3, start="components", init="k-means", epochs=0, random_state=0).fit(X)
+    >>> nearest = ((X[:, None] - start.cluster_centers_) ** 2).sum(axis=2).argmin(axis=1)
+    >>> bool((start.labels_ == nearest).all())
+    True
     """
 
     _parameter_constraints = {
@@ -238,6 +273,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         "bias": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"gradient", "exact"})],
+        "start": [StrOptions({"uniform", "components"})],
     }
 
     def __init__(
@@ -259,6 +295,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         center_update="mean",
         assignment="loss",
         solver="gradient",
+        start="uniform",
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
@@ -285,6 +322,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         self.center_update = center_update
         self.assignment = assignment
         self.solver = solver
+        self.start = start
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.n_init = n_init
@@ -305,9 +343,32 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
                 f"expected 0 (TAE) to {len(hidden)}"
             )
-
+        if self.start == "components":
+            self._check_components(hidden)
         if self.solver == "exact":
             self._check_exact()
+
+    def _check_components(self, hidden):
+        """Principal components are a start for what is linear, and for layers with orthonormal columns."""
+        wanted = {
+            "solver": (self.solver, "gradient", "the exact solver finds its own components, whatever the start"),
+            "activation": (self.activation, "linear", "principal components are linear"),
+            "output_activation": (self.output_activation, "linear", "principal components are linear"),
+            "bias": (self.bias, False, "the centres are the biases"),
+        }
+        for name, (value, expected, why) in wanted.items():
+            if value != expected:
+                raise ValueError(f"start='components' needs {name}={expected!r}, got {name}={value!r}: {why}")
+        if list(hidden) != sorted(hidden, reverse=True):
+            raise ValueError(
+                f"start='components' needs encoder widths that nowhere rise, got hidden={self.hidden!r}: "
+                f"a layer has no more orthonormal columns than rows"
+            )
+        if not self.center and self.n_clusters > 1 and self.reg > 0 and self.assignment == "loss":
+            raise ValueError(
+                f"start='components' needs center=True, got center=False with n_clusters={self.n_clusters}, "
+                f"reg={self.reg!r} and assignment='loss': every cluster would start with the same losses, ‖x‖²/d"
+            )
 
     def _check_exact(self):
         """The exact solver is for what has an exact answer."""
@@ -342,14 +403,21 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         return ExactAssignment if self.solver == "exact" else super()._objective_class()
 
     def _model(self, backend):
+        hidden = tuple(int(width) for width in self.hidden)
+        if self.start == "components" and hidden[0] > self.n_features_in_:
+            raise ValueError(
+                f"start='components' needs encoder widths of at most n_features={self.n_features_in_}, got "
+                f"hidden={self.hidden!r}: a layer has no more orthonormal columns than rows"
+            )
         return AutoencoderModel(
             backend,
             self.n_features_in_,
             self.n_clusters,
-            tuple(int(width) for width in self.hidden),
+            hidden,
             self.shared,
             self.activation,
             self.output_activation,
             self.bias,
             self.reg,
+            self.start,
         )

@@ -25,6 +25,7 @@ Activation = StrEnum("Activation", {name: name for name in ("linear", "relu", "l
 Optimizer = StrEnum("Optimizer", {name: name for name in ("adam", "sgd")})
 Assignment = StrEnum("Assignment", {name: name for name in ("loss", "cd", "likelihood")})
 Solver = StrEnum("Solver", {name: name for name in ("gradient", "exact")})
+Start = StrEnum("Start", {name: name for name in ("uniform", "components")})
 Init = StrEnum("Init", {"kmeanspp": "k-means++", "kmeans": "k-means", "random": "random"})
 
 
@@ -88,6 +89,9 @@ def fit(
     bias: Annotated[bool, typer.Option("--bias", help="Layers with biases.", rich_help_panel=_AE)] = False,
     reg: Annotated[float | None, _option("λ, the penalty on the embedding.", "0.1", _AE)] = None,
     solver: Annotated[Solver | None, _option("exact: principal components; linear, --reg 0.", "gradient", _AE)] = None,
+    start: Annotated[
+        Start | None, _option("First parameters; components: of the first clusters; linear.", "uniform", _AE)
+    ] = None,
     target: Annotated[
         str | None, _option("What to reconstruct (de-noising: clean data).", None, _AE, metavar="DATA")
     ] = None,
@@ -145,6 +149,7 @@ def fit(
         "bias": bias or None,
         "reg": reg,
         "solver": solver,
+        "start": start,
         "n_hidden": n_hidden,
         "visible": visible,
         "gibbs_steps": gibbs_steps,

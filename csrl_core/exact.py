@@ -1,47 +1,17 @@
 """The exact solver of linear models: principal components of every cluster, then assignment, in turn.
 
 For a linear autoencoder without penalty the best subspace of a cluster is that of its leading principal
-components (Eckart & Young 1936), so parameters need no gradient: each half of an epoch is a minimum over its own
+components (`csrl_core.components`), so parameters need no gradient: each half of an epoch is a minimum over its own
 unknowns. Under the loss the objective never rises; under the likelihood this is classification expectation
 maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal component analysers.
 """
 
 import numpy as np
-from scipy.linalg import eigh
 
-from csrl_core.algorithm import CHUNK, JointAssignment
+from csrl_core.algorithm import JointAssignment
 from csrl_core.backend import as_numpy
+from csrl_core.components import principal_axes
 from csrl_core.parameters import Parameters
-
-
-def principal_axes(X, weights, h):
-    """Orthonormal basis of the leading h-dimensional principal subspace of rows about zero.
-
-    From the eigenvectors of the smaller of Σ w xxᵀ (d, d) and of the Gram matrix (n, n), in float64. Where fewer than h
-    directions have any variance the basis is filled up. The largest entry of each axis is positive.
-
-    X : (n, d) float, at least one row; weights : (n,), not all zero; h : int, 1 ≤ h ≤ d
-    returns (d, h) float64, columns in descending order of variance
-    """
-    n, d = X.shape
-    if n >= d:
-        S = np.zeros((d, d))
-        for first in range(0, n, CHUNK):
-            rows = slice(first, first + CHUNK)
-            x = np.sqrt(weights[rows, None].astype(np.float64)) * X[rows]
-            S += x.T @ x
-        axes = eigh(S, subset_by_index=[d - h, d - 1])[1][:, ::-1]
-    else:
-        x = np.sqrt(weights[:, None].astype(np.float64)) * X
-        found = min(h, n)
-        values, vectors = eigh(x @ x.T, subset_by_index=[n - found, n - 1])
-        values, vectors = values[::-1], vectors[:, ::-1]
-        axes = np.zeros((d, h))
-        real = values > n * np.finfo(np.float64).eps * values[0]
-        axes[:, :found][:, real] = x.T @ (vectors[:, real] / np.sqrt(values[real]))
-    # Orthonormal to rounding, and complete: Householder's Q is, also for columns of zeros.
-    axes = np.linalg.qr(axes)[0]
-    return axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(h)] < 0, -1.0, 1.0)
 
 
 class ExactAssignment(JointAssignment):

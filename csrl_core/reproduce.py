@@ -5,7 +5,8 @@ clean target, plain mean squared error) and the number of parameters. Two versio
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
         A mixture is the authors' one draw, noise too: `reproduce_authors.authors_draw`. Repetitions differ in their
-        first centres (in the authors' code because it permutes the rows) and in their parameters.
+        first centres (in the authors' code because it permutes the rows) and in their parameters. The same models
+        again from another start: principal components of k-means' clusters.
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
         mixture is drawn anew in every repetition.
 
@@ -51,13 +52,17 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Method:
-    """A model of the comparison; ``plain``: one cluster, and k-means on its embedding. "k" in ``hidden`` is k."""
+    """A model of the comparison; ``plain``: one cluster, and k-means on its embedding. "k" in ``hidden`` is k.
+
+    counterpart : the authors' model whose figures stand beside, "" for that of the same name
+    """
 
     name: str
     hidden: tuple = ()
     plain: bool = False
     rates: tuple = RATES
     arguments: dict = field(default_factory=dict)
+    counterpart: str = ""
 
     def build(self, k, **others):
         """The estimator."""
@@ -70,9 +75,14 @@ _EXACT = {"reg": 0.0, "solver": "exact", "init": "k-means"}
 _PLAIN = [Method("AE1", (1,), True), Method("AE2", (2, 1), True), Method("AE3", (2, "k"), True)]
 _CLUSTERS = [Method("TAE1", (1,)), Method("TAE2", (2, 1)), Method("PTAE", (2, 1), arguments={"shared": 1})]
 TENSORIZED = tuple(method.name for method in _CLUSTERS)  # in the papers' version trained as the authors train them
+_START = {"start": "components", "init": "k-means"}
+_COMPONENTS = [
+    Method(f"{method.name} components", method.hidden, arguments=method.arguments | _START, counterpart=method.name)
+    for method in _CLUSTERS
+]
 WIDTH_BY_BIC = "exact likelihood, width by BIC"
 METHODS = {
-    "papers": [Method("k-means", rates=(None,)), *_PLAIN, *_CLUSTERS],
+    "papers": [Method("k-means", rates=(None,)), *_PLAIN, *_CLUSTERS, *_COMPONENTS],
     "ours": [
         Method("k-means", rates=(None,)),
         *_PLAIN,
@@ -83,6 +93,7 @@ METHODS = {
         Method(WIDTH_BY_BIC, (1,), rates=(None,), arguments=_EXACT | {"assignment": "likelihood"}),
     ],
 }
+COUNTERPARTS = {method.name: method.counterpart or method.name for version in METHODS.values() for method in version}
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,14 @@ THEIRS = "the authors' code"
 def draw_figure_2(path, summaries, version):
     """Clustering, de-noising (log scale) and number of parameters (log scale), one group of bars a data set.
 
-    summaries : list of `reproduce_summary.Summary`; of rates those chosen by the objective are drawn
+    summaries : list of `reproduce_summary.Summary`; of rates those chosen by the objective are drawn. A model that is
+    another one from another start has its colour, hatched.
     """
     rows = [row for row in summaries if row.version == version and row.chosen_by in ("objective", "")]
-    fig = plotting.new_figure(17, 5.2)
+    fig = plotting.new_figure(19, 5.2)
     axes = fig.subplots(1, 3, width_ratios=(3, 3, 2))
     models = list(dict.fromkeys(row.model for row in rows))
+    kinds = list(dict.fromkeys(reproduce.COUNTERPARTS[model] for model in models))
     sets = list(dict.fromkeys(row.data for row in rows))
     titles = {
         "clustering": "Clustering: adjusted Rand index",
@@ -34,12 +36,13 @@ def draw_figure_2(path, summaries, version):
             own = {row.data: row for row in rows if row.panel == panel and row.model == model and _drawn(row)}
             own = {name: row for name, row in own.items() if panel != "parameters" or row.mean > 0}
             at = np.array([sets.index(name) for name in own]) + (number - (len(models) - 1) / 2) * width
-            colour, hatch = plotting.COLOURS[number % 8], ("", "///")[number // 8]
+            kind = kinds.index(reproduce.COUNTERPARTS[model])
+            colour, hatch = plotting.COLOURS[kind % 8], "///" if kind >= 8 or model != kinds[kind] else ""
             means = [row.mean for row in own.values()]
             errors = np.nan_to_num([row.standard_error for row in own.values()])
             ax.bar(at, means, width, yerr=errors, color=colour, hatch=hatch, label=model, error_kw={"lw": 0.8})
             theirs = [row.theirs for row in own.values()]
-            ax.scatter(at, theirs, marker="_", s=60 * width / 0.1, color="black", zorder=4, linewidths=1.6)
+            ax.hlines(theirs, at - width / 2, at + width / 2, color="black", zorder=4, linewidths=1.6)
         ax.set_xticks(range(len(sets)), [name.replace("_", "\n", 1) for name in sets], fontsize=8)
         ax.tick_params(axis="x", rotation=40 if panel == "parameters" else 0)
         ax.set_title(title, fontsize=11)

@@ -12,7 +12,7 @@ from math import comb
 import numpy as np
 
 from csrl_core.persistence import write_atomically
-from csrl_core.reproduce import MIXTURES, TENSORIZED
+from csrl_core.reproduce import COUNTERPARTS, MIXTURES, TENSORIZED
 from csrl_core.reproduce_authors import NO_FIGURE, authors_figures, their_runs
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
@@ -96,7 +96,7 @@ def _summarise_model(group, theirs):
             chosen = np.full(len(places), np.array(among)[best(merit if each else merit.mean(axis=1))])
             taken = [table[r][i] for i, r in enumerate(chosen)]
             found = values[chosen, places]
-            figure = theirs.get((panel.partition(",")[0], data, model, rate), NO_FIGURE)
+            figure = theirs.get((panel.partition(",")[0], data, COUNTERPARTS[model], rate), NO_FIGURE)
             shown = sorted({f"{run.learning_rate:g}" for run in taken if run.learning_rate is not None})
             rows.append(
                 Summary(
@@ -190,7 +190,7 @@ def lines(rows):
         for panel in _PANELS:
             yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
             if papers:
-                yield f"{'':<59}{'experiments, rate by the objective':<49}rate by what is measured"
+                yield f"{'':<66}{'experiments, rate by the objective':<49}rate by what is measured"
             own = {}
             for row in rows:
                 if (row.version, row.panel) == (version, panel) and row.chosen_by:
@@ -198,9 +198,9 @@ def lines(rows):
             for (data, model), by in own.items():
                 row = by["objective"]
                 theirs = "" if np.isnan(row.theirs) else f" [{row.theirs:.4g}]"
-                text = f"  {data:<14}{model:<{9 if papers else 32}}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}"
+                text = f"  {data:<14}{model:<{16 if papers else 32}}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}"
                 if papers:
-                    yield f"{text:<56}{_experiments_of(row)}{_experiments_of(by['measure'])}".rstrip()
+                    yield f"{text:<63}{_experiments_of(row)}{_experiments_of(by['measure'])}".rstrip()
                 else:
                     yield text + (f", rate {row.learning_rate}" if row.learning_rate else "")
             yield from _ranks(list(own.items())) if papers else ()

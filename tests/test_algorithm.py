@@ -192,6 +192,27 @@ def test_a_users_own_model_finds_the_principal_axes():
     assert len(np.unique(model.labels_[y == 0])) == 1
 
 
+def test_a_users_model_may_start_from_the_first_clusters():
+    X, y = datasets.make_lines_3d(random_state=0)
+    weights = np.random.default_rng(0).uniform(0.1, 1, len(X))
+    seen = []
+
+    class Started(Lines):
+        def init_from_clusters(self, data, assign, centers, random):
+            seen.append((data, assign.copy(), centers, random.uniform((2,))))
+            return {"direction": np.ones((len(centers), data.X.shape[1]))}
+
+    ClusterSpecific(Started(), n_clusters=3, epochs=1, init=y, random_state=0, n_init=2).fit(X, sample_weight=weights)
+    for data, assign, centers, _ in seen:
+        np.testing.assert_array_equal(assign, y)
+        means = [np.average(data.target[y == j], axis=0, weights=weights[y == j]) for j in range(3)]
+        np.testing.assert_allclose(centers, means, rtol=1e-12)
+    assert not np.array_equal(seen[0][3], seen[1][3])  # the restart's own random numbers
+    model = ClusterSpecific(Started(), n_clusters=3, center=False, epochs=0, init=y, random_state=0).fit(X)
+    np.testing.assert_array_equal(seen[-1][2], np.zeros((3, 6)))
+    np.testing.assert_array_equal(model.params_, np.ones(18))
+
+
 def test_a_users_gradient_is_checked_by_finite_differences_through_the_estimator():
     X, _ = datasets.make_triangle(n_samples=30, random_state=0)
     model = ClusterSpecific(Lines(), n_clusters=3, epochs=2, random_state=0).fit(X)

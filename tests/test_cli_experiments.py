@@ -8,7 +8,7 @@ import pytest
 from cli_helpers import IRIS, error_of, listing, run
 
 import csrl_core
-from csrl_core import cli_experiments, datasets
+from csrl_core import TensorizedAutoencoder, cli_experiments, datasets
 
 
 @pytest.fixture
@@ -57,6 +57,17 @@ def test_select_held_out_on_a_file(csrl):
     assert "±" in best
 
 
+def test_fit_from_components(csrl):
+    csrl(*IRIS, "--out", "model", "--start", "components", "--init", "k-means")
+    X = datasets.load("iris").data
+    arguments = {"n_clusters": 3, "random_state": 0, "epochs": 20, "backend": "numpy", "init": "k-means"}
+    expected = TensorizedAutoencoder(start="components", **arguments).fit(X)
+    np.testing.assert_array_equal(csrl_core.load("model").params_, expected.params_)
+    said = error_of(csrl(*IRIS, "--out", "m", "--start", "components", "--hidden", "2,3", code=1))
+    assert said.startswith("error: start='components' needs encoder widths that nowhere rise, got hidden=(2, 3)")
+    assert "m" not in listing()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -78,11 +89,11 @@ def test_wrong_selections(csrl, arguments, code, message):
 def test_reproduce(csrl):
     arguments = ("--data", "iris", "--repetitions", "1", "--epochs", "1", "--n-init", "1", "--jobs", "1")
     result = csrl("reproduce", "fig2", "--version", "papers", "--backend", "numpy", "-o", "out", *arguments)
-    assert "fig2       19 runs, 0 of them in out/fig2-runs.csv" in result.stdout
+    assert "fig2       28 runs, 0 of them in out/fig2-runs.csv" in result.stdout
     assert "papers, clustering, chosen by the objective" in result.stdout
     assert sorted(path.name for path in Path("out").iterdir()) == ["fig2-papers.png", "fig2-runs.csv", "fig2.csv"]
     again = csrl("reproduce", "fig2", "--version", "papers", "--backend", "numpy", "-o", "out", *arguments)
-    assert "19 runs, 19 of them" in again.stdout
+    assert "28 runs, 28 of them" in again.stdout
     assert "--data moons is not of the figure" in error_of(csrl("reproduce", "fig2", "--data", "moons", code=2))
     csrl("reproduce", "fig3", code=2)
 

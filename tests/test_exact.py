@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA, TruncatedSVD
 
 from csrl_core import TensorizedAutoencoder, datasets
-from csrl_core.exact import principal_axes
+from csrl_core.components import principal_axes
 from csrl_core.metrics import adjusted_rand_index
 
 SETS = {

@@ -23,6 +23,7 @@ VARIANTS = {
     "likelihood": {"assignment": "likelihood", "reg": 0.0, "init": "k-means"},
     "likelihood, batches": {"assignment": "likelihood", "activation": "tanh", "bias": True, "batch_size": 64},
     "exact": {"solver": "exact", "reg": 0.0, "n_init": 2},
+    "components": {"start": "components", "shared": 1, "init": "k-means", "optimizer": "sgd"},
 }
 
 

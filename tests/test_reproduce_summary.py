@@ -194,6 +194,20 @@ def test_what_is_printed():
     assert rest[-1].startswith("experiments: means of as many runs as the authors'")
 
 
+def test_components_stand_beside_the_authors_figure_and_have_no_part_in_the_test_of_ranks():
+    plain = five_runs()
+    runs = [replace(one, model="TAE1 components") for one in plain]
+    assert repr(summarise(runs)) == repr(
+        [replace(row, model="TAE1 components") for row in summarise(plain)]
+    )  # NaN = NaN
+    text = list(lines(summarise(plain + runs)))
+    assert [line.split()[:3] for line in text[2:4]] == [
+        ["triangle", "TAE1", "0.81"],
+        ["triangle", "TAE1", "components"],
+    ]
+    assert text[4] == list(lines(summarise(plain)))[3]
+
+
 def test_ranks_are_not_of_what_the_authors_train_otherwise():
     runs = [run(model=model, learning_rate=None, repetition=i) for model in ("k-means", "AE1") for i in range(5)]
     assert all(row.rank == row.rank for row in summarise(runs) if row.panel == "clustering" and row.chosen_by)
