@@ -20,6 +20,7 @@ def draw_figure_2(path, summaries, version):
     another one from another start has its colour, hatched.
     """
     rows = [row for row in summaries if row.version == version and row.chosen_by in ("objective", "")]
+    rows = [row for row in rows if row.model in reproduce.COUNTERPARTS]
     fig = plotting.new_figure(19, 5.2)
     axes = fig.subplots(1, 3, width_ratios=(3, 3, 2))
     models = list(dict.fromkeys(row.model for row in rows))

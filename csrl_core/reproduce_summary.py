@@ -17,6 +17,7 @@ from csrl_core.reproduce_authors import NO_FIGURE, authors_figures, their_runs
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
 LOW, HIGH = 0.05, 0.95
+EITHER = "either start"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,18 @@ def summarise(runs):
     """`Summary` rows of `Run`s.
 
     One rate for all repetitions, that with the best mean; but by the objective ours takes the best rate of every
-    repetition, as one more restart would be chosen.
+    repetition, as one more restart would be chosen. A model that was run from several starts has besides rows of
+    "either start", which is then chosen with the rate.
     """
-    theirs, groups = authors_figures(), {}
+    theirs, groups, starts = authors_figures(), {}, {}
     for run in runs:
         groups.setdefault((run.version, run.data, run.model), []).append(run)
-    return [row for group in groups.values() for row in _summarise_model(group, theirs)]
+        starts.setdefault((run.version, run.data, COUNTERPARTS[run.model]), []).append(run)
+    rows = [row for group in groups.values() for row in _summarise_model(group, theirs)]
+    for (_, _, model), group in starts.items():
+        if len({run.model for run in group}) > 1:
+            rows += [row for row in _summarise_model(group, theirs, f"{model} {EITHER}") if row.chosen_by]
+    return rows
 
 
 # What is measured, whether more of it is better, and the objective that a rate is chosen by.
@@ -75,28 +82,28 @@ _PANELS = {
 }
 
 
-def _summarise_model(group, theirs):
-    """The rows of one model on one data set."""
-    version, data, model = group[0].version, group[0].data, group[0].model
-    rates = list(dict.fromkeys(run.learning_rate for run in group))
-    at = [{run.repetition: run for run in group if run.learning_rate == rate} for rate in rates]
+def _summarise_model(group, theirs, name=None):
+    """The rows of one model on one data set; or, under a name, of several with the same counterpart."""
+    version, data, model = group[0].version, group[0].data, name or group[0].model
+    settings = list(dict.fromkeys((run.model, run.learning_rate) for run in group))
+    at = [{run.repetition: run for run in group if (run.model, run.learning_rate) == own} for own in settings]
     repetitions = sorted(set.intersection(*(set(own) for own in at)))
-    table = [[own[i] for i in repetitions] for own in at]  # (rates, repetitions)
+    table = [[own[i] for i in repetitions] for own in at]  # (settings, repetitions)
     places = range(len(repetitions))
-    size = their_runs(data)
+    size, counterpart = their_runs(data), COUNTERPARTS[group[0].model]
     experiments = subsets(len(places), size) if version == "papers" else np.empty((0, size), dtype=int)
     rows = []
     for panel, (measure, sign, objective) in _PANELS.items():
         values = np.array([[getattr(run, measure) for run in own] for own in table])
         objectives = np.array([[objective(run) for run in own] for own in table])
-        listed = [("", rate, [number]) for number, rate in enumerate(rates)]
-        for how, rate, among in [*listed, *((how, None, range(len(rates))) for how in ("objective", "measure"))]:
+        listed = [("", rate, [number]) for number, (_, rate) in enumerate(settings)]
+        for how, rate, among in [*listed, *((how, None, range(len(settings))) for how in ("objective", "measure"))]:
             merit = (sign * values if how == "measure" else objectives)[among]
             each = version == "ours" and how == "objective"
             chosen = np.full(len(places), np.array(among)[best(merit if each else merit.mean(axis=1))])
             taken = [table[r][i] for i, r in enumerate(chosen)]
             found = values[chosen, places]
-            figure = theirs.get((panel.partition(",")[0], data, COUNTERPARTS[model], rate), NO_FIGURE)
+            figure = theirs.get((panel.partition(",")[0], data, counterpart, rate), NO_FIGURE)
             shown = sorted({f"{run.learning_rate:g}" for run in taken if run.learning_rate is not None})
             rows.append(
                 Summary(
@@ -190,7 +197,7 @@ def lines(rows):
         for panel in _PANELS:
             yield f"{version}, {panel}, chosen by the objective; in brackets the authors'"
             if papers:
-                yield f"{'':<66}{'experiments, rate by the objective':<49}rate by what is measured"
+                yield f"{'':<68}{'experiments, rate by the objective':<49}rate by what is measured"
             own = {}
             for row in rows:
                 if (row.version, row.panel) == (version, panel) and row.chosen_by:
@@ -198,9 +205,9 @@ def lines(rows):
             for (data, model), by in own.items():
                 row = by["objective"]
                 theirs = "" if np.isnan(row.theirs) else f" [{row.theirs:.4g}]"
-                text = f"  {data:<14}{model:<{16 if papers else 32}}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}"
+                text = f"  {data:<14}{model:<{18 if papers else 32}}{row.mean:.4g} ± {row.standard_error:.2g}{theirs}"
                 if papers:
-                    yield f"{text:<63}{_experiments_of(row)}{_experiments_of(by['measure'])}".rstrip()
+                    yield f"{text:<65}{_experiments_of(row)}{_experiments_of(by['measure'])}".rstrip()
                 else:
                     yield text + (f", rate {row.learning_rate}" if row.learning_rate else "")
             yield from _ranks(list(own.items())) if papers else ()

@@ -205,7 +205,29 @@ def test_components_stand_beside_the_authors_figure_and_have_no_part_in_the_test
         ["triangle", "TAE1", "0.81"],
         ["triangle", "TAE1", "components"],
     ]
-    assert text[4] == list(lines(summarise(plain)))[3]
+    assert text[5] == list(lines(summarise(plain)))[3]
+
+
+def test_where_there_are_two_starts_one_is_chosen_with_the_rate():
+    """Two starts at two rates, eight runs each: every subset of five is best at one setting, by index or by loss."""
+    best_by = {("TAE1", 0.01): (0.3, 4.0), ("TAE1", 0.1): (0.6, 1.0), ("TAE1 components", 0.01): (0.9, 3.0)}
+    best_by |= {("TAE1 components", 0.1): (0.5, 2.0)}
+    runs = [
+        run(model=model, learning_rate=rate, repetition=i, ARI=index + i / 1000, score=-loss)
+        for (model, rate), (index, loss) in best_by.items()
+        for i in range(8)
+    ]
+    rows = [row for row in summarise(runs) if row.model == "TAE1 either start"]
+    clustering = {row.chosen_by: row for row in rows if row.panel == "clustering"}
+    assert {row.panel for row in rows} == {"clustering", "de-noising", "de-noising, clusters of training"}
+    assert set(clustering) == {"objective", "measure"}
+    assert clustering["measure"].mean == pytest.approx(0.9035)
+    assert clustering["measure"].learning_rate == "0.01"
+    assert clustering["objective"].mean == pytest.approx(0.6035)
+    assert clustering["measure"].experiments == comb(8, 5)
+    assert clustering["measure"].theirs == authors_figures()["clustering", "iris", "TAE1", None].value
+    assert (clustering["objective"].reaching, clustering["measure"].reaching) == (0, 1)
+    assert not [row for row in summarise(runs[:16]) if "either" in row.model]
 
 
 def test_ranks_are_not_of_what_the_authors_train_otherwise():
