@@ -201,8 +201,16 @@ def test_a_partial_fit_that_diverges_changes_nothing():
     assert model.n_steps_ == 1
 
 
+@pytest.fixture
+def control_c():
+    """A process that was started in the background ignores Ctrl-C, and would train on for ever."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("name", ["numpy", "numba"])
-def test_control_c_leaves_the_last_whole_epoch(name):
+def test_control_c_leaves_the_last_whole_epoch(name, control_c):
     model = TensorizedAutoencoder(n_clusters=3, epochs=10**8, random_state=0, backend=name)
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
