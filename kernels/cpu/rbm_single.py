@@ -108,7 +108,7 @@ def _arrange(S, floats, memory, hidden, M, m, blocks):
     return single.Work(S, H, H[0], F, bits, known, packed, across, packed_H)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=False, inline="always")  # or it would be compiled twice
+@_jit
 def _do(task, problem, work, gradient):
     kind, substep, block, first, stop = task[0], task[1], task[2], task[3], task[4]
     if kind == _DATA:
