@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+from .vectors import Builder
 
 
 def empty(shape, dtype):
@@ -43,19 +44,22 @@ def aligned(rows, columns, like):
     return memory[start : start + size].reshape(rows, columns)
 
 
+def array_at(context, builder, array_type, address, shape, strides):
+    """For intrinsics: the array of that type which lies at an address, an int64; shape and strides : lists of int64."""
+    kind = context.get_data_type(array_type.dtype)
+    array, size = context.make_array(array_type)(context, builder), context.get_abi_sizeof(kind)
+    data, size = builder.inttoptr(address, kind.as_pointer()), context.get_constant(types.intp, size)
+    populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+    return array._getvalue()
+
+
 @intrinsic
 def _fetch(typing_context, A, i, j):
     """Ask for the cache line of A[i, j], which will be read."""
 
     def generate(context, builder, signature, arguments):
-        a, number = context.make_array(A)(context, builder, arguments[0]), ir.IntType(32)
-        strides = cgutils.unpack_tuple(builder, a.strides)
-        offset = builder.add(*(builder.mul(place, stride) for place, stride in zip(arguments[1:], strides)))
-        byte = cgutils.pointer_add(builder, a.data, offset, ir.IntType(8).as_pointer())
-        # to be read, into the second-level cache, as data
-        how = number(0), number(2), number(1)
-        kind = ir.FunctionType(ir.VoidType(), [byte.type, *(value.type for value in how)])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [byte, *how])
+        b, a = Builder(context, builder, A.dtype), context.make_array(A)(context, builder, arguments[0])
+        b.expect(b.at(a, *arguments[1:]), written=False)
         return context.get_dummy_value()
 
     return types.void(A, types.intp, types.intp), generate

@@ -18,9 +18,8 @@ from llvmlite import ir
 from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
-from .arrays import aligned
+from .arrays import aligned, array_at
 from .product import multiply, multiply_transposed
 from .sparse import listed, multiply_listed
 from .subsets import multiply_bits
@@ -44,11 +43,7 @@ def _read(typing_context, words, i, dtype):
         words_ = builder.inttoptr(arguments[0], number.as_pointer())
         first = builder.mul(arguments[1], number(5))
         address, *numbers = (builder.load(builder.gep(words_, [builder.add(first, number(q))])) for q in range(5))
-        array = context.make_array(array_type)(context, builder)
-        data = builder.inttoptr(address, context.get_data_type(dtype.instance_type).as_pointer())
-        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(dtype.instance_type)))
-        populate_array(array, data=data, shape=numbers[:2], strides=numbers[2:], itemsize=size, meminfo=None)
-        return array._getvalue()
+        return array_at(context, builder, array_type, address, numbers[:2], numbers[2:])
 
     return array_type(types.int64, types.int64, dtype), code
 

@@ -27,12 +27,13 @@ def packed_rows(A):
 
 @_jit
 def into_hidden(V, W, H, products):
-    """H ← V W."""
+    """H ← V W; whether V was taken for bits."""
     packed = packed_rows(V)
     if len(packed):
         bits(products, packed, W, H, np.bool_(0))
     else:
         real(products, V, W, H, np.bool_(0))
+    return len(packed) > 0
 
 
 @_jit

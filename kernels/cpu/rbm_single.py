@@ -82,7 +82,7 @@ def workspace(n, M, d, m, blocks, own, centred):
     rows = n + M
     floats = _padded(blocks * rows * m) + _padded(rows * (blocks + 1)) + (_padded(M * m) if own else 0)
     floats += 0 if centred else n * d
-    return floats, 2 * blocks + rows * groups(d) + (groups(n) + groups(M)) * d + M * groups(m)
+    return floats, 2 * blocks + (groups(n) + groups(M)) * d + M * groups(m)
 
 
 @_jit
@@ -100,12 +100,10 @@ def _arrange(S, floats, memory, hidden, M, m, blocks):
     if len(hidden) == 0:
         hidden = floats[start : start + M * m]
     first = 2 * blocks
-    second = first + rows * groups(d)
-    third = second + (groups(n) + groups(M)) * d
-    known, packed, across = memory[:first].reshape(blocks, 2), memory[first:second], memory[second:third]
-    packed_H = memory[third:].reshape(M, groups(m))
+    second = first + (groups(n) + groups(M)) * d
+    known, across, packed_H = memory[:first].reshape(blocks, 2), memory[first:second], memory[second:]
     H, bits = H.reshape(blocks, rows, m), hidden.reshape(M, m)
-    return single.Work(S, H, H[0], F, bits, known, packed, across, packed_H)
+    return single.Work(S, H, H[0], F, bits, known, across, packed_H.reshape(M, groups(m)))
 
 
 @_jit
@@ -195,23 +193,23 @@ def _share(
 ):  # fmt: skip
     """All threads' work. What they work on are arguments here, so that nothing is freed while they do."""
     words = np.empty((17, 3), np.int64)
-    write(words, np.int64(0), numbers.reshape(-1))
-    write(words, np.int64(1), counters.reshape(-1))
-    write(words, np.int64(2), claims.reshape(-1))
-    write(words, np.int64(3), tasks.reshape(-1))
-    write(words, np.int64(4), bounds.reshape(-1))
-    write(words, np.int64(5), places.reshape(-1))
-    write(words, np.int64(6), draw.reshape(-1))
-    write(words, np.int64(7), memory.reshape(-1))
-    write(words, np.int64(8), params.reshape(-1))
-    write(words, np.int64(9), X.reshape(-1))
-    write(words, np.int64(10), centers.reshape(-1))
-    write(words, np.int64(11), weights.reshape(-1))
-    write(words, np.int64(12), V.reshape(-1))
-    write(words, np.int64(13), floats.reshape(-1))
-    write(words, np.int64(14), out.reshape(-1))
-    write(words, np.int64(15), share.reshape(-1))
-    write(words, np.int64(16), hidden.reshape(-1))
+    write(words, np.int64(0), numbers)
+    write(words, np.int64(1), counters)
+    write(words, np.int64(2), claims)
+    write(words, np.int64(3), tasks)
+    write(words, np.int64(4), bounds)
+    write(words, np.int64(5), places)
+    write(words, np.int64(6), draw)
+    write(words, np.int64(7), memory)
+    write(words, np.int64(8), params)
+    write(words, np.int64(9), X)
+    write(words, np.int64(10), centers)
+    write(words, np.int64(11), weights)
+    write(words, np.int64(12), V)
+    write(words, np.int64(13), floats)
+    write(words, np.int64(14), out)
+    write(words, np.int64(15), share)
+    write(words, np.int64(16), hidden)
     share_job(board, seats, function, words, threads)
 
 

@@ -11,7 +11,7 @@ from numba import njit, uint32
 from .arrays import copy_row, fetch_row
 from .products import SEVERAL, bits, real, turned
 from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row
-from .rbm_products import bits_into_visible
+from .rbm_products import bits_into_visible, into_hidden
 from .rbm_units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 from .subsets import groups, pack_columns, pack_rows
 
@@ -21,26 +21,17 @@ Problem = namedtuple("Problem", "W a b visible X center centred weights share ow
 # S : (n, d), centred samples; H : (blocks, n + M, m), their summands of pre-activations; T : (n + M, m), w σ, for
 # samples −w σ, in the place of the first summands; F : (blocks + 1, n + M), summands of the free energy; bits : (M, m),
 # the chains' hidden units, and packed_H : (M, groups(m)), packed; known : (blocks, 2), whether a block's units, of the
-# samples and of the chains, are zeros and ones alone and enough for sums of subsets; if so they are packed, block after
-# block: see `_packed` and `_across`. What a thread writes lies together, for two that write to one cache line wait for
-# each other.
-Work = namedtuple("Work", "S H T F bits known packed across packed_H")
+# samples and of the chains, were taken for bits; if so their columns are packed, block after block: see `_across`. What
+# a thread writes lies together, for two that write to one cache line wait for each other.
+Work = namedtuple("Work", "S H T F bits known across packed_H")
 Gradient = namedtuple("Gradient", "W a b")  # as the parameters
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 @_jit
-def _packed(left, right, rows, work):
-    """Packed rows of a block of visible units, (r, groups(right − left))."""
-    n, width = len(work.T), groups(right - left)
-    start = n * groups(left)
-    return work.packed[start : start + n * width].reshape(n, width)[rows]
-
-
-@_jit
 def _across(left, right, rows, work):
-    """Packed columns of the same, (groups(r), right − left)."""
+    """Packed columns of a block of visible units, (groups(r), right − left)."""
     n = len(work.S)
     G, width = groups(n) + groups(len(work.T) - n), right - left
     every = work.across[G * left : G * right].reshape(G, width)
@@ -57,16 +48,11 @@ def _weight(row, problem):
 
 
 @_jit
-def into_hidden(V, first, block, left, right, problem, work):
+def _into_hidden(V, first, block, left, right, problem, work):
     """What a block of visible units adds to the hidden units' pre-activations. V : (r, d), rows from ``first`` on."""
-    rows, W, units = slice(first, first + len(V)), problem.W[left:right], V[:, left:right]
-    packed, H = _packed(left, right, rows, work), work.H[block, rows]
-    known = len(V) >= SEVERAL and pack_rows(units, packed)
+    H = work.H[block, first : first + len(V)]
+    known = into_hidden(V[:, left:right], problem.W[left:right], H, problem.products)
     work.known[block, min(first, 1)] = known
-    if known:
-        bits(problem.products, packed, W, H, np.bool_(0))
-    else:
-        real(problem.products, units, W, H, np.bool_(0))
 
 
 @_jit
@@ -91,7 +77,7 @@ def data(block, left, right, problem, work, gradient):
     if not problem.centred:
         for i in range(n):
             centre_row(problem.X[i, left:right], problem.center[left:right], work.S[i, left:right])
-    into_hidden(work.S, np.int64(0), block, left, right, problem, work)
+    _into_hidden(work.S, np.int64(0), block, left, right, problem, work)
     _account(work.S, np.int64(0), block, left, right, not problem.own, problem, work, gradient)
 
 
@@ -115,15 +101,13 @@ def _draw(chain, substep, P, problem, work):
 def energies(first, stop, substep, problem, work):
     """Rows' part of F that hidden units make, and T; hidden units of chains that begin here or end here for now."""
     n, p = len(problem.X), np.empty(len(problem.a), work.S.dtype)
-    begin, go_on = problem.own and stop <= n, not problem.own and first >= n
+    draws, chains = problem.own == (stop <= n), 0 if problem.own else n
     for row in range(first, stop):
         work.F[0, row] = -energy_row(_add_blocks(row, work), problem.a, p)
-        if begin:
-            _draw(row, np.int64(0), p, problem, work)
-        elif go_on:
-            _draw(row - n, substep, p, problem, work)
+        if draws:
+            _draw(row - chains, substep, p, problem, work)
         scale_row(p, _weight(row, problem), work.T[row])
-    if begin:
+    if draws and problem.own:
         pack_hidden(first, stop, work)
 
 
@@ -178,7 +162,7 @@ def visible(block, left, right, substep, problem, work, gradient):
         else:
             probabilities_row(v, one, b, row)
             bernoulli_row(row, k0, k1, c1, c2, c3, first, v)
-    into_hidden(V, n, block, left, right, problem, work)
+    _into_hidden(V, n, block, left, right, problem, work)
     if substep == problem.n_steps - 1:
         _account(V, n, block, left, right, problem.own, problem, work, gradient)
 

@@ -24,8 +24,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
+from .arrays import array_at
 from .atomic import fetch_add, load, swap_if
 
 STATE, OWNER, FUNCTION, WORDS, COUNT, TAKEN, BACK, FAILED, WATCHING, CALLED, _N_WORDS = range(0, 88, 8)
@@ -104,14 +104,10 @@ def _reader(dimensions):
         def code(context, builder, signature, arguments):
             words, first = builder.inttoptr(arguments[0], _i64.as_pointer()), builder.mul(arguments[1], _i64(3))
             where, rows, columns = (builder.load(builder.gep(words, [builder.add(first, _i64(q))])) for q in range(3))
-            kind = context.get_data_type(dtype.instance_type)
-            size = _i64(context.get_abi_sizeof(kind))
+            size = _i64(context.get_abi_sizeof(context.get_data_type(dtype.instance_type)))
             shape = [rows, columns] if dimensions == 2 else [builder.mul(rows, columns)]
             strides = [builder.mul(columns, size), size] if dimensions == 2 else [size]
-            array = context.make_array(array_type)(context, builder)
-            data = builder.inttoptr(where, kind.as_pointer())
-            populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
-            return array._getvalue()
+            return array_at(context, builder, array_type, where, shape, strides)
 
         return array_type(types.int64, types.int64, dtype), code
 

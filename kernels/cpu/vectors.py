@@ -74,10 +74,11 @@ class Builder:
         else:
             self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value, address, _number(self.size), mask)
 
-    def expect(self, address):
-        """Fetch what will be written to, while there is something else to do."""
+    def expect(self, address, written=True):
+        """Fetch what will be written to, or what will be read, into the second-level cache, ahead of time."""
         byte = self.builder.bitcast(address, ir.IntType(8).as_pointer())
-        self.call("llvm.prefetch.p0", ir.VoidType(), byte, _number(1), _number(3), _number(1))
+        how = (1, 3) if written else (0, 2)
+        self.call("llvm.prefetch.p0", ir.VoidType(), byte, *map(_number, how), _number(1))
 
     def one(self, address):
         """A scalar."""
