@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
 
-.PHONY: demo test quick oracle lint bench clean
+.PHONY: demo test quick oracle lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
@@ -24,6 +24,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/bench_autoencoder.py
+
+device:               ## on a machine with a GPU: verify, tests, sanitizers, fits, benchmark; installs nothing, needs no network
+	CSRL_COMMIT=$${CSRL_COMMIT:-$$(git rev-parse --short HEAD 2>/dev/null)} $(PYTHON) bench/on_device.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

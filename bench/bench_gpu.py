@@ -2,6 +2,7 @@
 
     python bench/bench_gpu.py            # tables, and rows appended to bench/results/gpu.csv
     python bench/bench_gpu.py --quick    # small arrays, nothing appended
+    python bench/bench_gpu.py --verified # csrl verify has just passed: it is not run again
 
 Ceilings are measured in the same run: a large copy (bytes a second) and a large product (operations a second).
 A kernel's bytes and operations are what it must at least move and do. Before anything is timed, every kernel is
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from bench_gpu_epochs import epochs
+from bench_gpu_epochs import epochs, machines
 from common import append_rows, machine, percentile, print_table
 
 from csrl_core import BackendError, backend, verify
@@ -181,7 +182,7 @@ def kernels(b, quick):
         rows.append(
             {
                 **machine(),
-                "device": dict(_platform().describe())["device"],
+                "device": device_name(),
                 "kernel": entry.name,
                 "gbytes": entry.bytes / 1e9,
                 "gflop": entry.operations / 1e9,
@@ -197,33 +198,36 @@ def kernels(b, quick):
     return rows
 
 
-def _platform():
+def device_name():
+    """What the driver calls the device."""
     from csrl_core.kernels.gpu import device
 
-    return device
+    return dict(device.describe())["device"]
 
 
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small arrays, nothing appended")
-    quick = parser.parse_args().quick
+    parser.add_argument("--verified", action="store_true", help="do not compare kernels with the reference first")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     try:
         b = backend.get("cupy")
     except BackendError as error:
         print(f"nothing to measure here: {error}")
         return
-    failed = [str(result) for result in verify.verify([b]) if not result.ok]
+    failed = [] if arguments.verified else [str(result) for result in verify.verify([b]) if not result.ok]
     if failed:
         raise SystemExit("wrong before it is fast:\n" + "\n".join(failed))
     rows = kernels(b, quick)
     print_table(rows, ["kernel", "gbytes", "gflop", "p50", "gbytes_s", "of_copy", "of_product", "torch_over_ours"])
     print()
-    more = epochs(b, quick, torch)
+    more = epochs(b, quick, torch) + machines(b, quick, torch)
     print_table(more, ["case", "backend", "p20", "p50", "p80", "over_cupy"])
     if not quick:
         print("\n" + str(append_rows("gpu", rows)))
-        print(append_rows("gpu_epochs", [{**machine(), **row} for row in more]))
+        print(append_rows("gpu_epochs", [{**machine(), "device": device_name(), **row} for row in more]))
 
 
 if __name__ == "__main__":

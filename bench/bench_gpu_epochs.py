@@ -1,11 +1,13 @@
-"""Seconds an epoch of tensorized autoencoders on the device: ours, torch's on the same device, and the CPU's.
+"""Seconds an epoch on the device: ours, torch's on the same device, and the CPU's.
 
-Part of ``bench_gpu.py``. An epoch is everything: losses under all k clusters, the gradient of the assigned column,
-Adam, assignments, centres. Losses of all contestants are compared before anything is timed.
+Part of ``bench_gpu.py``. An epoch of tensorized autoencoders is everything: losses under all k clusters, the gradient
+of the assigned column, Adam, assignments, centres. One of Boltzmann machines is that of ``bench_rbm.py``. Losses, or
+statistics and reconstructions, of all contestants are compared before anything is timed.
 """
 
 import time
 
+import bench_rbm
 import numpy as np
 from common import percentile
 
@@ -131,15 +133,53 @@ def epochs(b, quick, torch):
             expected = start.value_and_gradient(X, start.state_["assign"])[0] / n
             if batch is None and not np.isclose(first, expected, rtol=1e-4):
                 raise SystemExit(f"{title}: torch's first loss is {first}, ours {expected}")
-        for name, times in found.items():
-            rows.append(
-                {
-                    "case": title,
-                    "backend": name,
-                    "p20": percentile(times, 20),
-                    "p50": percentile(times, 50),
-                    "p80": percentile(times, 80),
-                    "over_cupy": percentile(times, 50) / percentile(found["cupy"], 50),
-                }
-            )
+        rows += table(title, found)
     return rows
+
+
+def table(title, found):
+    """A row for every contestant; found : name → sorted times, "cupy" among them."""
+    ours = percentile(found["cupy"], 50)
+    return [
+        {"case": title, "backend": name, **{f"p{p}": percentile(times, p) for p in (20, 50, 80)}}
+        | {"over_cupy": percentile(times, 50) / ours}
+        for name, times in found.items()
+    ]
+
+
+QUICK_MACHINES = [
+    bench_rbm.Setting("PCD-1", 1000, 784, 32, 1, 10),
+    bench_rbm.Setting("TRBM CD-1", 1000, 784, 16, 3, 10),
+]
+
+
+def machines(b, quick, torch):
+    """Rows of Boltzmann machines."""
+    rows = []
+    for setting in QUICK_MACHINES if quick else bench_rbm.SETTINGS:
+        problem = bench_rbm.Problem(setting)
+        contestants = {"cupy": bench_rbm.Ours(problem, None, b.name), "numba": bench_rbm.Ours(problem, None)}
+        if torch is not None and torch.cuda.is_available():
+            contestants["torch"] = bench_rbm.Torch(problem, 1, False, "bernoulli", "cuda")
+            contestants["torch compile"] = bench_rbm.Torch(problem, 1, True, "bernoulli", "cuda")
+        bench_rbm.validate(contestants, problem)
+        wait = {"cupy": b.xp.cuda.Device().synchronize if b.on_device else None}
+        wait |= {name: torch.cuda.synchronize for name in contestants if name.startswith("torch")}
+        found = {}
+        for name, contestant in contestants.items():
+            with contestant.context():
+                found[name] = epoch_times(contestant.epoch, wait.get(name), 3 if quick else 10)
+        rows += table(setting.title(), found)
+    return rows
+
+
+def epoch_times(epoch, wait, count):
+    """Sorted times of ``count`` epochs after one that warms up; wait : returns when the device is done, or None."""
+    times = []
+    for _ in range(count + 1):
+        begin = time.perf_counter()
+        epoch()
+        if wait is not None:
+            wait()
+        times.append(time.perf_counter() - begin)
+    return sorted(times[1:])

@@ -91,14 +91,14 @@ class Problem:
 class Ours:
     """Epochs as the trainer makes them, kernel by kernel."""
 
-    def __init__(self, problem, threads):
+    def __init__(self, problem, threads, name="numba"):
         self.p, self.threads, self.step = problem, threads, 0
-        self.backend, s = backend.get("numba"), problem.setting
-        self.params, self.centers = self.backend.hold(problem.params.copy()), np.zeros((s.k, s.d), np.float32)
-        self.moments = np.zeros((2, len(self.params)), np.float32)
-        empty = [np.zeros((s.k, s.batch, width), np.float32) for width in (s.d, s.m)]
-        self.chains, self.hidden = (self.backend.hold(array) for array in empty)
-        self.weights, self.index = np.ones(s.n, np.float32), np.arange(s.n)
+        self.backend, s = backend.get(name), problem.setting
+        xp, hold = self.backend.xp, self.backend.hold
+        self.X, self.params = hold(problem.X), hold(problem.params.copy())
+        self.centers, self.moments = xp.zeros((s.k, s.d), np.float32), xp.zeros((2, len(self.params)), np.float32)
+        self.chains, self.hidden = (hold(xp.zeros((s.k, s.batch, width), np.float32)) for width in (s.d, s.m))
+        self.weights, self.index = xp.ones(s.n, np.float32), xp.arange(s.n)
 
     def context(self):
         """What a fit enters once."""
@@ -111,12 +111,12 @@ class Ours:
             self.step += 1
             if p.setting.persistent:
                 _, _, gradient = rbm.persistent_losses_and_gradient(
-                    *(self.params, p.X[rows], self.centers, None, self.weights[rows], reference.BERNOULLI),
+                    *(self.params, self.X[rows], self.centers, None, self.weights[rows], reference.BERNOULLI),
                     *(self.chains, self.hidden, 1, KEY, STREAM, self.step),
                 )
             else:
                 _, _, gradient = rbm.losses_and_gradient(
-                    *(self.params, p.X[rows], self.centers, None, self.weights[rows], reference.BERNOULLI),
+                    *(self.params, self.X[rows], self.centers, None, self.weights[rows], reference.BERNOULLI),
                     *(1, True, KEY, STREAM, self.step, self.index[rows]),
                 )
             self._update(gradient, 1 / (rows.stop - rows.start))
@@ -128,10 +128,10 @@ class Ours:
 
     def statistics(self, v, chains):
         """Σ vᵀσ(a + vW) over data less chains, under machine 0, at the parameters of the start: (d, m)."""
-        s, zeros = self.p.setting, np.zeros(len(v), np.int64)
-        energy = self.backend.rbm.energy_gradient
-        both = [energy(self.p.params, s.k, x, zeros, self.weights[: len(x)], reference.BERNOULLI) for x in (chains, v)]
-        return reference.views(both[0] - both[1], s.k, s.d)[0][0]
+        s, own, energy = self.p.setting, self.backend.own, self.backend.rbm.energy_gradient
+        params, zeros, weights = own(self.p.params), own(np.zeros(len(v), np.int64)), self.weights[: len(v)]
+        both = [energy(params, s.k, own(x), zeros, weights, reference.BERNOULLI) for x in (chains, v)]
+        return reference.views(backend.as_numpy(both[0] - both[1]), s.k, s.d)[0][0]
 
 
 class Sklearn:
@@ -179,24 +179,24 @@ class Torch:
     PCD keeps hidden samples between batches, as scikit-learn does, which saves one product of six.
     """
 
-    def __init__(self, problem, threads, compiled, draw):
-        self.p, self.threads, s = problem, threads, problem.setting
-        self.X = torch.from_numpy(problem.X)
+    def __init__(self, problem, threads, compiled, draw, device="cpu"):
+        self.p, self.threads, s, self.device = problem, threads, problem.setting, device
+        self.X = torch.from_numpy(problem.X).to(device)
         # What was compiled for one number of threads must not count against another.
         torch._dynamo.config.recompile_limit = 64
         self.draw = torch.bernoulli if draw == "bernoulli" else lambda p: (torch.rand_like(p) < p).to(p.dtype)
         compile_ = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self.pcd, self.cd = compile_(self._pcd), compile_(self._cd)
         W, a, b = reference.views(problem.params.copy(), s.k, s.d)
-        self.W, self.a, self.b = torch.from_numpy(W), torch.from_numpy(a), torch.from_numpy(b)
-        self.h = torch.zeros((s.batch, s.m))
+        self.W, self.a, self.b = (torch.from_numpy(array).to(device) for array in (W, a, b))
+        self.h = torch.zeros((s.batch, s.m), device=device)
         self.gradients = [torch.empty_like(t) for t in (self.W, self.a, self.b)]
         self.optimizer = torch.optim.Adam([self.W, self.a, self.b], lr=HYPER[0], fused=True)
 
     @property
     def params(self):
         """Its parameters in our layout."""
-        return np.concatenate([t.numpy().ravel() for t in (self.W, self.a, self.b)])
+        return np.concatenate([t.cpu().numpy().ravel() for t in (self.W, self.a, self.b)])
 
     @contextmanager
     def context(self):
@@ -253,11 +253,11 @@ class Torch:
 
     def statistics(self, v, chains):
         """As in `Ours`; the first half by the compiled function."""
-        v, chains = torch.from_numpy(v), torch.from_numpy(chains)
+        v, chains = (torch.from_numpy(array).to(self.device) for array in (v, chains))
         hidden = self.pcd(v, self.h, self.W[0], self.a[0], self.b)[0] if len(v) == len(self.h) else None
         if hidden is None:
             hidden = self.cd(v, self.W, self.a, self.b)[1][0]
-        return (v.T @ hidden - chains.T @ torch.sigmoid(chains @ self.W[0] + self.a[0])).numpy()
+        return (v.T @ hidden - chains.T @ torch.sigmoid(chains @ self.W[0] + self.a[0])).cpu().numpy()
 
 
 def validate(everything, problem):
@@ -278,7 +278,7 @@ def validate(everything, problem):
         with contestant.context():
             for _ in range(3):
                 contestant.epoch()
-        errors[name] = problem.error(contestant.params)
+        errors[name] = problem.error(backend.as_numpy(contestant.params))
     print(
         "reconstruction error before and after 3 epochs:", f"{before:.4f}", {n: f"{e:.4f}" for n, e in errors.items()}
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("CSRL_RESULTS") or Path(__file__).parent / "results")
 
 
 def time_in_turns(contestants, seconds=2.0, rounds=5, rest=0.2):
@@ -107,7 +107,7 @@ def machine():
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("numpy", "numba", "torch")},
-        "commit": git.stdout.strip() or "none",
+        "commit": os.environ.get("CSRL_COMMIT") or git.stdout.strip() or "none",
     }
 
 

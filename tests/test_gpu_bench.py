@@ -51,3 +51,12 @@ def test_torch_begins_where_we_do():
     times, first = timed_torch(torch, X, start, 3, None, "cpu", 2)
     np.testing.assert_allclose(first, start.value_and_gradient(X, start.state_["assign"])[0] / 400, rtol=1e-4)
     assert len(times) == 2
+
+
+def test_machines_learn_alike_before_they_are_timed():
+    import bench_gpu_epochs
+
+    rows = bench_gpu_epochs.machines(backend.get("numpy"), True, None)
+    assert [row["backend"] for row in rows] == ["cupy", "numba"] * 2
+    assert rows[0]["over_cupy"] == rows[2]["over_cupy"] == 1
+    assert all(row["p20"] > 0 for row in rows)
