@@ -8,7 +8,6 @@ import typer
 
 from csrl_core import cli_learn  # noqa: F401 (registers csrl demo and csrl fit)
 from csrl_core.cli_base import (
-    Backend,
     DataPath,
     DivideBy,
     ImageShape,
@@ -135,24 +134,46 @@ def doctor():
 
 @command
 def verify(
-    backend: Annotated[list[Backend], typer.Option(help="May be given several times.")] = [Backend.numba],  # noqa: B006
+    backend: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="A backend, or a package with modules named like stems; several times."),
+    ] = ["numba"],  # noqa: B006
     stem: Annotated[list[str] | None, typer.Option(help="Kernel family, several times; default all.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a case, for programs.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with all cases, too.")] = None,
 ):
-    """Do the backends agree with the NumPy reference on this machine?"""
+    """Do the backends agree with the NumPy reference on this machine? Somebody's own kernels, too."""
+    import sys
     from dataclasses import asdict
     from json import dumps
 
-    from csrl_core import contract
+    from csrl_core import cli_files, contract, verify_report
     from csrl_core import verify as agreement
+    from csrl_core.third_party import resolve
 
     for name in stem or ():
         if name not in contract.STEMS:
             raise ValueError(f"--stem {name} is unknown; expected one of {', '.join(contract.STEMS)}")
-    results = agreement.verify([name.value for name in backend], stem or None)
+    if html is not None:
+        cli_files.check_outputs({"--html": (html, (".html",))}, [])
+    sys.path.append(str(Path.cwd()))  # a package that is being written need not be installed
+    backends = [resolve(name) for name in backend]
+    stems = stem or list(contract.STEMS)
+    missing = [(found.name, name) for found in backends for name in getattr(found, "missing", ()) if name in stems]
+    results = agreement.verify(backends, stems)
     if json:
+        for name, lacking in missing:
+            say(dumps({"backend": name, "stem": lacking, "missing": True}))
         for result in results:
             say(dumps({name: str(value) if value == float("inf") else value for name, value in asdict(result).items()}))
     else:
+        for name, lacking in missing:
+            say(f"{name} has no stem {lacking}: not compared")
         say(agreement.table(results))
+    if html is not None:
+        with cli_files.replacing(html) as file:
+            file.write(verify_report.html(results, missing).encode())
+        (say if not json else lambda line: typer.echo(line, err=True))(f"report   {html}")
+    if not results:
+        raise ValueError(f"nothing was compared: no backend has a stem of {', '.join(stems)}")
     return 0 if all(result.ok for result in results) else 1

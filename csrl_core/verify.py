@@ -2,6 +2,7 @@
 
     from csrl_core import verify
     print(verify.table(verify.verify(["numba"])))
+    print(verify.table(verify.verify(["their.package"])))      # somebody's kernels: see csrl_core.third_party
 
 Every case is run by the reference in float64 on the arguments as the backend gets them (for float32:
 rounded first), and by the backend. Integers must be equal. An array of floats may differ by
@@ -21,6 +22,7 @@ import numpy as np
 from csrl_core import backend as backends_
 from csrl_core import contract
 from csrl_core.cases import all_cases
+from csrl_core.third_party import resolve
 
 DTYPES = (np.float32, np.float64)
 
@@ -66,7 +68,7 @@ def check(case, backend, dtype):
     Parameters
     ----------
     case : csrl_core.cases.Case
-    backend : str, or object with ``name`` and one attribute per stem
+    backend : str, a backend's or a package's name, or object with ``name`` and one attribute per stem
     dtype : float32 or float64
 
     Returns
@@ -74,7 +76,7 @@ def check(case, backend, dtype):
     Result
     """
     if isinstance(backend, str):
-        backend = backends_.get(backend)
+        backend = resolve(backend)
     dtype = np.dtype(dtype)
     entry = contract.CONTRACT[case.stem, case.function]
     reference = getattr(getattr(backends_.get("numpy"), case.stem), case.function)
@@ -94,7 +96,7 @@ def check(case, backend, dtype):
         typical = _run(entry, reference, case.arguments(dtype))
         arguments = _send(entry, backend, case.arguments(dtype))
         start = time.perf_counter()
-        got = _run(entry, getattr(getattr(backend, case.stem), case.function), arguments)
+        got = _run(entry, _function(backend, case), arguments)
         seconds = time.perf_counter() - start
         _check_untouched(entry, arguments, case.arguments(dtype))
         if list(got) != list(expected):
@@ -116,7 +118,7 @@ def verify(backends=("numba",), stems=None, dtypes=DTYPES):
 
     Parameters
     ----------
-    backends : iterable of names or backend objects
+    backends : iterable of names or backend objects; of a package, the stems that it has
     stems : iterable of str, None for all of the contract
     dtypes : iterable of float32, float64
 
@@ -124,8 +126,15 @@ def verify(backends=("numba",), stems=None, dtypes=DTYPES):
     -------
     list of Result
     """
-    cases = [case for stem in (stems or contract.STEMS) for case in all_cases(stem)]
-    return [check(case, backend, dtype) for case in cases for backend in backends for dtype in dtypes]
+    backends = [resolve(backend) if isinstance(backend, str) else backend for backend in backends]
+    return [
+        check(case, backend, dtype)
+        for stem in stems or contract.STEMS
+        for case in all_cases(stem)
+        for backend in backends
+        if stem not in getattr(backend, "missing", ())
+        for dtype in dtypes
+    ]
 
 
 def table(results):
@@ -153,6 +162,15 @@ def table(results):
     if failed:
         lines += ["", *failed]
     return "\n".join(lines)
+
+
+def _function(backend, case):
+    found = getattr(getattr(backend, case.stem), case.function, None)
+    if found is None:
+        raise _Wrong(f"{backend.name} has no function {case.function} in its stem {case.stem}")
+    if not callable(found):
+        raise _Wrong(f"{backend.name}'s {case.stem}.{case.function} is no function but a {type(found).__name__}")
+    return found
 
 
 class _Wrong(Exception):
