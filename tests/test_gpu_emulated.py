@@ -204,3 +204,22 @@ def test_whole_fits_have_the_references_labels(arguments, dtype):
     else:  # twice what the reference itself loses in float32, and a floor of the steps' rounding
         budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 20 * 2**-23
         assert np.abs(np.subtract(device.loss_curve_, exact.loss_curve_)).max() <= budget
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_one_cluster_at_a_time_are_the_same(dtype, monkeypatch):
+    # Where padding all clusters to the largest would cost more than the launches that it saves.
+    padded = []
+    original = autoencoder.Own
+    monkeypatch.setattr(autoencoder, "Own", lambda *a: padded.append(len(a) > 2) or original(*a))
+    cases = [
+        case
+        for case in all_cases("autoencoder")
+        if case.function == "losses_and_gradient" and case.name.startswith(("small", "wide")) and "chosen" in case.name
+    ]
+    for flops, expected in ((autoencoder.LAUNCH_FLOPS, True), (0.0, False)):
+        monkeypatch.setattr(autoencoder, "LAUNCH_FLOPS", flops)
+        padded.clear()
+        results = [verify.check(case, "emulated", dtype) for case in cases]
+        assert all(result.ok for result in results)
+        assert any(padded) == expected

@@ -27,24 +27,32 @@ KERNEL losses(const real* __restrict__ Y, const real* __restrict__ Z, const real
     }
 }
 
-// out[r] = X[order[r]] − c of its cluster.
+// out[j · height + r] = the r-th sample of cluster j, or −1 where it has no more.
+KERNEL pad(const i64* __restrict__ order, const i64* __restrict__ begins, i64* __restrict__ out, i64 k, i64 height) {
+    GRID_STRIDE(e, k * height) {
+        i64 r, j = divide(e, height, &r);
+        out[e] = begins[j] + r < begins[j + 1] ? order[begins[j] + r] : -1;
+    }
+}
+
+// out[r] = X[order[r]] − c of its cluster; 0 where order[r] is −1.
 KERNEL gather_centered(const real* __restrict__ X, const real* __restrict__ centers, const i64* __restrict__ order,
                        const i64* __restrict__ s, real* __restrict__ out, i64 n, i64 d) {
     GRID_STRIDE(e, n * d) {
         i64 f, r = divide(e, d, &f), i = order[r];
-        out[e] = X[i * d + f] - centers[s[i] * d + f];
+        out[e] = i < 0 ? (real)0 : X[i * d + f] - centers[s[i] * d + f];
     }
 }
 
-// G[r] = w (2/d) (x̂[r] − (t − c)) of sample order[r]; w_sorted[r] = w. G may be x̂'s place.
+// G[r] = w (2/d) (x̂[r] − (t − c)) of sample order[r], w_sorted[r] = w; 0 where that is −1. G may be x̂'s place.
 KERNEL output_gradient(const real* Y, const real* __restrict__ target, const real* __restrict__ centers,
                        const i64* __restrict__ order, const i64* __restrict__ s, const real* __restrict__ weights, real factor,
                        real* G, real* __restrict__ sorted_weights, i64 n, i64 d) {
     GRID_STRIDE(e, n * d) {
         i64 f, r = divide(e, d, &f), i = order[r];
         // 4. gradient at the output
-        real w = weights[i];
-        G[e] = w * factor * (Y[e] - (target[i * d + f] - centers[s[i] * d + f]));
+        real w = i < 0 ? (real)0 : weights[i];
+        G[e] = i < 0 ? (real)0 : w * factor * (Y[e] - (target[i * d + f] - centers[s[i] * d + f]));
         if (f == 0) sorted_weights[r] = w;
     }
 }

@@ -1,14 +1,15 @@
 """CUDA twin of ``reference.autoencoder``: every cluster j has its own encoder f_j and decoder g_j.
 
 The first layer of all clusters is one product X [W_1 … W_k], from which c_j W_j is taken off; the
-other layers are one batched product each. What goes back is grouped by cluster, so that every cluster's
-share is one contiguous product.
+other layers are one batched product each. What goes back is grouped by cluster: padded to the largest, so that all
+clusters' shares are one batched product, where that pays, else one product each.
 
 Everywhere: n samples, d features, k clusters, p parameters, h latent dimensions;
 params (p,), X and target (n, d), centers (k, d), weights (n,), all of one float dtype;
 layers (n_layers, 6) int64, on the host; assign (n,) int64; reg = λ, a Python float.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from . import dense, optimizer
 from .launch import array, blocks_for, launch, xp
 
 WORKSPACE = 1 << 26  # bytes that a layer's outputs of all clusters may take; more rows go through in parts
+LAUNCH_FLOPS = 5e8  # about what a device does in the time of one launch
 
 
 def losses(params, layers, X, target, centers, reg):
@@ -60,24 +62,27 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
     """
     params, X, target, centers = _arrays(params, X, target, centers)
     weights = array("weights", weights)
-    n, d = X.shape
-    k, half, last = len(centers), len(layers) // 2, len(layers) - 1
+    (k, d), half, last = centers.shape, len(layers) // 2, len(layers) - 1
     # 1. losses of every cluster
     L = losses(params, layers, X, target, centers, reg)
     # 2. assignment
     assign = assignment.assign(L) if assign is None else array("assign", assign, np.int64)
     gradient = xp.zeros(len(params), X.dtype)
     # 3. forward, the cluster's own samples
-    order, begins = _by_cluster(assign, k)
-    outputs = [xp.empty((n, d), X.dtype)]
-    launch("autoencoder", "gather_centered", X.dtype, blocks_for(n * d), X, centers, order, assign, outputs[0], n, d)
-    for layer in layers:
-        outputs.append(_forward_own(params, layer, outputs[-1], begins))
-    # 4. gradient at the output
-    sorted_weights, G = xp.empty(n, X.dtype), xp.empty((n, d), X.dtype)
+    own = _grouped(assign, k, layers, X.itemsize)
+    order, rows = own.order, len(own.order)
+    outputs = [xp.empty((rows, d), X.dtype)]
     launch(
-        *("autoencoder", "output_gradient", X.dtype, blocks_for(n * d)),
-        *(outputs[-1], target, centers, order, assign, weights, 2 / d, G, sorted_weights, n, d),
+        *("autoencoder", "gather_centered", X.dtype, blocks_for(rows * d)),
+        *(X, centers, order, assign, outputs[0], rows, d),
+    )
+    for layer in layers:
+        outputs.append(_forward_own(params, layer, outputs[-1], own))
+    # 4. gradient at the output
+    sorted_weights, G = xp.empty(rows, X.dtype), xp.empty((rows, d), X.dtype)
+    launch(
+        *("autoencoder", "output_gradient", X.dtype, blocks_for(rows * d)),
+        *(outputs[-1], target, centers, order, assign, weights, 2 / d, G, sorted_weights, rows, d),
     )
     # 5. back through the layers
     for l in range(last, -1, -1):
@@ -85,7 +90,7 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
         activation = int(layers[l, dense.ACTIVATION])
         if penalty or activation != dense.LINEAR:
             dense.through_activation(G, outputs[l + 1], activation, G, penalty, sorted_weights)
-        G = _backward_own(params, gradient, layers[l], outputs[l], G, begins, l > 0)
+        G = _backward_own(params, gradient, layers[l], outputs[l], G, own, l > 0)
     return L, assign, gradient
 
 
@@ -111,10 +116,10 @@ def decode(params, layers, Z, assign, centers):
     params, Z, centers = array("params", params), array("Z", Z), array("centers", centers)
     assign = array("assign", assign, np.int64)
     (n, _), (k, d) = Z.shape, centers.shape
-    order, begins = _by_cluster(assign, k)
-    Y = Z[order]
+    own = Own(*_by_cluster(assign, k))
+    order, Y = own.order, Z[own.order]
     for layer in layers[len(layers) // 2 :]:
-        Y = _forward_own(params, layer, Y, begins)
+        Y = _forward_own(params, layer, Y, own)
     X = xp.empty((n, d), Z.dtype)
     # 1. decode and un-centre
     launch("autoencoder", "scatter_uncentered", Z.dtype, blocks_for(n * d), Y, centers, order, assign, X, n, d)
@@ -198,11 +203,12 @@ def workspace_bytes(layers, b, d, k, itemsize):
     returns int
     """
     widest = max(d, int(layers[:, dense.FAN_OUT].max()))
+    grouped = max(b, min(k * b, WORKSPACE // (widest * itemsize)))  # with the rows that pad
     everyone = itemsize * k * sum(int(width) for width in layers[:, dense.FAN_OUT])
     rows = min(b, _rows_at_once(k, widest, itemsize))
     own = itemsize * (2 * d + 2 * widest + 2 + sum(int(width) for width in layers[:, dense.FAN_OUT])) + 3 * 8
     parameters = itemsize * sum(int(copies * i * o + copies * o) for i, o, copies in layers[:, :3])
-    return rows * everyone * 2 + b * (own + itemsize * (k + d)) + 2 * parameters
+    return rows * everyone * 2 + grouped * own + b * itemsize * (k + d) + 2 * parameters
 
 
 # -- layers --------------------------------------------------------------------------------------------
@@ -264,6 +270,39 @@ def _by_cluster(assign, k):
     return order, begins.tolist()
 
 
+@dataclass(frozen=True)
+class Own:
+    """Samples grouped by cluster.
+
+    order (rows,) int64, which sample a row is; begins : where every cluster begins, k + 1 ints on the host; height :
+    rows of every cluster where it is padded with rows of zeros, whose order is −1; 0 where it is not
+    """
+
+    order: object
+    begins: list
+    height: int = 0
+
+    def by_cluster(self, rows):
+        """(k, height, ·) of padded (k · height, ·)."""
+        return rows.reshape(len(self.begins) - 1, self.height, rows.shape[1])
+
+
+def _grouped(assign, k, layers, itemsize):
+    """`Own` of a batch: padded where the products of zeros cost less than the launches that they save."""
+    order, begins = _by_cluster(assign, k)
+    height, widest = int(np.diff(begins).max()), int(layers[:, : dense.FAN_OUT + 1].max())
+    weights = int((layers[:, dense.FAN_IN] * layers[:, dense.FAN_OUT]).sum())
+    extra, saved = 6 * (k * height - len(assign)) * weights, 3 * (k - 1) * len(layers) * LAUNCH_FLOPS
+    if k == 1 or extra > saved or k * height * widest * itemsize > WORKSPACE:
+        return Own(order, begins)
+    padded = xp.empty(k * height, np.int64)
+    launch(
+        *("autoencoder", "pad", np.float32, blocks_for(k * height)),
+        *(order, xp.asarray(np.array(begins, np.int64)), padded, k, height),
+    )
+    return Own(padded, begins, height)
+
+
 def _shares(copies, begins):
     """(copy, rows) of every copy of a layer that has samples."""
     if copies == 1:
@@ -271,13 +310,20 @@ def _shares(copies, begins):
     return [(j, slice(lo, hi)) for j, (lo, hi) in enumerate(pairwise(begins)) if hi > lo]
 
 
-def _forward_own(params, layer, Y, begins):
-    """Act(Y W_s + b_s) of samples sorted by cluster, (n, fan_out)."""
+def _forward_own(params, layer, Y, own):
+    """Act(Y W_s + b_s) of grouped samples, (rows, fan_out)."""
     W, bias = _weight(params, layer)
-    activation = int(layer[dense.ACTIVATION])
-    h = W.shape[2]
+    activation, (copies, _, h) = int(layer[dense.ACTIVATION]), W.shape
     out = xp.empty((len(Y), h), Y.dtype)
-    for copy, rows in _shares(len(W), begins):
+    if own.height:
+        if copies > 1:
+            xp.matmul(own.by_cluster(Y), W, out=own.by_cluster(out))
+        else:
+            xp.matmul(Y, W[0], out=out)
+        if bias is not None or activation != dense.LINEAR:
+            dense.offset_activate(out, h, own.height * h, bias, activation, own.by_cluster(out))
+        return out
+    for copy, rows in _shares(copies, own.begins):
         part = out[rows]
         xp.matmul(Y[rows], W[copy], out=part)
         if bias is not None or activation != dense.LINEAR:
@@ -285,15 +331,23 @@ def _forward_own(params, layer, Y, begins):
     return out
 
 
-def _backward_own(params, gradient, layer, Y, G, begins, wanted):
+def _backward_own(params, gradient, layer, Y, G, own, wanted):
     """Adds ∂W and ∂b of a layer to the gradient; returns that of its input where it is wanted.
 
-    G : (n, fan_out), gradient with respect to Y W + b, samples sorted by cluster
+    G : (rows, fan_out), gradient with respect to Y W + b, samples grouped
     """
     W, _ = _weight(params, layer)
     dW, db = _weight(gradient, layer)
     below = xp.empty(Y.shape, Y.dtype) if wanted else None
-    for copy, rows in _shares(len(W), begins):
+    if own.height and len(W) > 1:
+        y, g = own.by_cluster(Y), own.by_cluster(G)
+        xp.matmul(y.transpose(0, 2, 1), g, out=dW)
+        if db is not None:
+            db[...] = dense.column_sums(G, xp.repeat(xp.arange(len(W)), own.height), len(W))
+        if wanted:
+            xp.matmul(g, W.transpose(0, 2, 1), out=own.by_cluster(below))
+        return below
+    for copy, rows in [(0, slice(0, len(Y)))] if own.height else _shares(len(W), own.begins):
         xp.matmul(Y[rows].T, G[rows], out=dW[copy])
         if db is not None:
             db[copy] = dense.column_sums(G[rows], xp.zeros(rows.stop - rows.start, np.int64), 1)[0]
