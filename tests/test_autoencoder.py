@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import adjusted_rand_score
@@ -52,16 +53,33 @@ def optimum(X, labels, h):
     return sum((s[h:] ** 2).sum() for s in values) / X.size
 
 
+def to_the_end(model, X, labels):
+    """Train on by SciPy until no step lowers the loss beyond rounding; returns the mean loss.
+
+    Adam with a constant rate does not converge: it stays as far from an optimum as its steps are long.
+    """
+    found = minimize(
+        lambda params: model.value_and_gradient(X, labels, params=params),
+        *(model.params_, ()),
+        jac=True,
+        method="L-BFGS-B",
+        options={"ftol": 0, "gtol": 1e-12, "maxiter": 10_000, "maxfun": 10_000},
+    )
+    assert found.nfev < 10_000
+    model.params_ = found.x
+    return found.fun / len(X)
+
+
 @pytest.mark.parametrize(("hidden", "h"), [((1,), 1), ((2, 1), 1), ((2,), 2), ((3, 2), 2)])
 def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     X, y = lines
     X = X + 10 * y[:, None]  # so far apart that assignments stay as they are
     fixed = {"n_clusters": 3, "hidden": hidden, "reg": 0.0, "init": y, "random_state": 0}
-    model = TensorizedAutoencoder(epochs=40_000, learning_rate=0.002, **fixed).fit(X)
+    model = TensorizedAutoencoder(epochs=3000, learning_rate=0.02, **fixed).fit(X)
     np.testing.assert_array_equal(model.labels_, y)
     best = optimum(X, y, h)
-    assert best <= model.loss_ * (1 + 1e-9)
-    np.testing.assert_allclose(model.loss_, best, rtol=1e-5)
+    assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
+    np.testing.assert_allclose(to_the_end(model, X, y), best, rtol=1e-9)
     decoder = [view for name, view in model.named_parameters().items() if name.startswith("decoder")]
     for j in range(3):
         D = decoder[0][j]
@@ -70,19 +88,20 @@ def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
         U = np.linalg.qr(D.T)[0]
         V = PCA(h).fit(X[y == j]).components_.T
         cosines = np.linalg.svd(U[:, :h].T @ V, compute_uv=False)
-        np.testing.assert_allclose(cosines, 1, atol=1e-4)
+        np.testing.assert_allclose(cosines, 1, atol=1e-7)
 
 
 def test_one_uncentred_linear_cluster_is_the_truncated_svd():
     X = np.random.default_rng(0).normal(size=(80, 5)) @ np.diag([3, 2, 1, 0.5, 0.2]) + [4, 0, 0, 1, 0]
     model = TensorizedAutoencoder(
-        n_clusters=1, center=False, hidden=(2,), reg=0.0, epochs=3000, learning_rate=0.02, random_state=0
+        n_clusters=1, center=False, hidden=(2,), reg=0.0, epochs=1000, learning_rate=0.02, random_state=0
     ).fit(X)
     svd = TruncatedSVD(2, algorithm="arpack").fit(X)
     best = ((X - svd.inverse_transform(svd.transform(X))) ** 2).mean()
-    np.testing.assert_allclose(model.loss_, best, rtol=1e-6)
+    assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
     assert ((X - X.mean(0)) ** 2).mean() > best  # and centring would have given another answer
-    np.testing.assert_allclose(model.reconstruct(X), svd.inverse_transform(svd.transform(X)), atol=1e-3)
+    np.testing.assert_allclose(to_the_end(model, X, np.zeros(80, int)), best, rtol=1e-9)
+    np.testing.assert_allclose(model.reconstruct(X), svd.inverse_transform(svd.transform(X)), atol=1e-5)
 
 
 @pytest.mark.parametrize(
