@@ -70,6 +70,7 @@ def to_the_end(model, X, labels):
     return found.fun / len(X)
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(("hidden", "h"), [((1,), 1), ((2, 1), 1), ((2,), 2), ((3, 2), 2)])
 def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     X, y = lines
@@ -91,6 +92,7 @@ def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
         np.testing.assert_allclose(cosines, 1, atol=1e-7)
 
 
+@pytest.mark.sensitive
 def test_one_uncentred_linear_cluster_is_the_truncated_svd():
     X = np.random.default_rng(0).normal(size=(80, 5)) @ np.diag([3, 2, 1, 0.5, 0.2]) + [4, 0, 0, 1, 0]
     model = TensorizedAutoencoder(
@@ -129,10 +131,12 @@ def test_parameter_counts_are_the_papers(d, k, hidden, shared, count):
 # -- the estimator table ---------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 def test_lines_are_found(fitted, lines):
     assert adjusted_rand_score(lines[1], fitted.labels_) > 0.99
 
 
+@pytest.mark.sensitive
 def test_what_a_fit_leaves(fitted, lines):
     X, _ = lines
     np.testing.assert_array_equal(fitted.labels_, fitted.predict(X))
@@ -147,6 +151,7 @@ def test_what_a_fit_leaves(fitted, lines):
         np.testing.assert_allclose(fitted.cluster_centers_[j], X[fitted.labels_ == j].mean(axis=0), rtol=1e-9)
 
 
+@pytest.mark.sensitive
 def test_embedding_and_reconstruction_are_those_of_the_assigned_cluster(fitted, lines):
     X, _ = lines
     Z = fitted.transform_all(X)
@@ -192,6 +197,7 @@ def test_parameters_are_the_concatenation_of_their_names(fitted):
     }
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_value_and_gradient_is_what_scipy_takes(lines, backend):
     X, y = lines
@@ -220,6 +226,7 @@ def test_dtype_follows_the_input(lines, dtype):
     assert {array.dtype for array in arrays} == {np.dtype(dtype)}
 
 
+@pytest.mark.sensitive
 def test_float32_keeps_its_digits_far_from_the_origin(lines):
     X = lines[0]
     near = TensorizedAutoencoder(n_clusters=3, epochs=50, random_state=0).fit(X.astype(np.float32))
@@ -238,6 +245,7 @@ def test_denoising_reconstructs_the_target(lines):
     np.testing.assert_allclose(model.cluster_centers_.sum(0) * 100, clean.sum(0), rtol=1e-9)  # means of the target
 
 
+@pytest.mark.sensitive
 def test_sample_weights_are_repetitions(lines):
     X, y = lines
     weights = np.random.default_rng(0).integers(0, 3, 300)
@@ -288,6 +296,7 @@ def test_init_takes_labels_and_centres(lines):
 # -- backends and threads ----------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("batch_size", [None, 64])
 @pytest.mark.parametrize(
     "arguments",
@@ -315,6 +324,7 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
         assert np.abs(np.subtract(compiled.loss_curve_, exact.loss_curve_)).max() <= budget
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(
     ("n", "d", "arguments"),
     [

@@ -10,6 +10,8 @@ from csrl_core.cases import all_cases
 from csrl_core.cases.autoencoder import TIES, TIES_REG, ties
 from csrl_core.reference import autoencoder
 
+pytestmark = pytest.mark.sensitive
+
 DTYPES = ["float32", "float64"]
 
 

@@ -8,6 +8,8 @@ from csrl_core import TensorizedAutoencoder, datasets
 from csrl_core.components import principal_axes
 from csrl_core.metrics import adjusted_rand_index
 
+pytestmark = pytest.mark.sensitive
+
 SETS = {
     "parallel_line": datasets.make_parallel_line(random_state=0),
     "orthogonal": datasets.make_orthogonal(random_state=0),

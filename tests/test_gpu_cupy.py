@@ -32,6 +32,7 @@ def lines():
     return datasets.make_lines_3d(random_state=0)[0]
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
 def test_agreement(cupy, function):
     cases = [case for case in all_cases(function[0]) if case.function == function[1] and "chunks" not in case.name]
@@ -40,6 +41,7 @@ def test_agreement(cupy, function):
     assert not [str(result) for result in results if not result.ok]
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("arguments", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fits_of_host_and_device_arrays(cupy, lines, arguments, dtype):

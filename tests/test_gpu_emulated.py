@@ -19,6 +19,7 @@ def module(stem):
     return import_module(f"csrl_core.kernels.gpu.{stem}")
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
 def test_agreement(function, dtype):
@@ -83,6 +84,7 @@ def test_steps(entry):
 # -- bits ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sampled_bits_are_the_references(dtype):
     key, rows = np.array([7, 11], np.uint32), np.random.default_rng(0).permutation(4000)
@@ -101,6 +103,7 @@ def activations_differ(device, dtype):
     return sum(int((ours != theirs).sum()) for ours, theirs in Y)
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_are_numbas_to_the_bit(dtype):
     assert activations_differ(backend.get("emulated"), dtype) == 0
@@ -170,6 +173,7 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -8,6 +8,8 @@ from numba import njit
 
 from csrl_core.kernels.cpu import phases, pool, product
 
+pytestmark = pytest.mark.sensitive
+
 DTYPES = [np.float32, np.float64]
 # Around six rows, the vectors' lanes, the columns of a tile, and the terms that are added up at a time.
 SHAPES = [(1, 1, 1), (5, 3, 7), (6, 128, 64), (7, 129, 65), (13, 300, 100), (20, 784, 10), (26, 10, 784), (0, 4, 5)]

@@ -8,6 +8,8 @@ from numba import from_dtype, njit, types
 
 from csrl_core.kernels.cpu import products, sparse, subsets, transpose
 
+pytestmark = pytest.mark.sensitive
+
 DTYPES = [np.float32, np.float64]
 # Around groups of four terms, the groups of a table, lanes of vectors and columns of a block.
 SHAPES = [(1, 1, 1), (3, 4, 16), (5, 7, 15), (2, 28, 17), (4, 29, 64), (9, 33, 65), (6, 113, 127), (25, 300, 140)]

@@ -13,6 +13,7 @@ DTYPES = ["float32", "float64"]
 
 
 # The reference beside itself says that every case is a test at all.
+@pytest.mark.sensitive
 @pytest.mark.parametrize(("name", "dtype"), [("numpy", "float32"), ("numba", "float32"), ("numba", "float64")])
 @pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
 def test_agreement(function, name, dtype):
