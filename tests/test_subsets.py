@@ -1,10 +1,9 @@
 """Products with zeros and ones or with what is mostly zero, transposed copies: to rounding, at the edges of blocks."""
 
-from functools import cache
-
 import numpy as np
 import pytest
-from numba import from_dtype, njit, types
+from kernel_helpers import for_any_strides
+from numba import types
 
 from csrl_core.kernels.cpu import products, sparse, subsets, transpose
 
@@ -37,18 +36,10 @@ def _product_with_lists(A, B, out, add):
     return len(columns)
 
 
-@cache
-def _compiled(function, dtype):
-    """The function for arrays of any strides, as ``products`` has it: compiled once, whatever arrays it gets."""
-    real, byte = (types.Array(from_dtype(np.dtype(kind)), 2, "A") for kind in (dtype, np.uint8))
-    kinds = {_pack: (real, byte), _listed: (real,), _product_with_lists: (real, real, real, types.boolean)}
-    return njit([kinds[function]], nogil=True)(function)  # not cached: a cache would not see kernels change
-
-
 def _packed(A):
     """The rows' bits, four to a byte, and whether they are bits."""
     packed = np.full((len(A), -(-A.shape[1] // 4)), 255, np.uint8)
-    return packed, _compiled(_pack, A.dtype)(A, packed)
+    return packed, for_any_strides(_pack, A.dtype, np.uint8)(A, packed)
 
 
 def _multiply_bits(packed, B, out, add):
@@ -99,7 +90,7 @@ def test_packing_some_columns_writes_no_others():
     A = _bits(3, 64, np.float32)
     A[:, :16] = 0.5  # not asked for
     packed = np.full((3, 16), 99, np.uint8)
-    assert _compiled(_pack, A.dtype)(A[:, 16:44], packed[:, 4:11])
+    assert for_any_strides(_pack, A.dtype, np.uint8)(A[:, 16:44], packed[:, 4:11])
     np.testing.assert_array_equal(packed[:, 4:11], _packed(A[:, 16:44].copy())[0])
     assert (packed[:, :4] == 99).all()
     assert (packed[:, 11:] == 99).all()
@@ -143,10 +134,11 @@ def test_a_row_of_b_that_is_not_finite_counts_only_where_its_bit_is_set():
 def test_product_with_lists_to_rounding_and_nothing_beside_it(dtype, m, p, n, add):
     A, B = _bits(m, p, dtype, 0.1) * _normal(m, p, dtype), _normal(p, n, dtype)
     A[0] = 0  # an empty list
-    _, _, ends = _compiled(_listed, A.dtype)(A)
+    _, _, ends = for_any_strides(_listed, A.dtype)(A)
     assert ends[:, -1].sum() == (A != 0).sum()
     frame, out = _framed(m, n, dtype)
-    assert _compiled(_product_with_lists, A.dtype)(A, B, out, add) == m
+    multiply = for_any_strides(_product_with_lists, *[A.dtype] * 3, types.boolean)
+    assert multiply(A, B, out, add) == m
     _close(out, A, B, 7 * add)
     frame[1 : m + 1, 3 : n + 3] = 7
     assert (frame == 7).all()
@@ -155,7 +147,7 @@ def test_product_with_lists_to_rounding_and_nothing_beside_it(dtype, m, p, n, ad
 def test_lists_keep_what_is_not_finite_and_leave_out_both_zeros():
     A = np.zeros((2, 40), np.float32)
     A[0, [3, 17, 39]], A[1, 5] = [np.nan, np.inf, 1], -0.0
-    columns, values, ends = _compiled(_listed, A.dtype)(A)
+    columns, values, ends = for_any_strides(_listed, A.dtype)(A)
     assert ends[:, -1].tolist() == [3, 0]
     assert columns[0, :3].tolist() == [3, 17, 39]
     np.testing.assert_array_equal(values[0, :3], A[0, [3, 17, 39]])
@@ -165,7 +157,7 @@ def test_lists_keep_what_is_not_finite_and_leave_out_both_zeros():
 def test_what_is_not_mostly_zero_is_not_listed(rows):
     A = np.zeros((100, 50), np.float32)
     A[20 if rows == slice(None) else 0 :] = 1  # seen at once, or only after a sample of rows
-    assert len(_compiled(_listed, A.dtype)(A)[0]) == 0
+    assert len(for_any_strides(_listed, A.dtype)(A)[0]) == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
