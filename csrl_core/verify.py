@@ -15,6 +15,7 @@ dtype fails, and so does a change in an argument that the contract does not let 
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 import numpy as np
@@ -89,7 +90,7 @@ def check(case, backend, dtype):
 
     start = time.perf_counter()
     try:
-        budgets = _budgets(entry, case, reference)
+        budgets = _budgets(case)
         # Where nothing comes in the working dtype, all is float64 whatever the dtype asked for.
         working = dtype if any(a.dtype in ("float", "dtype") for a in entry.arguments) else np.dtype(np.float64)
         expected = _run(entry, reference, _wide(entry, case.arguments(dtype)))
@@ -219,8 +220,14 @@ def _send(entry, backend, arguments):
     return sent
 
 
-def _budgets(entry, case, reference):
-    """(error of the reference in float32 in units of eps, floor) of every result, and is the case a test?"""
+@cache
+def _budgets(case):
+    """(error of the reference in float32 in units of eps, floor) of every result, and is the case a test?
+
+    The same for every backend and dtype.
+    """
+    entry = contract.CONTRACT[case.stem, case.function]
+    reference = getattr(getattr(backends_.get("numpy"), case.stem), case.function)
     expected = _run(entry, reference, _wide(entry, case.arguments(np.dtype(np.float32))))
     got = _run(entry, reference, case.arguments(np.dtype(np.float32)))
     floor = contract.TOLERANCES[entry.tolerance].floor

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import adjusted_rand_score
@@ -52,16 +53,34 @@ def optimum(X, labels, h):
     return sum((s[h:] ** 2).sum() for s in values) / X.size
 
 
+def to_the_end(model, X, labels):
+    """Train on by SciPy until no step lowers the loss beyond rounding; returns the mean loss.
+
+    Adam with a constant rate does not converge: it stays as far from an optimum as its steps are long.
+    """
+    found = minimize(
+        lambda params: model.value_and_gradient(X, labels, params=params),
+        *(model.params_, ()),
+        jac=True,
+        method="L-BFGS-B",
+        options={"ftol": 0, "gtol": 1e-12, "maxiter": 10_000, "maxfun": 10_000},
+    )
+    assert found.nfev < 10_000
+    model.params_ = found.x
+    return found.fun / len(X)
+
+
+@pytest.mark.sensitive
 @pytest.mark.parametrize(("hidden", "h"), [((1,), 1), ((2, 1), 1), ((2,), 2), ((3, 2), 2)])
 def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     X, y = lines
     X = X + 10 * y[:, None]  # so far apart that assignments stay as they are
     fixed = {"n_clusters": 3, "hidden": hidden, "reg": 0.0, "init": y, "random_state": 0}
-    model = TensorizedAutoencoder(epochs=40_000, learning_rate=0.002, **fixed).fit(X)
+    model = TensorizedAutoencoder(epochs=3000, learning_rate=0.02, **fixed).fit(X)
     np.testing.assert_array_equal(model.labels_, y)
     best = optimum(X, y, h)
-    assert best <= model.loss_ * (1 + 1e-9)
-    np.testing.assert_allclose(model.loss_, best, rtol=1e-5)
+    assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
+    np.testing.assert_allclose(to_the_end(model, X, y), best, rtol=1e-9)
     decoder = [view for name, view in model.named_parameters().items() if name.startswith("decoder")]
     for j in range(3):
         D = decoder[0][j]
@@ -70,19 +89,21 @@ def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
         U = np.linalg.qr(D.T)[0]
         V = PCA(h).fit(X[y == j]).components_.T
         cosines = np.linalg.svd(U[:, :h].T @ V, compute_uv=False)
-        np.testing.assert_allclose(cosines, 1, atol=1e-4)
+        np.testing.assert_allclose(cosines, 1, atol=1e-7)
 
 
+@pytest.mark.sensitive
 def test_one_uncentred_linear_cluster_is_the_truncated_svd():
     X = np.random.default_rng(0).normal(size=(80, 5)) @ np.diag([3, 2, 1, 0.5, 0.2]) + [4, 0, 0, 1, 0]
     model = TensorizedAutoencoder(
-        n_clusters=1, center=False, hidden=(2,), reg=0.0, epochs=3000, learning_rate=0.02, random_state=0
+        n_clusters=1, center=False, hidden=(2,), reg=0.0, epochs=1000, learning_rate=0.02, random_state=0
     ).fit(X)
     svd = TruncatedSVD(2, algorithm="arpack").fit(X)
     best = ((X - svd.inverse_transform(svd.transform(X))) ** 2).mean()
-    np.testing.assert_allclose(model.loss_, best, rtol=1e-6)
+    assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
     assert ((X - X.mean(0)) ** 2).mean() > best  # and centring would have given another answer
-    np.testing.assert_allclose(model.reconstruct(X), svd.inverse_transform(svd.transform(X)), atol=1e-3)
+    np.testing.assert_allclose(to_the_end(model, X, np.zeros(80, int)), best, rtol=1e-9)
+    np.testing.assert_allclose(model.reconstruct(X), svd.inverse_transform(svd.transform(X)), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +131,12 @@ def test_parameter_counts_are_the_papers(d, k, hidden, shared, count):
 # -- the estimator table ---------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 def test_lines_are_found(fitted, lines):
     assert adjusted_rand_score(lines[1], fitted.labels_) > 0.99
 
 
+@pytest.mark.sensitive
 def test_what_a_fit_leaves(fitted, lines):
     X, _ = lines
     np.testing.assert_array_equal(fitted.labels_, fitted.predict(X))
@@ -128,6 +151,7 @@ def test_what_a_fit_leaves(fitted, lines):
         np.testing.assert_allclose(fitted.cluster_centers_[j], X[fitted.labels_ == j].mean(axis=0), rtol=1e-9)
 
 
+@pytest.mark.sensitive
 def test_embedding_and_reconstruction_are_those_of_the_assigned_cluster(fitted, lines):
     X, _ = lines
     Z = fitted.transform_all(X)
@@ -173,6 +197,7 @@ def test_parameters_are_the_concatenation_of_their_names(fitted):
     }
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_value_and_gradient_is_what_scipy_takes(lines, backend):
     X, y = lines
@@ -201,6 +226,7 @@ def test_dtype_follows_the_input(lines, dtype):
     assert {array.dtype for array in arrays} == {np.dtype(dtype)}
 
 
+@pytest.mark.sensitive
 def test_float32_keeps_its_digits_far_from_the_origin(lines):
     X = lines[0]
     near = TensorizedAutoencoder(n_clusters=3, epochs=50, random_state=0).fit(X.astype(np.float32))
@@ -219,6 +245,7 @@ def test_denoising_reconstructs_the_target(lines):
     np.testing.assert_allclose(model.cluster_centers_.sum(0) * 100, clean.sum(0), rtol=1e-9)  # means of the target
 
 
+@pytest.mark.sensitive
 def test_sample_weights_are_repetitions(lines):
     X, y = lines
     weights = np.random.default_rng(0).integers(0, 3, 300)
@@ -269,6 +296,7 @@ def test_init_takes_labels_and_centres(lines):
 # -- backends and threads ----------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("batch_size", [None, 64])
 @pytest.mark.parametrize(
     "arguments",
@@ -296,6 +324,7 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
         assert np.abs(np.subtract(compiled.loss_curve_, exact.loss_curve_)).max() <= budget
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(
     ("n", "d", "arguments"),
     [

@@ -16,6 +16,8 @@ from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference
 from csrl_core.reference import dense, optimizer
 
+pytestmark = pytest.mark.sensitive
+
 numba = backend.get("numba")
 REGIMES = {"small": SMALL, "skinny": SKINNY, "wide": WIDE}
 CLEAR_REFS = Path("/proc/self/clear_refs")

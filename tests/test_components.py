@@ -9,6 +9,8 @@ from csrl_core import TensorizedAutoencoder, callbacks, datasets
 from csrl_core.components import component_layers, component_weights
 from csrl_core.metrics import adjusted_rand_index
 
+pytestmark = pytest.mark.sensitive
+
 X, Y = datasets.make_lines_3d(random_state=0)
 WEIGHTS = np.random.default_rng(5).uniform(0, 2, len(X)) * (np.arange(len(X)) % 7 > 0)
 

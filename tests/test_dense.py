@@ -6,6 +6,8 @@ import pytest
 from csrl_core import backend
 from csrl_core.reference import dense as reference
 
+pytestmark = pytest.mark.sensitive
+
 
 @pytest.fixture(params=["numpy", "numba"])
 def kernels(request):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import csrl_core
-from csrl_core import BackendError, TensorizedAutoencoder, backend, datasets, verify
+from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets, verify
 from csrl_core.backend import DeviceMemoryError
 from csrl_core.cases import all_cases
 from csrl_core.kernels.gpu import device
@@ -32,12 +32,16 @@ def lines():
     return datasets.make_lines_3d(random_state=0)[0]
 
 
-@pytest.mark.parametrize("case", [case for case in all_cases() if "chunks" not in case.name], ids=str)
-def test_agreement(cupy, case):
-    result = verify.check(case, "cupy", "float32")
-    assert result.ok, str(result)
+@pytest.mark.sensitive
+@pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
+def test_agreement(cupy, function):
+    cases = [case for case in all_cases(function[0]) if case.function == function[1] and "chunks" not in case.name]
+    results = [verify.check(case, "cupy", "float32") for case in cases]
+    assert results
+    assert not [str(result) for result in results if not result.ok]
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("arguments", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fits_of_host_and_device_arrays(cupy, lines, arguments, dtype):

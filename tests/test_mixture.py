@@ -12,6 +12,8 @@ from csrl_core.callbacks import Checkpoint
 from csrl_core.likelihood import FLOOR, gaussians, orthonormal_decoder
 from csrl_core.metrics import adjusted_rand_index
 
+pytestmark = pytest.mark.sensitive
+
 X, Y = datasets.make_triangle(random_state=0)
 
 

@@ -4,13 +4,28 @@ import threading
 
 import numpy as np
 import pytest
-from numba import njit
+from kernel_helpers import for_any_strides
+from numba import njit, types
 
 from csrl_core.kernels.cpu import phases, pool, product
+
+pytestmark = pytest.mark.sensitive
 
 DTYPES = [np.float32, np.float64]
 # Around six rows, the vectors' lanes, the columns of a tile, and the terms that are added up at a time.
 SHAPES = [(1, 1, 1), (5, 3, 7), (6, 128, 64), (7, 129, 65), (13, 300, 100), (20, 784, 10), (26, 10, 784), (0, 4, 5)]
+
+
+def _multiply(A, B, out, add):
+    product.multiply(A, B, out, add)
+
+
+def _turned(A, B, out):
+    product.multiply_transposed(A, B, out)
+
+
+def multiply(A, B, out):
+    for_any_strides(_multiply, *[A.dtype] * 3, types.boolean)(A, B, out, False)
 
 
 def _operands(m, p, n, dtype):
@@ -40,9 +55,9 @@ def test_product_to_rounding_and_nothing_beside_it(kind, m, p, n, dtype):
     A, B = _operands(m, p, n, dtype)
     frame, out = _framed(m, n, dtype)
     if kind == "B transposed":
-        product.multiply_transposed(A, np.ascontiguousarray(B.T), out)
+        for_any_strides(_turned, *[dtype] * 3)(A, np.ascontiguousarray(B.T), out)
     else:
-        product.multiply(A if kind == "as it lies" else np.ascontiguousarray(A.T).T, B, out, False)
+        multiply(A if kind == "as it lies" else np.ascontiguousarray(A.T).T, B, out)
     error = np.abs(out - A.astype(np.float64) @ B.astype(np.float64))
     assert (error <= _bound(A, B)).all()
     out[...] = 7
@@ -51,7 +66,7 @@ def test_product_to_rounding_and_nothing_beside_it(kind, m, p, n, dtype):
 
 def test_no_terms_are_zero():
     out = np.full((3, 70), np.nan, np.float32)
-    product.multiply(np.empty((3, 0), np.float32), np.empty((0, 70), np.float32), out, False)
+    multiply(np.empty((3, 0), np.float32), np.empty((0, 70), np.float32), out)
     np.testing.assert_array_equal(out, 0)
 
 
@@ -59,8 +74,8 @@ def test_no_terms_are_zero():
 def test_an_entry_does_not_depend_on_its_neighbours(dtype):
     A, B = _operands(23, 300, 150, dtype)
     whole, part = np.empty((23, 150), dtype), np.empty((4, 37), dtype)
-    product.multiply(A, B, whole, False)
-    product.multiply(A[9:13], B[:, 80:117], part, False)
+    multiply(A, B, whole)
+    multiply(A[9:13], B[:, 80:117], part)
     np.testing.assert_array_equal(part, whole[9:13, 80:117])
 
 
@@ -68,9 +83,9 @@ def test_an_entry_does_not_depend_on_its_neighbours(dtype):
 def test_what_is_not_finite_stays_in_its_row(dtype):
     A, B = _operands(13, 40, 70, dtype)
     expected, out = np.empty((13, 70), dtype), np.empty((13, 70), dtype)
-    product.multiply(A, B, expected, False)
+    multiply(A, B, expected)
     A[12, 3] = np.nan
-    product.multiply(A, B, out, False)
+    multiply(A, B, out)
     assert np.isnan(out[12]).all()
     np.testing.assert_array_equal(out[:12], expected[:12])
 

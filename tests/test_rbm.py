@@ -68,10 +68,12 @@ def exact_log_partitions(model):
 # -- what a fit leaves -----------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 def test_clusters_are_found(fitted):
     assert adjusted_rand_score(Y, fitted.labels_) > 0.95
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(
     "changes",
     [
@@ -108,6 +110,7 @@ def test_labels_are_predictions_and_files_keep_everything(changes, tmp_path):
         np.testing.assert_array_equal(getattr(again, name)(X), getattr(model, name)(X))
 
 
+@pytest.mark.sensitive
 def test_answers_do_not_depend_on_the_other_rows(fitted):
     some = np.random.default_rng(0).permutation(len(X))[:50]
     for name in ("cluster_losses", "score_samples", "reconstruct", "transform"):
@@ -117,6 +120,7 @@ def test_answers_do_not_depend_on_the_other_rows(fitted):
     np.testing.assert_array_equal(fitted.predict(X[some]), fitted.predict(X)[some])
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize("changes", [{}, {"persistent": True}, {"assignment": "cd"}], ids=str)
 def test_backends_and_threads_agree_on_a_whole_fit(changes):
     models = [
@@ -129,6 +133,7 @@ def test_backends_and_threads_agree_on_a_whole_fit(changes):
         np.testing.assert_array_equal(model.params_, models[1].params_)
 
 
+@pytest.mark.sensitive
 def test_float32_stays_float32(fitted):
     model = TensorizedRBM(**FAST).fit(X.astype(np.float32))
     assert model.params_.dtype == model.transform(X.astype(np.float32)).dtype == np.float32
@@ -189,6 +194,7 @@ def test_weight_decay_and_momentum_do_what_they_say():
 # -- likelihoods ------------------------------------------------------------------------------------
 
 
+@pytest.mark.sensitive
 @pytest.mark.parametrize(
     "changes",
     [
@@ -223,6 +229,7 @@ def test_log_z_is_estimated_anew_after_more_training(changes):
     assert (model.log_partition_ != before).all()
 
 
+@pytest.mark.sensitive
 def test_the_likelihood_is_a_mixture_of_machines(fitted):
     named, joint = fitted.named_parameters(), []
     mixing = fitted.state_["totals"] / fitted.state_["totals"].sum()
@@ -237,6 +244,7 @@ def test_the_likelihood_is_a_mixture_of_machines(fitted):
     np.testing.assert_allclose(fitted.predict_proba(X)[:, 0], 1 / (1 + np.exp(joint[:, 1] - joint[:, 0])), atol=1e-10)
 
 
+@pytest.mark.sensitive
 def test_probabilities_of_all_states_sum_to_one(fitted):
     total = np.exp(fitted.score_samples(rbm_exact.states(12))).sum()
     # Σ_v Σ_j π_j e^−F_j / Ẑ_j = Σ_j π_j Z_j / Ẑ_j, each ratio within four standard errors.

@@ -10,6 +10,8 @@ from csrl_core.reference import philox, rbm, rbm_exact
 from csrl_core.reference.rbm import BERNOULLI, GAUSSIAN, VISIBLE_STREAM
 from csrl_core.streams import Use, stream
 
+pytestmark = pytest.mark.sensitive
+
 KEY = np.array([0x12345678, 0x9ABCDEF0], np.uint32)
 STREAM = stream(Use.SAMPLING)
 ALPHA = 1e-4  # chance that a right chain fails; numbers are seeded

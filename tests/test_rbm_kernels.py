@@ -17,6 +17,8 @@ from csrl_core.reference import philox
 from csrl_core.reference import rbm as reference
 from csrl_core.reference.sigmoid import sigmoid
 
+pytestmark = pytest.mark.sensitive
+
 numba = backend.get("numba")
 kernels = numba.rbm
 KEY = np.array(KEY, np.uint32)

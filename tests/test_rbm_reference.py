@@ -13,6 +13,8 @@ from csrl_core.reference.rbm_exact import states
 from csrl_core.reference.sigmoid import sigmoid
 from csrl_core.streams import Use, stream
 
+pytestmark = pytest.mark.sensitive
+
 KEY = np.array([0xA4093822, 0x299F31D0], np.uint32)
 STREAM, STEP = stream(Use.GIBBS_TRAINING), 4
 UNITS = pytest.mark.parametrize("visible", [BERNOULLI, GAUSSIAN], ids=["bernoulli", "gaussian"])

@@ -244,7 +244,7 @@ def test_without_the_data_it_says_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_machines_find_the_digits_and_beat_one_of_their_size(data_folder):
     found = {}
-    for job in jobs(("ours",), steps=(1,), repetitions=2, ais_betas=300):
+    for job in jobs(("ours",), steps=(1,), repetitions=1, ais_betas=300):
         if job.model != "RBM":
             found.setdefault(job.model, []).append(make_run(job)[0])
     ours, one = found["TRBM"], found[SAME_SIZE]

@@ -9,6 +9,8 @@ import pytest
 from csrl_core.reference.rbm import softplus
 from csrl_core.reference.sigmoid import _TABLE, sigmoid
 
+pytestmark = pytest.mark.sensitive
+
 FLOATS = pytest.mark.parametrize("real", [np.float32, np.float64])
 
 

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from kernel_helpers import for_any_strides
+from numba import types
 
 from csrl_core.kernels.cpu import products, sparse, subsets, transpose
+
+pytestmark = pytest.mark.sensitive
 
 DTYPES = [np.float32, np.float64]
 # Around groups of four terms, the groups of a table, lanes of vectors and columns of a block.
@@ -18,10 +22,28 @@ def _normal(m, n, dtype):
     return np.random.default_rng([m, n, 1]).standard_normal((m, n)).astype(dtype)
 
 
+def _pack(A, packed):
+    return subsets.pack_rows(A, packed)
+
+
+def _listed(A):
+    return sparse.listed(A)
+
+
+def _product_with_lists(A, B, out, add):
+    columns, values, ends = sparse.listed(A)
+    sparse.multiply_listed(columns, values, ends, B, out, add)
+    return len(columns)
+
+
 def _packed(A):
     """The rows' bits, four to a byte, and whether they are bits."""
-    packed = np.full((len(A), subsets.groups(A.shape[1])), 255, np.uint8)
-    return packed, subsets.pack_rows(A, packed)
+    packed = np.full((len(A), -(-A.shape[1] // 4)), 255, np.uint8)
+    return packed, for_any_strides(_pack, A.dtype, np.uint8)(A, packed)
+
+
+def _multiply_bits(packed, B, out, add):
+    products.bits(products.products(B.dtype), packed, B, out, add)
 
 
 def _framed(m, n, dtype):
@@ -68,7 +90,7 @@ def test_packing_some_columns_writes_no_others():
     A = _bits(3, 64, np.float32)
     A[:, :16] = 0.5  # not asked for
     packed = np.full((3, 16), 99, np.uint8)
-    assert subsets.pack_rows(A[:, 16:44], packed[:, 4:11])
+    assert for_any_strides(_pack, A.dtype, np.uint8)(A[:, 16:44], packed[:, 4:11])
     np.testing.assert_array_equal(packed[:, 4:11], _packed(A[:, 16:44].copy())[0])
     assert (packed[:, :4] == 99).all()
     assert (packed[:, 11:] == 99).all()
@@ -80,7 +102,7 @@ def test_packing_some_columns_writes_no_others():
 def test_product_with_bits_to_rounding_and_nothing_beside_it(dtype, m, p, n, add):
     A, B = _bits(m, p, dtype), _normal(p, n, dtype)
     frame, out = _framed(m, n, dtype)
-    subsets.multiply_bits(_packed(A)[0], B, out, add)
+    _multiply_bits(_packed(A)[0], B, out, add)
     _close(out, A, B, 7 * add)
     frame[1 : m + 1, 3 : n + 3] = 7
     assert (frame == 7).all()
@@ -90,8 +112,8 @@ def test_product_with_bits_to_rounding_and_nothing_beside_it(dtype, m, p, n, add
 def test_an_entry_does_not_depend_on_its_neighbours(dtype):
     A, B = _bits(23, 300, dtype), _normal(300, 150, dtype)
     whole, part = np.empty((23, 150), dtype), np.empty((4, 37), dtype)
-    subsets.multiply_bits(_packed(A)[0], B, whole, False)
-    subsets.multiply_bits(_packed(A[9:13])[0], B[:, 80:117], part, False)
+    _multiply_bits(_packed(A)[0], B, whole, False)
+    _multiply_bits(_packed(A[9:13])[0], B[:, 80:117], part, False)
     np.testing.assert_array_equal(part, whole[9:13, 80:117])
 
 
@@ -99,9 +121,9 @@ def test_a_row_of_b_that_is_not_finite_counts_only_where_its_bit_is_set():
     A, B = _bits(30, 40, np.float32), _normal(40, 20, np.float32)
     A[:, 5] = np.arange(30) % 2
     expected, out = np.empty((30, 20), np.float32), np.empty((30, 20), np.float32)
-    subsets.multiply_bits(_packed(A)[0], B, expected, False)
+    _multiply_bits(_packed(A)[0], B, expected, False)
     B[5] = np.nan
-    subsets.multiply_bits(_packed(A)[0], B, out, False)
+    _multiply_bits(_packed(A)[0], B, out, False)
     np.testing.assert_array_equal(out[::2], expected[::2])
     assert np.isnan(out[1::2]).all()
 
@@ -112,11 +134,11 @@ def test_a_row_of_b_that_is_not_finite_counts_only_where_its_bit_is_set():
 def test_product_with_lists_to_rounding_and_nothing_beside_it(dtype, m, p, n, add):
     A, B = _bits(m, p, dtype, 0.1) * _normal(m, p, dtype), _normal(p, n, dtype)
     A[0] = 0  # an empty list
-    columns, values, ends = sparse.listed(A)
-    assert len(columns) == m
+    _, _, ends = for_any_strides(_listed, A.dtype)(A)
     assert ends[:, -1].sum() == (A != 0).sum()
     frame, out = _framed(m, n, dtype)
-    sparse.multiply_listed(columns, values, ends, B, out, add)
+    multiply = for_any_strides(_product_with_lists, *[A.dtype] * 3, types.boolean)
+    assert multiply(A, B, out, add) == m
     _close(out, A, B, 7 * add)
     frame[1 : m + 1, 3 : n + 3] = 7
     assert (frame == 7).all()
@@ -125,7 +147,7 @@ def test_product_with_lists_to_rounding_and_nothing_beside_it(dtype, m, p, n, ad
 def test_lists_keep_what_is_not_finite_and_leave_out_both_zeros():
     A = np.zeros((2, 40), np.float32)
     A[0, [3, 17, 39]], A[1, 5] = [np.nan, np.inf, 1], -0.0
-    columns, values, ends = sparse.listed(A)
+    columns, values, ends = for_any_strides(_listed, A.dtype)(A)
     assert ends[:, -1].tolist() == [3, 0]
     assert columns[0, :3].tolist() == [3, 17, 39]
     np.testing.assert_array_equal(values[0, :3], A[0, [3, 17, 39]])
@@ -135,7 +157,7 @@ def test_lists_keep_what_is_not_finite_and_leave_out_both_zeros():
 def test_what_is_not_mostly_zero_is_not_listed(rows):
     A = np.zeros((100, 50), np.float32)
     A[20 if rows == slice(None) else 0 :] = 1  # seen at once, or only after a sample of rows
-    assert len(sparse.listed(A)[0]) == 0
+    assert len(for_any_strides(_listed, A.dtype)(A)[0]) == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -35,7 +35,9 @@ SIZES = {
     "more clusters than samples": (3, 5, 7, (2, 1)),
 }
 SMALL, SKINNY, WIDE = (SHAPES[name] for name in ("small", "skinny", "wide"))
-REG = 0.1
+# Of a power of two features, for ties: a mean over them is exact, see ``ties``.
+TIES = {"small": (37, 8, 3, (2, 1)), "skinny": (61, 64, 3, (2, 1)), "wide": (150, 64, 3, (36, 5))}
+REG, TIES_REG = 0.1, 0.125
 
 
 def arguments(
@@ -52,12 +54,10 @@ def arguments(
     target=True,
     zeros=False,
     empty=None,
-    tied=False,
 ):
     """The parts that the kernels' arguments are made of, as a dict.
 
-    target : bool, whether it differs from X; zeros : some weights are 0; empty : a cluster without samples;
-    tied : the first two clusters have equal networks and centres
+    target : bool, whether it differs from X; zeros : some weights are 0; empty : a cluster without samples
     """
     rng = np.random.default_rng([n, d, k, *hidden])
     widths, m = [d, *hidden], len(hidden)
@@ -77,12 +77,6 @@ def arguments(
     if zeros:
         weights[::3] = 0
     centers = 0.5 * rng.normal(size=(k, d))
-    if tied:
-        centers[1] = centers[0]
-        for fan_in, fan_out, c, weight, _, _ in layers.tolist():
-            if c > 1:
-                part = params[weight : weight + c * fan_in * fan_out].reshape(c, -1)
-                part[1] = part[0]
     X = X.astype(dtype)
     return {
         "params": params.astype(dtype),
@@ -94,6 +88,29 @@ def arguments(
         "weights": weights.astype(dtype),
         "latent": hidden[-1],
     }
+
+
+def ties(dtype, n, d, k, hidden):
+    """The same, of clusters 0 and 1 with equal networks and centres, whose losses are equal to the bit everywhere.
+
+    Two products of the same numbers need not be: libraries add up the last columns in another order than the first.
+    Here all are whole numbers so small that any order of any sum is exact in float32, and so is what is made of the
+    sums where d and λ are powers of two (see ``TIES``). A unit adds or subtracts two of its inputs, lest numbers grow.
+    """
+    a = arguments(np.float64, n, d, k, hidden)
+    rng = np.random.default_rng([n, d, k])
+    params = np.zeros(len(a["params"]))
+    for fan_in, fan_out, copies, weight, _, _ in a["layers"].tolist():
+        W = params[weight : weight + copies * fan_in * fan_out].reshape(copies, fan_in, fan_out)
+        for j in range(copies):
+            for o in range(fan_out):
+                W[j, rng.permutation(fan_in)[:2], o] = rng.choice([-1, 1], min(2, fan_in))
+        W[1] = W[0]
+    centers = rng.integers(-2, 3, size=(k, d)).astype(np.float64)
+    centers[1] = centers[0]
+    X = centers[a["assign"]] + rng.integers(-3, 4, size=(n, d))
+    arrays = {"params": params, "X": X, "target": X + rng.integers(-1, 2, size=(n, d)), "centers": centers}
+    return a | {"weights": a["weights"].astype(dtype)} | {name: array.astype(dtype) for name, array in arrays.items()}
 
 
 def _losses(shape, **options):
@@ -111,6 +128,22 @@ def _gradient(shape, chosen=False, **options):
         a = arguments(dtype, *shape, **options)
         assign = None if chosen else a["assign"]
         return [a["params"], a["layers"], a["X"], a["target"], a["centers"], assign, a["weights"], REG]
+
+    return build
+
+
+def _tied_losses(shape):
+    def build(dtype):
+        a = ties(dtype, *shape)
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], TIES_REG]
+
+    return build
+
+
+def _tied_gradient(shape):
+    def build(dtype):
+        a = ties(dtype, *shape)
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], None, a["weights"], TIES_REG]
 
     return build
 
@@ -200,7 +233,6 @@ _OPTIONS = {
     "target is X": {"target": False},
     "zero weights": {"zeros": True},
     "empty cluster": {"empty": 1},
-    "ties": {"tied": True},
 }
 for _regime, _shape in {"small": SMALL, "skinny": SKINNY, "wide": WIDE}.items():
     for _name, _options in _OPTIONS.items():
@@ -209,6 +241,10 @@ for _regime, _shape in {"small": SMALL, "skinny": SKINNY, "wide": WIDE}.items():
             _case("losses_and_gradient", f"{_regime}, {_name}", _gradient(_shape, **_options)),
             _case("losses_and_gradient", f"{_regime}, {_name}, chosen", _gradient(_shape, chosen=True, **_options)),
         ]
+    CASES += [
+        _case("losses", f"{_regime}, ties", _tied_losses(TIES[_regime])),
+        _case("losses_and_gradient", f"{_regime}, ties, chosen", _tied_gradient(TIES[_regime])),
+    ]
     for _name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "empty cluster"):
         CASES += [
             _case("encode", f"{_regime}, {_name}", _encode(_shape, **_OPTIONS[_name])),

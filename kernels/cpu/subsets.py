@@ -39,7 +39,7 @@ def _pack_vector(typing_context, A, packed, i, j, right):
     """
 
     def generate(context, builder, signature, arguments):
-        b = Builder(context, builder, A.dtype)
+        b = Builder(context, builder, A.dtype, GROUP)
         a_, p_ = (context.make_array(t)(context, builder, v) for t, v in zip((A, packed), arguments[:2], strict=True))
         i_, j_, right_ = arguments[2:]
         entries = b.load(b.at(a_, i_, j_), b.lane_mask(builder.sub(right_, j_)))
@@ -73,17 +73,11 @@ def pack_rows(A, packed):
     A : (m, p) float, packed : (m, groups(p)) uint8, both with contiguous rows
     returns whether all entries are zeros and ones, without which packed says nothing
     """
-    lanes, p = BYTES // A.itemsize, A.shape[1]
+    lanes, p = max(GROUP, BYTES // A.itemsize), A.shape[1]
     for i in range(len(A)):
         known = True
-        for j in range(0, p, lanes if lanes >= GROUP else p):
+        for j in range(0, p, lanes):
             known &= _pack_vector(A, packed, i, j, p)
-        for g in range(0 if lanes < GROUP else groups(p), groups(p)):
-            number = 0
-            for j in range(GROUP * g, min(GROUP * (g + 1), p)):
-                known &= (A[i, j] == 0) | (A[i, j] == 1)
-                number |= types.int32(A[i, j] == 1) << (j % GROUP)
-            packed[i, g] = number
         if not known:
             return False
     return True

@@ -5,25 +5,42 @@ A kernel is an ``intrinsic``: a Python function that writes LLVM's instructions 
 
 import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, config
+from numba.core.registry import cpu_target
 
-_features = llvmlite.binding.get_host_cpu_features()
-# Bytes of a vector, and registers for them.
-if _features.get("avx512f"):
-    BYTES, REGISTERS = 64, 32
-elif _features.get("avx2"):
-    BYTES, REGISTERS = 32, 16
-else:
-    BYTES, REGISTERS = 16, 32 if _features.get("neon") else 16
+
+def width(triple, cpu, features):
+    """Bytes of a vector of that target, from the code that LLVM writes for it: a name alone says no features.
+
+    triple, cpu, features : str, as LLVM has them; without features the target has those of its name
+    """
+    machine = llvmlite.binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    sixteen = "<16 x i32>"
+    code = f"define {sixteen} @sum({sixteen} %a, {sixteen} %b) {{ %c = add {sixteen} %a, %b\n ret {sixteen} %c }}"
+    assembly = machine.emit_assembly(llvmlite.binding.parse_assembly(code))
+    return 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
+
+
+def _host():
+    features = llvmlite.binding.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+_triple, _cpu, _features = cpu_target.target_context.codegen().magic_tuple()
+# Bytes of a vector of the processor that Numba compiles for, which is this one where nobody named another (the
+# host's features are known without writing code), and registers for them.
+BYTES = _host() if config.CPU_NAME is None and config.CPU_FEATURES is None else width(_triple, _cpu, _features)
+REGISTERS = 32 if BYTES == 64 or _triple.startswith(("aarch64", "arm64")) else 16
 index, _number, _bit = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 
 
 class Builder:
     """What tiles are made of: vectors of one dtype, loaded from arrays and stored to them."""
 
-    def __init__(self, context, builder, dtype):
+    def __init__(self, context, builder, dtype, least=1):
+        """least : fewest lanes; where the machine's vectors have fewer, LLVM takes several for one."""
         self.context, self.builder = context, builder
-        self.size, self.lanes = dtype.bitwidth // 8, BYTES * 8 // dtype.bitwidth
+        self.size, self.lanes = dtype.bitwidth // 8, max(least, BYTES * 8 // dtype.bitwidth)
         self.scalar = context.get_value_type(dtype)
         self.vector, self.mask = ir.VectorType(self.scalar, self.lanes), ir.VectorType(_bit, self.lanes)
         self.zero, self.suffix = ir.Constant(self.vector, None), f"v{self.lanes}f{dtype.bitwidth}"
