@@ -2,6 +2,7 @@
 
 import dis
 import sys
+from functools import cache
 
 
 class Interrupt(KeyboardInterrupt):
@@ -17,7 +18,7 @@ class _Tracer:
 
     def __init__(self, files, place):
         self.files, self.place, self.seen, self.where = files, place, 0, None
-        self._before, self._tables = {}, {}
+        self._before = {}
 
     def event(self, frame, event, argument):
         if event == "call":
@@ -27,7 +28,7 @@ class _Tracer:
             self._one_more(frame)
         elif event == "opcode":
             name, following = self._before.get(frame, ("", -1))
-            self._before[frame] = self._table(frame.f_code).get(frame.f_lasti, ("", -1))
+            self._before[frame] = _instructions(frame.f_code).get(frame.f_lasti, ("", -1))
             if name.startswith("JUMP_BACKWARD") or (name.startswith("CALL") and frame.f_lasti == following):
                 self._one_more(frame)
         elif event == "return":
@@ -41,15 +42,13 @@ class _Tracer:
             self._before.clear()
             raise Interrupt(self.where)
 
-    def _table(self, code):
-        """Offset → name of an instruction, and offset of the next."""
-        if code not in self._tables:
-            found = [each for each in dis.get_instructions(code) if each.opname not in ("PRECALL", "CACHE")]
-            following = [each.offset for each in found[1:]] + [-1]
-            self._tables[code] = {
-                each.offset: (each.opname, next_one) for each, next_one in zip(found, following, strict=True)
-            }
-        return self._tables[code]
+
+@cache
+def _instructions(code):
+    """Offset → name of an instruction, and offset of the next."""
+    found = [each for each in dis.get_instructions(code) if each.opname not in ("PRECALL", "CACHE")]
+    following = [each.offset for each in found[1:]] + [-1]
+    return {each.offset: (each.opname, next_one) for each, next_one in zip(found, following, strict=True)}
 
 
 def interrupt_at(place, files, function):

@@ -181,8 +181,11 @@ class threads:
 
     def __exit__(self, kind, error, traceback):
         self._leave()
-        if isinstance(error, SystemError) and error.__cause__ is not None:
-            raise error.__cause__ from None
+        cause = error
+        while isinstance(cause, SystemError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if cause is not error:
+            raise cause from None
 
     def _leave(self):
         self._entered.over = True
