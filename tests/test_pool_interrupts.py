@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -13,6 +14,7 @@ from numba.core.serialize import _numba_unpickle
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend
+from csrl_core.kernels.cpu import swallowed
 
 pool = backend.get("numba").pool
 OURS = ("kernels/cpu/pool.py", "kernels/cpu/blas.py")
@@ -115,6 +117,33 @@ def test_an_interrupt_while_an_array_is_returned_is_one():
     assert interrupt_at(0, ("numba/core/serialize.py",), inside) is not None  # `Interrupt`, a KeyboardInterrupt
     with pytest.raises(SystemError, match="of another kind"), pool.threads(1):
         raise SystemError("of another kind")
+
+
+@pytest.mark.parametrize("callback", ["_raw_object_cache_notify", "_raw_object_cache_getbuffer"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_of_the_compiler_is_not_lost(callback, fails, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", swallowed._keep)  # pytest has one of its own
+
+    def event(frame, event, argument):
+        if frame.f_code.co_name == callback:
+            raise KeyboardInterrupt
+
+    def compile_something():
+        monkeypatch.setattr(swallowed, "_MOMENT", 3600 if fails else 0.01)
+        sys.settrace(event)
+        try:
+            njit(lambda x: x + 1)(1)
+        finally:
+            sys.settrace(None)
+        if fails:  # as Numba does where it misses what the callback was to keep
+            raise RuntimeError("no compiled object yet")
+        for _ in range(6000):  # a fit that goes on
+            time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt) as raised, pool.threads(1):
+        compile_something()
+    assert isinstance(raised.value.__cause__, RuntimeError) == fails
+    assert swallowed.take() is None
 
 
 _random = np.random.default_rng(0)

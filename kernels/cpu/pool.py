@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from numbers import Integral
 from queue import SimpleQueue
 
-from . import team
+from . import swallowed, team
 from .blas import Scope, blas
 from .doors import come_in, compile_all, leave, new_door, shut
 
@@ -163,7 +163,7 @@ class threads:
     """Context in which kernels use ``n_jobs`` threads (see ``usable_threads``), and BLAS one. It can be nested.
 
     An exception that a signal raised is raised as itself: where a call of compiled code was just returning an array,
-    Python makes it the cause of a SystemError.
+    Python makes it the cause of a SystemError; where one was just compiled it is lost (``swallowed``).
     """
 
     def __init__(self, n_jobs=None):
@@ -186,6 +186,9 @@ class threads:
             cause = cause.__cause__
         if cause is not error:
             raise cause from None
+        lost = swallowed.take()
+        if lost is not None:
+            raise lost from error
 
     def _leave(self):
         self._entered.over = True
