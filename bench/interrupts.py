@@ -2,10 +2,11 @@
 
     python bench/interrupts.py [--interrupts 40] [--seed 0] [--models NAME …] [--actions NAME …]
 
-One row for each model and action. ``interrupts`` came while it ran; of these ``keyboard`` arrived as KeyboardInterrupt,
-``system`` as SystemError, ``other`` as something else, ``lost`` not at all. The last three columns count what was wrong
-afterwards: an estimator that is neither as before nor as after the action (of a fit: not that of its last whole epoch,
-which is replayed), BLAS with other threads than before, and helpers that are still at work. Exits with 1 if anything was.
+One row for each model and action. ``interrupts`` came while it ran; of these ``keyboard`` arrived as
+KeyboardInterrupt, ``system`` as SystemError, ``other`` as something else, ``lost`` not at all. The last three columns
+count what was wrong afterwards: an estimator that is neither as before nor as after the action (of a fit: not that of
+its last whole epoch, which is replayed), BLAS with other threads than before, and helpers that are still at work.
+Exits with 1 if anything was.
 """
 
 import argparse

@@ -9,8 +9,19 @@ import pytest
 
 from csrl_core.kernels.cpu import freshness, pool
 
-OUTER = "from numba import njit\n\nfrom .inner import factor\n\n\n@njit(cache=True)\ndef scaled(x):\n    return factor() * x\n"
-INNER = "from numba import njit\n\n\n@njit(cache=True)\ndef factor():\n    return {}\n"
+OUTER = """from numba import njit
+from .inner import factor
+
+@njit(cache=True)
+def scaled(x):
+    return factor() * x
+"""
+INNER = """from numba import njit
+
+@njit(cache=True)
+def factor():
+    return {}
+"""
 ASK = "from package.outer import scaled; print(scaled(1), len(scaled.stats.cache_hits))"
 
 
