@@ -273,7 +273,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     @property
     def _n_features_out(self):
         fitted = self._fitted(self.params_.dtype)
-        return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
+        with fitted.threads():
+            return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
 
     def to_cpu(self):
         """Bring what was fitted on CuPy arrays to the host; returns the estimator itself.

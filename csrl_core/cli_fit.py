@@ -222,22 +222,11 @@ def fit(
                 _keep(model, out, "the fit failed", say)
             raise
         seconds = time.perf_counter() - begin
-        sizes = np.bincount(model.labels_, minlength=model.n_clusters)
-        say(
-            f"fitted     {len(data.X)} samples × {data.X.shape[1]} features, {model.n_clusters} clusters of "
-            f"{', '.join(map(str, sizes))}; {len(model.params_)} parameters"
-        )
-        say(
-            f"loss       {model.loss_:.6g} after {model.n_iter_} epochs in {seconds:.2f} s, backend {model.backend_}"
-            + (" (with compiling)" if cold else "")
-            + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
-        )
-        for line in likelihoods(model, data.X) if machine else ():
-            say(line)
-        if data.y is not None:
-            measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
-            say(f"classes    {measures} (known classes, which the fit did not see)")
-        save_somewhere(model, out, say)
+        try:
+            for line in results(model, data, seconds, cold):
+                say(line)
+        finally:  # an interrupt while these are computed loses no model
+            save_somewhere(model, out, say)
         if filters_gif is not None:
             say(f"filters    {filters_gif}")
         n = len(data.X)
@@ -249,6 +238,25 @@ def fit(
             files.write_table(embedding, parts, n, "z")
             say(f"embedding  {embedding}")
     return 0
+
+
+def results(model, data, seconds, cold):
+    """Lines about a finished fit; cold : bool, whether its seconds are those of compiling as well."""
+    sizes = np.bincount(model.labels_, minlength=model.n_clusters)
+    yield (
+        f"fitted     {len(data.X)} samples × {data.X.shape[1]} features, {model.n_clusters} clusters of "
+        f"{', '.join(map(str, sizes))}; {len(model.params_)} parameters"
+    )
+    yield (
+        f"loss       {model.loss_:.6g} after {model.n_iter_} epochs in {seconds:.2f} s, backend {model.backend_}"
+        + (" (with compiling)" if cold else "")
+        + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
+    )
+    if isinstance(model, TensorizedRBM):
+        yield from likelihoods(model, data.X)
+    if data.y is not None:
+        measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
+        yield f"classes    {measures} (known classes, which the fit did not see)"
 
 
 def likelihoods(model, X):

@@ -140,14 +140,14 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
                 if best is None or score > best_score:
                     best, best_score = run, score
+            run = best
+            self._install(attributes())
         except BaseException:
             # Nothing learnt is lost: the best run so far, or the one that was stopped.
             kept = best if best is not None else run
             if kept is not None and kept.epoch:
                 self._install(self._attributes(objective, kept, data, key, home))
             raise
-        run = best
-        self._install(attributes())
         reporter.end()
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
@@ -328,8 +328,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         }
 
     def _install(self, attributes):
-        for name, value in attributes.items():
-            setattr(self, name, value)
+        vars(self).update(attributes)  # all or, where it is interrupted, none
 
 
 class ClusterSpecific(BaseClusterSpecific):

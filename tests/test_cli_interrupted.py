@@ -55,6 +55,28 @@ def test_ctrl_c_saves_the_last_whole_epoch():
     assert kept.loss_curve_ == expected.loss_curve_
 
 
+def test_ctrl_c_of_one_machine_is_an_interrupt_too():
+    command = [*FIT[:4], "data:iris", "--out", "model", "--model", "rbm", "--visible", "gaussian", "-k", "1", *FOREVER]
+    command += ["--checkpoint", "state", "--checkpoint-every", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(Path("state").exists, process)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "Traceback" in errors) == (130, False), errors
+    assert "interrupted: the parameters after epoch " in said
+    assert "continue with --resume state" in said
+    assert csrl_core.load("model").n_iter_ > 0
+
+
+def test_ctrl_c_after_the_fit_loses_no_model(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("csrl_core.cli_fit.scores", interrupted)
+    run(*IRIS, "--epochs", "2", "--out", "model", code=130)
+    assert csrl_core.load("model").n_iter_ == 2
+
+
 def test_ctrl_c_before_there_is_anything_to_save(monkeypatch):
     def interrupted(self, *args, **kwargs):
         raise KeyboardInterrupt

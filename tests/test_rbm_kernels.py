@@ -331,7 +331,18 @@ def test_a_task_that_fails_leaves_no_thread_waiting(threads, phase):
         with pytest.raises(MemoryError):
             rbm_single.step(
                 *(board, seats, function.address, tasks, bounds, blocks, params, X, centers, np.ones(n)),
-                *(reference.BERNOULLI, False, 1, draw, np.arange(n), V, H, found),
+                *(
+                    reference.BERNOULLI,
+                    False,
+                    1,
+                    draw,
+                    np.arange(n),
+                    V,
+                    H,
+                    found,
+                    np.empty((n, 1)),
+                    np.empty_like(params),
+                ),
             )
         # and the threads live on
         L = kernels.persistent_losses_and_gradient(

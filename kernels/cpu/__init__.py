@@ -2,4 +2,11 @@
 
 Every ``njit`` here says ``fastmath=False`` where that is what is meant. Left out, a function takes over the setting of
 whichever function happens to be compiled around it first, and its bits depend on the order of calls.
+
+What Python calls fills arrays that it is given, and returns numbers at most. To return an array, Numba runs Python
+again, where a signal's handler may raise; Python then sees a result together with an exception, a SystemError.
 """
+
+from . import freshness
+
+freshness.watch_over(__file__)

@@ -10,6 +10,7 @@ chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n al
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from . import pool
 from .arrays import plain
@@ -20,7 +21,6 @@ CHUNK = 1024
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
 def assign(costs):
     """s_i = argmin_j A[i, j], ties to the lowest j.
 
@@ -29,8 +29,14 @@ def assign(costs):
     costs : (n, k) float; returns (n,) int64
     Cost: n k comparisons
     """
+    s = np.empty(len(costs), np.int64)
+    _assign(costs, s)
+    return s
+
+
+@_jit
+def _assign(costs, s):
     n, k = costs.shape
-    s = np.empty(n, dtype=np.int64)
     for i in range(n):
         # 1. lowest cost
         # No comparison with NaN is true, so NaN never becomes the lowest.
@@ -39,7 +45,6 @@ def assign(costs):
             if costs[i, j] < lowest:
                 best, lowest = j, costs[i, j]
         s[i] = best
-    return s
 
 
 def nearest(X, centers):
@@ -105,7 +110,7 @@ def objective(losses, assign, weights):
     return loss_sum, weight_sum
 
 
-@_jit
+@register_jitable(error_model="numpy", fastmath=False)
 def cluster_sums(X, assign, weights, k):
     """Σ w x, Σ w and the number of samples with w > 0, of every cluster.
 
@@ -113,8 +118,15 @@ def cluster_sums(X, assign, weights, k):
     returns (sums (k, d) float64, totals (k,) float64, counts (k,) int64), sums over samples
     Cost: 2 n d flops
     """
-    n, d = X.shape
-    sums, totals, counts = np.zeros((k, d)), np.zeros(k), np.zeros(k, dtype=np.int64)
+    sums, totals, counts = np.zeros((k, X.shape[1])), np.zeros(k), np.zeros(k, np.int64)
+    _add_sums(X, assign, weights, sums, totals, counts)
+    return sums, totals, counts
+
+
+@_jit
+def _add_sums(X, assign, weights, sums, totals, counts):
+    """What `cluster_sums` returns, added to the last three."""
+    (n, d), k = X.shape, len(totals)
     part, total = np.empty((k, d)), np.empty(k)
     for start in range(0, n, CHUNK):
         part[:] = 0
@@ -132,7 +144,6 @@ def cluster_sums(X, assign, weights, k):
             for l in range(d):
                 sums[j, l] += part[j, l]
             totals[j] += total[j]
-    return sums, totals, counts
 
 
 @_jit

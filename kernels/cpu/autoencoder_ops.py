@@ -17,54 +17,73 @@ zeros, matmul = np.zeros, np.matmul
 
 _ROWS = 256  # of a forward task
 _SHARED_ROWS, _OWN_ROWS = 64, 64  # of one whose clusters share their first product; of one that goes back
-_SPLIT = 1 << 14  # entries of a weight from which on its gradient is several tasks, four or more in all copies
+_SPLIT = 1 << 14  # entries of a weight from which on its gradient is several tasks,
+_PIECES = 4  # so many or more in all copies
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
 def forward_tasks(layers, n, k):
     """Rows and clusters for ``run``: a task has one cluster, unless clusters share their first product."""
-    shared = layers[0, 2] == 1
-    rows = _SHARED_ROWS if shared else _ROWS
-    tasks, clusters = [], 1 if shared else k
-    for lo in range(0, n, rows):
-        for j in range(clusters):
-            tasks.append((FORWARD, lo, min(lo + rows, n), j, k if shared else j + 1, 0, 0))
-    return _table(tasks)
+    shared = bool(layers[0, 2] == 1)
+    rows, clusters = (_SHARED_ROWS, 1) if shared else (_ROWS, k)
+    tasks = _table(-(-n // rows) * clusters)
+    _forward_tasks(n, k, rows, clusters, tasks)
+    return tasks
 
 
 @_jit
+def _forward_tasks(n, k, rows, clusters, tasks):
+    for t in range(len(tasks)):
+        lo, j = t // clusters * rows, t % clusters
+        _put(tasks[t], FORWARD, lo, min(lo + rows, n), j, j + k // clusters, 0, 0)
+
+
 def backward_tasks(bounds, forward):
     """Rows of one cluster each for ``run``, which go forward before where ``forward``."""
-    tasks = []
-    for j in range(len(bounds) - 1):
-        for lo in range(bounds[j], bounds[j + 1], _OWN_ROWS):
-            tasks.append((OWN if forward else BACKWARD, lo, min(lo + _OWN_ROWS, bounds[j + 1]), j, j + 1, 0, 0))
-    return _table(tasks)
+    tasks = _table(int(bounds[-1]) // _OWN_ROWS + len(bounds))
+    return tasks[: _backward_tasks(bounds, OWN if forward else BACKWARD, tasks)]
 
 
 @_jit
+def _backward_tasks(bounds, kind, tasks):
+    count = 0
+    for j in range(len(bounds) - 1):
+        for lo in range(bounds[j], bounds[j + 1], _OWN_ROWS):
+            _put(tasks[count], kind, lo, min(lo + _OWN_ROWS, bounds[j + 1]), j, j + 1, 0, 0)
+            count += 1
+    return count
+
+
 def weight_tasks(layers, bounds):
     """What of the gradient one task of ``run`` makes: a weight, or a part of its longer side."""
-    tasks = []
+    tasks = _table(int((layers[:, 2] + _PIECES).sum()))
+    return tasks[: _weight_tasks(layers, bounds, tasks)]
+
+
+@_jit
+def _weight_tasks(layers, bounds, tasks):
+    count = 0
     for l in range(len(layers)):
         side, copies = max(layers[l, 0], layers[l, 1]), layers[l, 2]
-        pieces = (4 + copies - 1) // copies if layers[l, 0] * layers[l, 1] >= _SPLIT else 1
+        pieces = (_PIECES + copies - 1) // copies if layers[l, 0] * layers[l, 1] >= _SPLIT else 1
         for copy in range(copies):
             lo, hi = (bounds[copy], bounds[copy + 1]) if copies > 1 else (0, bounds[-1])
             for piece in range(pieces):
-                tasks.append((WEIGHT, lo, hi, l, copy, side * piece // pieces, side * (piece + 1) // pieces))
-    return _table(tasks)
+                first, last = side * piece // pieces, side * (piece + 1) // pieces
+                _put(tasks[count], WEIGHT, lo, hi, l, copy, first, last)
+                count += 1
+    return count
+
+
+def _table(count):
+    return np.empty((count, 7), np.int64)
 
 
 @_jit
-def _table(tasks):
-    table = np.empty((len(tasks), 7), np.int64)
-    for i in range(len(tasks)):
-        for column, number in enumerate(tasks[i]):
-            table[i, column] = number
-    return table
+def _put(task, *numbers):
+    for column, number in enumerate(numbers):
+        task[column] = number
 
 
 def run(tables, *arguments):

@@ -7,29 +7,34 @@ on the assignment alone, so it does not matter how many threads share them.
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
+@register_jitable(error_model="numpy", fastmath=False)
 def sort_by_cluster(index, assign, k):
     """Samples sorted by their cluster, stably.
 
     index : (b,) int64, rows of the data; assign : (n,) int64; returns (b,) int64
     """
-    place = np.zeros(k + 1, np.int64)
-    for i in index:
-        place[assign[i] + 1] += 1
-    for j in range(k):
-        place[j + 1] += place[j]
     order = np.empty(len(index), np.int64)
-    for i in index:
-        order[place[assign[i]]] = i
-        place[assign[i]] += 1
+    _sort(index, assign, np.zeros(k + 1, np.int64), order)
     return order
 
 
 @_jit
+def _sort(index, assign, place, order):
+    """place : (k + 1,) zeros, overwritten; order : (b,), overwritten."""
+    for i in index:
+        place[assign[i] + 1] += 1
+    for j in range(len(place) - 1):
+        place[j + 1] += place[j]
+    for i in index:
+        order[place[assign[i]]] = i
+        place[assign[i]] += 1
+
+
 def group(s, k):
     """Rows grouped by cluster: order (m,), of which j's are bounds[j] … bounds[j + 1] − 1, and its inverse, place (m,).
 
@@ -37,21 +42,31 @@ def group(s, k):
     """
     order = sort_by_cluster(np.arange(len(s)), s, k)
     bounds, place = np.zeros(k + 1, np.int64), np.empty(len(s), np.int64)
-    for r in range(len(s)):
-        place[order[r]] = r
-        bounds[s[r] + 1] += 1
-    for j in range(k):
-        bounds[j + 1] += bounds[j]
+    _group(s, order, bounds, place)
     return order, bounds, place
 
 
 @_jit
+def _group(s, order, bounds, place):
+    for r in range(len(s)):
+        place[order[r]] = r
+        bounds[s[r] + 1] += 1
+    for j in range(len(bounds) - 1):
+        bounds[j + 1] += bounds[j]
+
+
+@register_jitable(error_model="numpy", fastmath=False)
 def row_tasks(n, size):
     """Tasks of ``size`` samples of any cluster: (n_tasks, 3) int64."""
     tasks = np.empty(((n + size - 1) // size, 3), np.int64)
+    _cut(n, size, tasks)
+    return tasks
+
+
+@_jit
+def _cut(n, size, tasks):
     for t in range(len(tasks)):
         tasks[t, 0], tasks[t, 1], tasks[t, 2] = -1, t * size, min((t + 1) * size, n)
-    return tasks
 
 
 @_jit

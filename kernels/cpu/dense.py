@@ -160,13 +160,17 @@ def offset_activate(A, offset, activation, out):
             activate_row(out[j].reshape(m * h), activation)
 
 
-@_jit
 def _column_sums(G):
     out = np.zeros(G.shape[1], dtype=G.dtype)
+    _add_rows(G, out)
+    return out
+
+
+@_jit
+def _add_rows(G, out):
     for i in range(len(G)):
         for f in range(G.shape[1]):
             out[f] += G[i, f]
-    return out
 
 
 def activate(A, activation):

@@ -15,7 +15,6 @@ CHUNK = 1024
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
 def moments(Z, residuals, assign, weights):
     """Σ w z zᵀ, Σ w r and Σ w over each cluster's own samples.
 
@@ -25,8 +24,15 @@ def moments(Z, residuals, assign, weights):
     returns (scatter (k, h, h) float64, noise (k,) float64, totals (k,) float64), sums over samples
     Cost: 2 n h² flops
     """
-    n, k, h = Z.shape
+    _, k, h = Z.shape
     scatter, noise, totals = np.zeros((k, h, h)), np.zeros(k), np.zeros(k)
+    _moments(Z, residuals, assign, weights, scatter, noise, totals)
+    return scatter, noise, totals
+
+
+@_jit
+def _moments(Z, residuals, assign, weights, scatter, noise, totals):
+    n, k, h = Z.shape
     part, left, weight = np.empty((k, h, h)), np.empty(k), np.empty(k)
     for start in range(0, n, CHUNK):
         part[:] = 0
@@ -46,10 +52,8 @@ def moments(Z, residuals, assign, weights):
         scatter += part
         noise += left
         totals += weight
-    return scatter, noise, totals
 
 
-@_jit
 def costs(Z, residuals, precision, inverse_noise, constant):
     """A[i, j] = ½ r/σ_j² + ½ zᵀ Σ_j⁻¹ z + constant_j.
 
@@ -59,8 +63,14 @@ def costs(Z, residuals, precision, inverse_noise, constant):
     returns A (n, k) float, one cost per sample and cluster
     Cost: 2 n k h² flops
     """
+    A = np.empty(Z.shape[:2], Z.dtype)
+    _costs(Z, residuals, precision, inverse_noise, constant, A)
+    return A
+
+
+@_jit
+def _costs(Z, residuals, precision, inverse_noise, constant, A):
     n, k, h = Z.shape
-    A = np.empty((n, k), dtype=Z.dtype)
     zero, half = Z.dtype.type(0), Z.dtype.type(0.5)
     for i in range(n):
         for j in range(k):
@@ -75,4 +85,3 @@ def costs(Z, residuals, precision, inverse_noise, constant):
             away = residuals[i, j] * inverse_noise[j]
             # 3. cost
             A[i, j] = half * (within + away) + constant[j]
-    return A

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 
 from .atomic import LINE, fetch_add, load, pause, swap_if
 from .pool import parallel, usable_threads
@@ -26,7 +27,7 @@ _PATIENCE = 20_000  # looks, a millisecond or so, after which something else see
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-@_jit
+@register_jitable(error_model="numpy", fastmath=False)
 def counters(phases):
     """Tasks taken and tasks finished of so many phases, int64."""
     return np.zeros(phases * _PHASE, np.int64)

@@ -4,24 +4,40 @@
         parts = pool.parallel(function, tasks)
 
 Tasks are cut by shape alone and write to places of their own, so no result depends on how many
-threads there are, or on which of them does what. BLAS is held to one thread meanwhile: its results
-depend on its thread count, and its own threads make small products slower. The caller works too;
-helpers are started when first needed, shared by the whole process, and wait for the next tasks.
+threads there are, or on which of them does what. BLAS is held to one thread meanwhile (``blas``). The caller works
+too; helpers are started when first needed, shared by the whole process, and wait for the next tasks.
+
+A Ctrl-C may come between any two steps of Python, but not within a call of compiled code, nor between ``finally`` and
+the first call after it. So what has to happen is one such call, or can be done again.
 """
 
 import os
 import threading
 from collections import deque
+from contextlib import nullcontext
 from contextvars import ContextVar
 from numbers import Integral
 from queue import SimpleQueue
 
-import scipy.linalg.cython_blas  # noqa: F401  what np.dot in compiled code calls, to be held to one thread too
-from threadpoolctl import ThreadpoolController
+from . import swallowed, team
+from .blas import Scope, blas
+from .doors import come_in, compile_all, leave, new_door, shut
 
-from . import team
+_scope = ContextVar("csrl_core_threads", default=None)  # the last entered; None in a helper
 
-_allowed = ContextVar("csrl_core_threads", default=0)  # 0: outside of ``threads``, and in a helper
+
+def _innermost():
+    """The scope that one is in, None outside of ``threads`` and in a helper."""
+    scope = _scope.get()
+    while scope is not None and scope.ended:
+        scope = scope.outer
+    return scope
+
+
+def _allowed():
+    """Threads of the scope that one is in, 0 for none."""
+    scope = _innermost()
+    return scope.n_jobs if scope is not None else 0
 
 
 def usable_threads(n_jobs=None):
@@ -44,74 +60,17 @@ def usable_threads(n_jobs=None):
     return int(n_jobs) if n_jobs > 0 else max(1, cores + 1 + int(n_jobs))
 
 
-class _SingleBlasThread:
-    """Holds BLAS to one thread from the first ``enter`` to the last ``exit`` in the process.
-
-    Most BLAS have one number of threads for the process: what the first to enter found is restored by the last
-    to leave, whichever thread that is. Built on OpenMP they have one for each calling thread.
-    """
-
-    def __init__(self):
-        self._lock, self._depth, self._libraries, self._to_restore = threading.Lock(), 0, None, []
-
-    def enter(self):
-        """Returns what ``exit`` wants to have back."""
-        with self._lock:
-            if self._libraries is None:  # milliseconds, so once
-                self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            self._depth += 1
-            found = [(library, library.num_threads) for library in self._libraries]
-            changed = [(library, number) for library, number in found if number != 1]
-            for library, _ in changed:
-                _set_threads(library, 1)
-            return changed
-
-    def hold_here(self):
-        """For good in this thread, where every thread has its own number."""
-        for library in self._libraries or ():
-            if _has_number_per_thread(library):
-                _set_threads(library, 1)
-
-    def exit(self, changed):
-        with self._lock:
-            self._depth -= 1
-            for library, number in changed:
-                if _has_number_per_thread(library):
-                    _set_threads(library, number)
-                else:
-                    self._to_restore.append((library, number))
-            if self._depth == 0:
-                for library, number in self._to_restore:
-                    _set_threads(library, number)
-                self._to_restore.clear()
-
-    def reset(self):
-        """In a forked child, where the thread that held the lock does not exist."""
-        self._lock = threading.Lock()
-
-
-def _has_number_per_thread(library):
-    return getattr(library, "threading_layer", None) == "openmp"
-
-
-def _set_threads(library, number):
-    # From 3.7 on threadpoolctl ignores all threads but the first that sets a number, even if that one has left.
-    getattr(library, "_real_set_num_threads", library.set_num_threads)(number)
-
-
 class _Job:
-    """One call of ``parallel``. The caller counts only helpers: an interrupt cannot make it lose count."""
+    """One call of ``parallel``."""
 
-    def __init__(self, function, tasks):
+    def __init__(self, function, tasks, seats):
         self.function, self.tasks, self.pending = function, tasks, deque(range(len(tasks)))
-        self.results, self.error = [None] * len(tasks), None
-        self._helping, self._closed = 0, False
-        self._lock, self._idle = threading.Lock(), threading.Lock()
-        self._idle.acquire()
+        self.results, self.error, self.stopped = [None] * len(tasks), None, False
+        self.seats, self.door = seats, new_door()
 
     def work(self, take):
         """Take tasks until there are none; after an error the rest is skipped."""
-        while self.error is None:
+        while self.error is None and not self.stopped:
             try:
                 i = take()
             except IndexError:
@@ -123,42 +82,30 @@ class _Job:
 
     def help(self):
         """What a helper does, unless it comes too late."""
-        with self._lock:
-            if self._closed:
-                return
-            self._helping += 1
-        self.work(self.pending.pop)  # from the other end: call after call a core meets the data it has in its cache
-        with self._lock:
-            self._helping -= 1
-            if self._closed and self._helping == 0:
-                self._idle.release()
-
-    def close(self):
-        """Wait for the helpers, whatever interrupts: arrays must not be written to behind the caller's back."""
-        while True:
+        if come_in(self.door, self.seats):
             try:
-                with self._lock:
-                    self._closed, helping = True, self._helping
-                if helping:
-                    self._idle.acquire()
-                return
-            except BaseException as error:
-                self.error = error
+                self.work(self.pending.pop)  # from the other end: a core meets the data it has in its cache
+            finally:
+                leave(self.door)
 
 
 class _Helpers:
-    """Daemon threads that wait for jobs. ``board`` is where compiled code shares its own, see ``team``."""
+    """Daemon threads that wait for jobs. ``board`` is where compiled code shares its own, see ``team``.
+
+    What is in the queue wakes them, to look for open jobs; a number besides is how long to look out on the board.
+    """
 
     def __init__(self):
-        self._queue, self._count, self._lock = SimpleQueue(), 0, threading.Lock()
+        self._queue, self._threads, self._jobs, self._lock = SimpleQueue(), set(), [], threading.Lock()
         self.board = team.new_board()
 
-    def offer(self, job, helpers):
-        """Let up to ``helpers`` threads join in the job."""
-        self._start(helpers)
+    def offer(self, job):
+        """Let threads join in the job, as many as it has seats."""
+        self._start(job.seats)
+        with self._lock:
+            self._jobs = [other for other in self._jobs if not other.stopped] + [job]
         self.board[team.CALLED] += 1  # whoever looks out for another job may stop
-        for _ in range(helpers):
-            self._queue.put(job.help)
+        self._wake(job.seats, None)
 
     def summon(self, helpers):
         """Let up to ``helpers`` threads look out for what appears on the board."""
@@ -166,32 +113,46 @@ class _Helpers:
         if missing > 0:
             self._start(helpers)
             # With more threads than cores, who looks out would be in the way of who works.
-            patience = team.LOOKOUT if helpers < usable_threads(-1) else 0
-            board, called = self.board, int(self.board[team.CALLED])
-            for _ in range(missing):
-                self._queue.put(lambda: team.watch(board, called, patience))
+            self._wake(missing, team.LOOKOUT if helpers < usable_threads(-1) else 0)
+
+    def _wake(self, helpers, patience):
+        """Threads that are busy find what is in the queue when they are not; more would only pile up there."""
+        for _ in range(helpers - self._queue.qsize()):
+            self._queue.put(patience)
 
     def _start(self, helpers):
-        if self._count < helpers:
+        """Have so many threads, or as many as the system allows: whoever has none works alone, with the same bits."""
+        if len(self._threads) < helpers:
+            compile_all()
             with self._lock:
-                while self._count < helpers:
-                    threading.Thread(target=self._serve, args=(self._queue,), daemon=True).start()
-                    self._count += 1
+                while len(self._threads) < helpers:
+                    thread = threading.Thread(target=self._serve, daemon=True)
+                    try:
+                        thread.start()
+                    except (RuntimeError, MemoryError):  # "can't start new thread"
+                        return
+                    self._threads.add(thread)
 
-    @staticmethod
-    def _serve(queue):
-        _blas.hold_here()
-        while True:
-            queue.get()()
+    def _serve(self):
+        try:
+            blas.hold_here()
+            while True:
+                patience = self._queue.get()
+                called = int(self.board[team.CALLED])
+                for job in self._jobs:
+                    job.help()
+                if patience is not None:
+                    team.watch(self.board, called, patience)
+        finally:  # without memory
+            self._threads.discard(threading.current_thread())  # so that another is started in its place
 
 
-_helpers, _blas = _Helpers(), _SingleBlasThread()
+_helpers = _Helpers()
 
 
 def _after_fork():
     global _helpers
     _helpers = _Helpers()  # the parent's threads do not exist here
-    _blas.reset()
 
 
 if hasattr(os, "register_at_fork"):
@@ -199,32 +160,61 @@ if hasattr(os, "register_at_fork"):
 
 
 class threads:
-    """Context in which kernels use ``n_jobs`` threads (see ``usable_threads``), and BLAS one. It can be nested."""
+    """Context in which kernels use ``n_jobs`` threads (see ``usable_threads``), and BLAS one. It can be nested.
+
+    An exception that a signal raised is raised as itself: where a call of compiled code was just returning an array,
+    Python makes it the cause of a SystemError; where one was just compiled it is lost (``swallowed``).
+    """
 
     def __init__(self, n_jobs=None):
         self.n_jobs = usable_threads(n_jobs)
 
     def __enter__(self):
-        self._changed = _blas.enter()
-        self._token = _allowed.set(self.n_jobs)
+        self._entered = scope = Scope(self, self.n_jobs, _innermost())
+        try:
+            blas.hold(scope)
+            _scope.set(scope)
+        except BaseException:
+            self._leave()
+            raise
         return self
 
-    def __exit__(self, *exception):
-        _allowed.reset(self._token)
-        _blas.exit(self._changed)
+    def __exit__(self, kind, error, traceback):
+        self._leave()
+        cause = error
+        while isinstance(cause, SystemError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if cause is not error:
+            raise cause from None
+        lost = swallowed.take()
+        if lost is not None:
+            raise lost from error
+
+    def _leave(self):
+        self._entered.over = True
+        _surely(blas.settle)
+        self._entered.owner = None  # an interrupt before may leave that to the end of this object
 
 
-class single_blas_thread:
+def _surely(act):
+    """Do what can be done again until it was not interrupted, then raise the interrupt."""
+    interrupt = None
+    for _ in range(100):  # an error that always comes is none of them
+        try:
+            act()
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        try:
+            raise interrupt
+        finally:
+            del interrupt  # which refers to this frame
+
+
+def single_blas_thread():
     """Context for kernels: inside of ``threads`` nothing, elsewhere ``threads(1)``, with the same bits."""
-
-    def __enter__(self):
-        self._outside = _allowed.get() == 0
-        if self._outside:
-            self._changed = _blas.enter()
-
-    def __exit__(self, *exception):
-        if self._outside:
-            _blas.exit(self._changed)
+    return threads(1) if _innermost() is None else nullcontext()
 
 
 def parallel(function, tasks):
@@ -233,24 +223,31 @@ def parallel(function, tasks):
     tasks : sequence; what they write to must not overlap
     An exception of a task is raised here when no thread works any more; the tasks not yet begun are skipped.
     """
-    helpers = min(_allowed.get(), len(tasks)) - 1
+    helpers = min(_allowed(), len(tasks)) - 1
     if helpers < 1:
         return [function(task) for task in tasks]
-    job = _Job(function, tasks)
-    _helpers.offer(job, helpers)
+    job = _Job(function, tasks, helpers)
     try:
+        _helpers.offer(job)
         job.work(job.pending.popleft)
     finally:
-        job.close()
-        job.function = job.tasks = None  # a helper that comes too late must not keep the caller's arrays alive
-    if job.error is not None:
-        raise job.error
+        job.stopped = True
+        try:
+            shut(job.door)  # the first call: nobody writes to the caller's arrays from here on, whatever interrupts
+        finally:
+            job.function = job.tasks = None  # a helper that comes too late must not keep them alive
+    error, job.error = job.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # which refers to this frame
     return job.results
 
 
 def summon(tasks):
     """(board, seats) for ``team.run`` to share so many tasks on the threads of the context."""
-    helpers = max(0, min(_allowed.get(), tasks) - 1)
+    helpers = max(0, min(_allowed(), tasks) - 1)
     if helpers:
         _helpers.summon(helpers)
     return _helpers.board, helpers
@@ -264,6 +261,7 @@ def blocks(size, block, start=0):
 
 def spans(count):
     """Tasks in a row as slices, so that one call can do several: one on one thread, else about eight a thread."""
-    if _allowed.get() <= 1:
+    allowed = _allowed()
+    if allowed <= 1:
         return [slice(0, count)]
-    return blocks(count, -(-count // (8 * _allowed.get())) or 1)
+    return blocks(count, -(-count // (8 * allowed)) or 1)

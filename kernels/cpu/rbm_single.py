@@ -216,9 +216,9 @@ def _share(
 @_jit
 def step(
     board, seats, function, tasks, bounds, blocks, params, X, centers, weights, visible, own, n_steps, draw, places, V,
-    hidden, products
+    hidden, products, L, out
 ):  # fmt: skip
-    """L (n, 1) and gradient (p,) of one batch.
+    """One batch. L : (n, 1), losses, and out : (p,), the gradient, are overwritten.
 
     board, seats, function : see ``team.run`` and ``thread_function``; tasks, bounds, blocks : see `plan`
     V : (M, d), hidden : (M, m), the chains, moved on; for chains that begin at the samples V is without use
@@ -231,7 +231,7 @@ def step(
     for c in centers[0]:
         centred &= c == 0
     n_floats, n_bytes = workspace(n, M, d, m, blocks, own, centred)
-    floats, out, memory = aligned(1, n_floats, X)[0], aligned(1, len(params), X)[0], np.empty(n_bytes, np.uint8)
+    floats, memory = aligned(1, n_floats, X)[0], np.empty(n_bytes, np.uint8)
     share = np.full(1, 0 if own else total / M).astype(X.dtype)
     counters, claims = new_counters(phases), np.zeros(len(tasks) + 1, np.int64)
     numbers = np.array([visible, n_steps, threads, blocks, np.int64(own), np.int64(centred), n, M, d, m, *products])
@@ -239,11 +239,10 @@ def step(
         board, seats, function, threads, params, X, centers, weights, V, hidden, floats, out, share, draw, places,
         tasks, bounds, counters, claims, memory, numbers
     )  # fmt: skip
-    L, F, mean = np.empty((n, 1), X.dtype), _cut(floats, 0, blocks + 1, n + M)[0], 0.0
+    F, mean = _cut(floats, 0, blocks + 1, n + M)[0], 0.0
     for block in range(1, blocks + 1):
         single.accumulate_row(F[0], F[block])
     for i in range(M):
         mean += np.float64(F[0, n + i]) / M
     for i in range(n):
         L[i, 0] = np.float64(F[0, i]) - (F[0, n + i] if own else mean)
-    return L, out

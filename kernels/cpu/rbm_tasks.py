@@ -102,10 +102,12 @@ def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chain
     params, weights = plain(params, X.dtype), plain(weights, X.dtype)
     V = np.empty_like(X) if own else chains
     plan, (board, seats) = single.plan(len(X), len(V), X.shape[1], own, n_steps), pool.summon(single.TASKS)
-    return single.step(
+    L, gradient = np.empty((len(X), 1), X.dtype), empty(params.shape, X.dtype)
+    single.step(
         *(board, seats, function.address, *plan, params, X, centers, weights),
-        *(visible, own, n_steps, draw, rows, V, hidden, products(X.dtype)),
+        *(visible, own, n_steps, draw, rows, V, hidden, products(X.dtype), L, gradient),
     )
+    return L, gradient
 
 
 class Gradient:

@@ -55,12 +55,17 @@ def call(typing_context, function, words, i):
 
 if hasattr(os, "sched_yield"):
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
+    _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
     _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
     _MONOTONIC = time.CLOCK_MONOTONIC
 
     @_jit
     def rest():
         _sched_yield()
+
+    @_jit
+    def nap():
+        _usleep(np.uint32(50))
 
     @_jit
     def _now(seconds_and_ns):
@@ -72,6 +77,10 @@ else:
 
     @_jit
     def rest():
+        """There is no such call here."""
+
+    @_jit
+    def nap():
         """There is no such call here."""
 
     @_jit
@@ -156,8 +165,8 @@ def run(board, seats, function, words, count):
 @_jit
 def watch(board, called, patience):
     """Help with jobs until none has come for ``patience`` ns, or CALLED is not ``called``; looks once at least."""
+    clock = np.zeros(2, np.int64)  # before it counts as there: memory may be short
     fetch_add(board, WATCHING, 1)
-    clock = np.zeros(2, np.int64)
     end = _now(clock) + patience
     looking = True
     while looking and load(board, CALLED) == called:
