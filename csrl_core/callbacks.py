@@ -3,9 +3,11 @@
     TensorizedAutoencoder().set_callbacks(EarlyStopping(), Checkpoint("model.checkpoint")).fit(X)
 
 scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback of one's own
-subclasses `EpochCallback` and overrides `on_epoch_end`.
+subclasses `EpochCallback` and overrides `on_epoch_end`. If it remembers earlier epochs it has `state_dict` and
+`load_state_dict` as well, so that a resumed fit takes the same decisions.
 """
 
+import json
 import logging
 import sys
 import time
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
+from csrl_core.persistence import ModelFileError
 from csrl_core.training import Run
 
 __all__ = [
@@ -33,8 +36,10 @@ class Epoch:
     """What an epoch's end looks like to a callback.
 
     restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
-    run : the `csrl_core.training.Run`; save_checkpoint : function of a path; fitted : function of nothing, the
-    estimator as it is now, in arrays that go on changing: it answers all that needs no labels
+    run : the `csrl_core.training.Run`; save_checkpoint : function (path, last_only=False) that has a checkpoint
+    written once every callback has been called, so that it has what all of them decided (with ``last_only`` if no
+    epoch follows); fitted : function of nothing, the estimator as it is now, in arrays that go on changing: it
+    answers all that needs no labels
     """
 
     restart: int
@@ -63,8 +68,15 @@ class EpochCallback:
         return context.task_name == "epoch" and self.on_epoch_end(estimator, estimator._epoch)
 
     def on_epoch_end(self, estimator, epoch):
-        """At the end of an epoch (see `Epoch`); True stops the restart."""
+        """At the end of an epoch (see `Epoch`); True stops the restart, for a fit resumed from here as well."""
         return False
+
+    def state_dict(self):
+        """What it remembers of earlier epochs, for checkpoints: a dict that JSON can hold."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Go on with what `state_dict` gave, as JSON gives it back; after `setup`, in a resumed fit."""
 
 
 class EarlyStopping(EpochCallback):
@@ -84,7 +96,7 @@ class EarlyStopping(EpochCallback):
         self.patience, self.min_delta = patience, min_delta
 
     def on_epoch_end(self, estimator, epoch):
-        """Compare with the best loss more than ``patience`` epochs ago: no memory, so a resumed fit stops alike."""
+        """Compare with the best loss more than ``patience`` epochs ago; all it knows is the run's own curve."""
         curve = epoch.run.loss_curve
         if len(curve) <= self.patience:
             return False
@@ -132,6 +144,14 @@ class FreeEnergyGap(EpochCallback):
         gaps = [row[2] for row in self.history if row[0] == epoch.restart]
         return len(gaps) > self.patience and min(gaps[-self.patience :]) > min(gaps) + self.min_delta
 
+    def state_dict(self):
+        """The history."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state):
+        """Go on with a history."""
+        self.history = _rows(state["history"])
+
 
 class LossHistory(EpochCallback):
     """Keep (restart, epoch, loss) of every epoch of every restart, in ``history``."""
@@ -147,6 +167,19 @@ class LossHistory(EpochCallback):
         """Add a row."""
         self.history.append((epoch.restart, epoch.epoch, epoch.loss))
         return False
+
+    def state_dict(self):
+        """The history."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state):
+        """Go on with a history."""
+        self.history = _rows(state["history"])
+
+
+def _rows(history):
+    """A list of (restart, epoch, number), out of what JSON makes of it."""
+    return [(int(restart), int(epoch), float(number)) for restart, epoch, number in history]
 
 
 class LogLines(EpochCallback):
@@ -189,7 +222,7 @@ class Checkpoint(EpochCallback):
     path : str or path-like
         The file; replaced atomically, so that it is whole whenever the process dies.
     every : int
-        Epochs between two writes.
+        Epochs between two writes; the last epoch of a restart is written in any case.
     """
 
     def __init__(self, path, every=1):
@@ -199,8 +232,7 @@ class Checkpoint(EpochCallback):
 
     def on_epoch_end(self, estimator, epoch):
         """Write if it is time."""
-        if (epoch.epoch + 1) % self.every == 0 or epoch.epoch + 1 == epoch.epochs:
-            epoch.save_checkpoint(self.path)
+        epoch.save_checkpoint(self.path, last_only=(epoch.epoch + 1) % self.every != 0)
         return False
 
 
@@ -217,6 +249,7 @@ class Reporter:
         self.save_checkpoint, self.fitted = save_checkpoint, fitted
         self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
         self.root = self.restart = None
+        self._done = 0  # epochs of the restart to begin that an earlier fit has done
         if getattr(estimator, "_skl_callbacks", None):
             self.root = estimator._init_callback_context(max_subtasks=n_init)
             self._begin(self.root)
@@ -234,33 +267,88 @@ class Reporter:
             estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=attributes
         )
 
+    def _callbacks(self):
+        return [] if self.root is None else self.estimator._skl_callbacks
+
+    def states(self):
+        """What callbacks remember, for a checkpoint: list of {"class": name, "state": dict}.
+
+        Raises
+        ------
+        TypeError
+            JSON cannot hold it.
+        """
+        found = []
+        for callback in self._callbacks():
+            name, state = type(callback).__name__, getattr(callback, "state_dict", dict)()
+            try:
+                json.dumps(state)
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name}.state_dict() gave what JSON cannot hold: {error}") from None
+            if state:
+                found.append({"class": name, "state": state})
+        return found
+
+    def resume(self, run, states, path):
+        """Go on where ``run`` stands: callbacks of a class take up the `states` of that class, in their order.
+
+        Raises
+        ------
+        ModelFileError
+            A callback cannot read its state.
+        """
+        left = list(states)
+        for callback in self._callbacks():
+            name = type(callback).__name__
+            found = next((entry for entry in left if entry["class"] == name), None)
+            if found is None:
+                continue
+            left.remove(found)
+            try:
+                callback.load_state_dict(found["state"])
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise ModelFileError(f"{path} has a state of {name} that it cannot read: {error!r}") from None
+        self._done = run.epoch
+        if self.root is not None:  # so that the tasks to come are counted from where they are
+            for _ in range(run.restart):
+                self.root.subcontext("restart", max_subtasks=self.epochs)
+
     def begin_restart(self):
         """A restart begins."""
         if self.root is not None:
             self.restart = self.root.subcontext("restart", max_subtasks=self.epochs)
+            for _ in range(self._done):
+                self.restart.subcontext("epoch")
             self._begin(self.restart)
+        self._done = 0
 
     def after_epoch(self, run, attributes):
-        """An epoch has ended; ``attributes()`` would give the fitted attributes at this point."""
-        epoch = Epoch(
-            run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, self.save_checkpoint, self.fitted
-        )
+        """An epoch has ended, and callbacks may stop the run; ``attributes()`` would give the fitted attributes."""
+        wanted = []
+
+        def save_checkpoint(path, last_only=False):
+            wanted.append((path, last_only))
+
+        epoch = Epoch(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, save_checkpoint, self.fitted)
         if self.verbose is not None:
             self.verbose.on_epoch_end(self.estimator, epoch)
         if self.root is None:
-            return False
+            return
         context = self.restart.subcontext("epoch")
         self._begin(context)
         self.estimator._epoch = epoch
         try:
-            return self._end(context, attributes)
+            run.stopped = self._end(context, attributes) or run.stopped
         finally:
             del self.estimator._epoch
+        ends = run.stopped or run.epoch >= self.epochs
+        for path, last_only in wanted:
+            if ends or not last_only:
+                self.save_checkpoint(path)
 
     def end_restart(self):
-        """A restart has ended."""
-        if self.root is not None:
-            self._end(self.restart)
+        """A restart has ended; returns whether callbacks want no other."""
+        return self.root is not None and self._end(self.restart)
 
     def end(self):
         """The fit has ended, and the estimator is fitted."""

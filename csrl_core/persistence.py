@@ -30,7 +30,7 @@ CLASSES = {
 
 _MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
 _MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
-_RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "finished"]
+_RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stopped"]
 # What may differ between a checkpoint and the estimator that resumes it: none of it changes the curve.
 _FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
 
@@ -184,10 +184,11 @@ class CheckpointState:
     run: Run
     best: Run | None
     best_score: float
+    callbacks: list
 
 
-def write_checkpoint(path, estimator, key, run, best, best_score, layout):
-    """Everything that training needs to go on from an epoch's end."""
+def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks):
+    """Everything that training needs to go on from an epoch's end; callbacks : list, what they remember."""
     arguments, arrays = _arguments(estimator)
     arrays["key"] = key
     header = {
@@ -197,6 +198,7 @@ def write_checkpoint(path, estimator, key, run, best, best_score, layout):
         "run": _run_header(run),
         "best": None if best is None else _run_header(best),
         "best_score": float(best_score),
+        "callbacks": callbacks,
     }
     arrays.update(_run_arrays(run, "run."))
     if best is not None:
@@ -228,13 +230,36 @@ def read_checkpoint(path, estimator, X):
                 f"{name}={plain.get(name)!r}; resume needs the same"
             )
     run = _read_run(header["run"], _subset(arrays, "run."))
+    _check_counts(path, estimator, header["arguments"].get("epochs"), run)
     made_for = (len(run.state["assign"]), run.state["centers"].shape[1], run.params.dtype)
     if made_for != (*X.shape, X.dtype):
         raise ModelFileError(
             f"{path} was made on X of shape {made_for[:2]} and dtype {made_for[2]}; X has {X.shape} and {X.dtype}"
         )
     best = None if header["best"] is None else _read_run(header["best"], _subset(arrays, "best."))
-    return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"])
+    callbacks = header.get("callbacks", [])
+    if not (isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)):
+        raise ModelFileError(f"{path} has callbacks={callbacks!r}; expected a list of their classes and states")
+    return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], callbacks)
+
+
+def _check_counts(path, estimator, epochs, run):
+    """Refuse epochs and restarts with which an uninterrupted fit would not have come by where the run stands."""
+    if estimator.n_init <= run.restart:
+        raise ModelFileError(
+            f"{path} was made in restart {run.restart + 1}, the estimator has n_init={estimator.n_init}; resume needs "
+            f"at least {run.restart + 1}"
+        )
+    if estimator.epochs < run.epoch:
+        raise ModelFileError(
+            f"{path} was made after epoch {run.epoch}, the estimator has epochs={estimator.epochs}; resume needs at "
+            f"least {run.epoch}"
+        )
+    if run.restart and estimator.epochs != epochs:
+        raise ModelFileError(
+            f"{path} was made with epochs={epochs!r} in restart {run.restart + 1}, the estimator has "
+            f"epochs={estimator.epochs}; resume needs the same once a restart has ended"
+        )
 
 
 def _run_header(run):
@@ -250,6 +275,7 @@ def _run_arrays(run, prefix):
 def _read_run(header, arrays):
     run = Run(arrays["params"].copy(), {n: a.copy() for n, a in _subset(arrays, "state.").items()})
     run.moments, run.loss_curve = arrays["moments"].copy(), arrays["loss_curve"].tolist()
+    header = {"stopped": header.get("finished"), **header}  # its name in earlier checkpoints
     for name in _RUN_NUMBERS:
         setattr(run, name, header[name])
     return run
