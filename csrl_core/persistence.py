@@ -238,7 +238,9 @@ def read_checkpoint(path, estimator, X):
         )
     best = None if header["best"] is None else _read_run(header["best"], _subset(arrays, "best."))
     callbacks = header.get("callbacks", [])
-    if not (isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)):
+    if not (
+        isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
+    ):
         raise ModelFileError(f"{path} has callbacks={callbacks!r}; expected a list of their classes and states")
     return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], callbacks)
 
