@@ -22,7 +22,7 @@ import numpy as np
 
 from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, callbacks, datasets
 
-CATCH = 0.05  # seconds that a write is waited for
+CATCH = 0.3  # seconds that a write is waited for
 LINES = datasets.make_lines_3d(random_state=0)[0]
 IMAGES = (np.random.default_rng(0).random((300, 16)) < np.repeat([[0.1], [0.5], [0.9]], 100, axis=0)).astype(np.float64)
 
@@ -118,7 +118,7 @@ def kill(child, delay, in_a_write, folder):
     time.sleep(delay)
     end = time.monotonic() + CATCH
     while in_a_write and not list(folder.glob(".*.part")) and time.monotonic() < end:
-        pass
+        time.sleep(1e-4)
     os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):

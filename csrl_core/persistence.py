@@ -28,6 +28,8 @@ CLASSES = {
     "ClusterSpecific": "csrl_core.estimator",
 }
 
+OUTPUTS = "default", "pandas", "polars"  # of scikit-learn's set_output
+
 _MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
 _MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
 _RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stopped"]
@@ -118,6 +120,9 @@ def write_model(path, estimator):
     }
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
+    if output is not None:  # what set_output chose
+        header["output"] = output
     _write(path, "model", header, arrays)
 
 
@@ -172,6 +177,10 @@ def load(path, *, model=None, backend=None):
         setattr(estimator, name, header["numbers"][name])
     if "feature_names" in header:
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+    if "output" in header:
+        if header["output"] not in OUTPUTS:
+            raise ModelFileError(f"{path} has output={header['output']!r}; expected one of {', '.join(OUTPUTS)}")
+        estimator.set_output(transform=header["output"])
     return estimator
 
 

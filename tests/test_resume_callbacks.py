@@ -136,6 +136,8 @@ def rewrite(path, change):
     with safetensors.safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["csrl_core"])
     change(header)
+    header["format"] = 1
+    header.pop("digest", None)  # as files were written before they had one
     arrays = safetensors.numpy.load_file(path)
     path.write_bytes(safetensors.numpy.save(arrays, {"csrl_core": json.dumps(header)}))
 
