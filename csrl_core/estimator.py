@@ -130,6 +130,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
+            persistence.check_counts(resume, checkpoint, self, trainer.settings.epochs)
             objective.set_layout(checkpoint.shapes)
             run, first = checkpoint.run.on(backend), checkpoint.run.restart
             best, best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score

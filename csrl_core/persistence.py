@@ -186,13 +186,17 @@ def load(path, *, model=None, backend=None):
 
 @dataclass
 class CheckpointState:
-    """What a checkpoint holds: the run that was going on, and the best one that was finished."""
+    """What a checkpoint holds: the run that was going on, and the best one that was finished.
+
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `callbacks.Reporter.states`
+    """
 
     key: np.ndarray
     shapes: dict
     run: Run
     best: Run | None
     best_score: float
+    epochs: int
     callbacks: list
 
 
@@ -239,7 +243,6 @@ def read_checkpoint(path, estimator, X):
                 f"{name}={plain.get(name)!r}; resume needs the same"
             )
     run = _read_run(header["run"], _subset(arrays, "run."))
-    _check_counts(path, estimator, header["arguments"].get("epochs"), run)
     made_for = (len(run.state["assign"]), run.state["centers"].shape[1], run.params.dtype)
     if made_for != (*X.shape, X.dtype):
         raise ModelFileError(
@@ -251,25 +254,28 @@ def read_checkpoint(path, estimator, X):
         isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
     ):
         raise ModelFileError(f"{path} has callbacks={callbacks!r}; expected a list of their classes and states")
-    return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], callbacks)
+    epochs = header["arguments"].get("epochs")
+    return CheckpointState(
+        arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], epochs, callbacks
+    )
 
 
-def _check_counts(path, estimator, epochs, run):
-    """Refuse epochs and restarts with which an uninterrupted fit would not have come by where the run stands."""
-    if estimator.n_init <= run.restart:
+def check_counts(path, checkpoint, estimator, epochs):
+    """Refuse epochs and restarts with which an uninterrupted fit would not have come by where the run stands.
+
+    epochs : int, how many a run of this estimator may have
+    """
+    run = checkpoint.run
+    for name, least, value in (("n_init", run.restart + 1, estimator.n_init), ("epochs", run.epoch, epochs)):
+        if value < least:
+            raise ModelFileError(
+                f"{path} was made in restart {run.restart + 1} after epoch {run.epoch}, the estimator has "
+                f"{name}={value}; resume needs at least {least}"
+            )
+    if run.restart and estimator.epochs != checkpoint.epochs:
         raise ModelFileError(
-            f"{path} was made in restart {run.restart + 1}, the estimator has n_init={estimator.n_init}; resume needs "
-            f"at least {run.restart + 1}"
-        )
-    if estimator.epochs < run.epoch:
-        raise ModelFileError(
-            f"{path} was made after epoch {run.epoch}, the estimator has epochs={estimator.epochs}; resume needs at "
-            f"least {run.epoch}"
-        )
-    if run.restart and estimator.epochs != epochs:
-        raise ModelFileError(
-            f"{path} was made with epochs={epochs!r} in restart {run.restart + 1}, the estimator has "
-            f"epochs={estimator.epochs}; resume needs the same once a restart has ended"
+            f"{path} was made with epochs={checkpoint.epochs!r} in restart {run.restart + 1}, the estimator has "
+            f"epochs={estimator.epochs!r}; resume needs the same once a restart has ended"
         )
 
 

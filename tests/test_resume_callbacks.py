@@ -115,8 +115,8 @@ def test_counts_under_which_a_fit_would_not_have_come_by_the_checkpoint_are_refu
     saver = EveryEpoch(tmp_path)
     model = autoencoder_of(epochs=4, n_init=3).set_callbacks(saver).fit(REAL)
     for point, changes, message in [
-        (-1, {"n_init": 2}, "made in restart 3, the estimator has n_init=2; resume needs at least 3"),
-        (2, {"epochs": 2}, "made after epoch 3, the estimator has epochs=2; resume needs at least 3"),
+        (-1, {"n_init": 2}, "made in restart 3 after epoch 4, the estimator has n_init=2; resume needs at least 3"),
+        (2, {"epochs": 2}, "made in restart 1 after epoch 3, the estimator has epochs=2; resume needs at least 3"),
         (5, {"epochs": 9}, "made with epochs=4 in restart 2, the estimator has epochs=9; resume needs the same once"),
     ]:
         with pytest.raises(ModelFileError, match=message):
