@@ -188,7 +188,7 @@ def load(path, *, model=None, backend=None):
 class CheckpointState:
     """What a checkpoint holds: the run that was going on, and the best one that was finished.
 
-    epochs : the argument of the estimator; callbacks : list of what they remember, see `callbacks.Reporter.states`
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`
     """
 
     key: np.ndarray
