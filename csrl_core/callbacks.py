@@ -1,9 +1,10 @@
-"""Callbacks of scikit-learn 1.9's protocol, and the only place that talks to it.
+"""Callbacks of scikit-learn 1.9's protocol.
 
     TensorizedAutoencoder().set_callbacks(EarlyStopping(), Checkpoint("model.checkpoint")).fit(X)
 
 scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback of one's own
-subclasses `EpochCallback` and overrides `on_epoch_end`.
+subclasses `EpochCallback` and overrides `on_epoch_end`. If it remembers earlier epochs it has `state_dict` and
+`load_state_dict` as well, so that a resumed fit takes the same decisions.
 """
 
 import logging
@@ -33,8 +34,10 @@ class Epoch:
     """What an epoch's end looks like to a callback.
 
     restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
-    run : the `csrl_core.training.Run`; save_checkpoint : function of a path; fitted : function of nothing, the
-    estimator as it is now, in arrays that go on changing: it answers all that needs no labels
+    run : the `csrl_core.training.Run`; save_checkpoint : function (path, last_only=False) that has a checkpoint
+    written once every callback has been called, so that it has what all of them decided (with ``last_only`` if no
+    epoch follows); fitted : function of nothing, the estimator as it is now, in arrays that go on changing: it
+    answers all that needs no labels
     """
 
     restart: int
@@ -63,8 +66,15 @@ class EpochCallback:
         return context.task_name == "epoch" and self.on_epoch_end(estimator, estimator._epoch)
 
     def on_epoch_end(self, estimator, epoch):
-        """At the end of an epoch (see `Epoch`); True stops the restart."""
+        """At the end of an epoch (see `Epoch`); True stops the restart, for a fit resumed from here as well."""
         return False
+
+    def state_dict(self):
+        """What it remembers of earlier epochs, for checkpoints: a dict that JSON can hold."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Go on with what `state_dict` gave, as JSON gives it back; after `setup`, in a resumed fit."""
 
 
 class EarlyStopping(EpochCallback):
@@ -84,7 +94,7 @@ class EarlyStopping(EpochCallback):
         self.patience, self.min_delta = patience, min_delta
 
     def on_epoch_end(self, estimator, epoch):
-        """Compare with the best loss more than ``patience`` epochs ago: no memory, so a resumed fit stops alike."""
+        """Compare with the best loss more than ``patience`` epochs ago; all it knows is the run's own curve."""
         curve = epoch.run.loss_curve
         if len(curve) <= self.patience:
             return False
@@ -132,6 +142,14 @@ class FreeEnergyGap(EpochCallback):
         gaps = [row[2] for row in self.history if row[0] == epoch.restart]
         return len(gaps) > self.patience and min(gaps[-self.patience :]) > min(gaps) + self.min_delta
 
+    def state_dict(self):
+        """The history."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state):
+        """Go on with a history."""
+        self.history = _rows(state["history"])
+
 
 class LossHistory(EpochCallback):
     """Keep (restart, epoch, loss) of every epoch of every restart, in ``history``."""
@@ -147,6 +165,19 @@ class LossHistory(EpochCallback):
         """Add a row."""
         self.history.append((epoch.restart, epoch.epoch, epoch.loss))
         return False
+
+    def state_dict(self):
+        """The history."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state):
+        """Go on with a history."""
+        self.history = _rows(state["history"])
+
+
+def _rows(history):
+    """A list of (restart, epoch, number), out of what JSON makes of it."""
+    return [(int(restart), int(epoch), float(number)) for restart, epoch, number in history]
 
 
 class LogLines(EpochCallback):
@@ -189,7 +220,7 @@ class Checkpoint(EpochCallback):
     path : str or path-like
         The file; replaced atomically, so that it is whole whenever the process dies.
     every : int
-        Epochs between two writes.
+        Epochs between two writes; the last epoch of a restart is written in any case.
     """
 
     def __init__(self, path, every=1):
@@ -199,70 +230,5 @@ class Checkpoint(EpochCallback):
 
     def on_epoch_end(self, estimator, epoch):
         """Write if it is time."""
-        if (epoch.epoch + 1) % self.every == 0 or epoch.epoch + 1 == epoch.epochs:
-            epoch.save_checkpoint(self.path)
+        epoch.save_checkpoint(self.path, last_only=(epoch.epoch + 1) % self.every != 0)
         return False
-
-
-class Reporter:
-    """Tells an estimator's callbacks about restarts and epochs.
-
-    scikit-learn hands ``metadata`` on to scorers, so what our own callbacks need stands in the estimator's
-    ``_epoch`` while it fits. Contexts live until the fit ends: there is one an epoch, never one a batch,
-    and none at all without callbacks.
-    """
-
-    def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint, fitted):
-        self.estimator, self.X, self.y, self.epochs = estimator, X, y, epochs
-        self.save_checkpoint, self.fitted = save_checkpoint, fitted
-        self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
-        self.root = self.restart = None
-        if getattr(estimator, "_skl_callbacks", None):
-            self.root = estimator._init_callback_context(max_subtasks=n_init)
-            self._begin(self.root)
-
-    @property
-    def listening(self):
-        """Whether anybody wants to know."""
-        return self.root is not None or self.verbose is not None
-
-    def _begin(self, context):
-        context.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
-
-    def _end(self, context, attributes=None):
-        return context.call_on_fit_task_end(
-            estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=attributes
-        )
-
-    def begin_restart(self):
-        """A restart begins."""
-        if self.root is not None:
-            self.restart = self.root.subcontext("restart", max_subtasks=self.epochs)
-            self._begin(self.restart)
-
-    def after_epoch(self, run, attributes):
-        """An epoch has ended; ``attributes()`` would give the fitted attributes at this point."""
-        epoch = Epoch(
-            run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, self.save_checkpoint, self.fitted
-        )
-        if self.verbose is not None:
-            self.verbose.on_epoch_end(self.estimator, epoch)
-        if self.root is None:
-            return False
-        context = self.restart.subcontext("epoch")
-        self._begin(context)
-        self.estimator._epoch = epoch
-        try:
-            return self._end(context, attributes)
-        finally:
-            del self.estimator._epoch
-
-    def end_restart(self):
-        """A restart has ended."""
-        if self.root is not None:
-            self._end(self.restart)
-
-    def end(self):
-        """The fit has ended, and the estimator is fitted."""
-        if self.root is not None:
-            self._end(self.root, attributes=dict)

@@ -14,9 +14,10 @@ from csrl_core import persistence
 from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
+from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
 from csrl_core.device_input import check_weight
 from csrl_core.likelihood import Likelihood
+from csrl_core.reporter import Reporter
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 
@@ -58,7 +59,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         sample_weight : array-like (n,), optional
             Non-negative weights, 1 by default.
         resume : path, optional
-            A checkpoint of this estimator on the same data; training continues to the same curve.
+            A checkpoint of this estimator on the same data, see `csrl_core.callbacks.Checkpoint`. The fit goes on to
+            what it would have come to without an interruption: the same curve, parameters and answers, bit for bit.
+            Arguments and callbacks must be what they were, but for ``n_jobs``, ``verbose``, ``random_state`` (the
+            checkpoint's own goes on), ``backend`` (another one rounds differently), and counts that may grow:
+            ``n_init``, and ``epochs`` in the first restart. A fit whose epochs had run out trains on; one that
+            converged, or that a callback stopped, does not.
 
         Returns
         -------
@@ -111,7 +117,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         best, best_score, run = None, -np.inf, None
 
         def save_checkpoint(path):
-            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout)
+            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout, reporter.states())
 
         def attributes():
             return self._attributes(objective, run, data, key, home)
@@ -125,21 +131,24 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
+            persistence.check_counts(resume, checkpoint, self, trainer.settings.epochs)
             objective.set_layout(checkpoint.shapes)
             run, first = checkpoint.run.on(backend), checkpoint.run.restart
             best, best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score
             objective.check_data(run, data, resume)
+            reporter.resume(run, checkpoint.callbacks, resume)
         try:
             for restart in range(first, self.n_init):
                 reporter.begin_restart()
                 if run is None or run.restart != restart:
                     run = objective.start(data, restart)
-                if not run.finished:
-                    trainer.train(run, after_epoch)
-                reporter.end_restart()
+                trainer.train(run, after_epoch)
+                enough = reporter.end_restart()
                 score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
                 if best is None or score > best_score:
                     best, best_score = run, score
+                if enough:
+                    break
             run = best
             self._install(attributes())
         except BaseException:

@@ -28,9 +28,11 @@ CLASSES = {
     "ClusterSpecific": "csrl_core.estimator",
 }
 
+OUTPUTS = "default", "pandas", "polars"  # of scikit-learn's set_output
+
 _MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
 _MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
-_RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "finished"]
+_RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stopped"]
 # What may differ between a checkpoint and the estimator that resumes it: none of it changes the curve.
 _FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
 
@@ -118,6 +120,9 @@ def write_model(path, estimator):
     }
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
+    if output is not None:  # what set_output chose
+        header["output"] = output
     _write(path, "model", header, arrays)
 
 
@@ -172,22 +177,31 @@ def load(path, *, model=None, backend=None):
         setattr(estimator, name, header["numbers"][name])
     if "feature_names" in header:
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+    if "output" in header:
+        if header["output"] not in OUTPUTS:
+            raise ModelFileError(f"{path} has output={header['output']!r}; expected one of {', '.join(OUTPUTS)}")
+        estimator.set_output(transform=header["output"])
     return estimator
 
 
 @dataclass
 class CheckpointState:
-    """What a checkpoint holds: the run that was going on, and the best one that was finished."""
+    """What a checkpoint holds: the run that was going on, and the best one that was finished.
+
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`
+    """
 
     key: np.ndarray
     shapes: dict
     run: Run
     best: Run | None
     best_score: float
+    epochs: int
+    callbacks: list
 
 
-def write_checkpoint(path, estimator, key, run, best, best_score, layout):
-    """Everything that training needs to go on from an epoch's end."""
+def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks):
+    """Everything that training needs to go on from an epoch's end; callbacks : list, what they remember."""
     arguments, arrays = _arguments(estimator)
     arrays["key"] = key
     header = {
@@ -197,6 +211,7 @@ def write_checkpoint(path, estimator, key, run, best, best_score, layout):
         "run": _run_header(run),
         "best": None if best is None else _run_header(best),
         "best_score": float(best_score),
+        "callbacks": callbacks,
     }
     arrays.update(_run_arrays(run, "run."))
     if best is not None:
@@ -234,7 +249,34 @@ def read_checkpoint(path, estimator, X):
             f"{path} was made on X of shape {made_for[:2]} and dtype {made_for[2]}; X has {X.shape} and {X.dtype}"
         )
     best = None if header["best"] is None else _read_run(header["best"], _subset(arrays, "best."))
-    return CheckpointState(arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"])
+    callbacks = header.get("callbacks", [])
+    if not (
+        isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
+    ):
+        raise ModelFileError(f"{path} has callbacks={callbacks!r}; expected a list of their classes and states")
+    epochs = header["arguments"].get("epochs")
+    return CheckpointState(
+        arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], epochs, callbacks
+    )
+
+
+def check_counts(path, checkpoint, estimator, epochs):
+    """Refuse epochs and restarts with which an uninterrupted fit would not have come by where the run stands.
+
+    epochs : int, how many a run of this estimator may have
+    """
+    run = checkpoint.run
+    for name, least, value in (("n_init", run.restart + 1, estimator.n_init), ("epochs", run.epoch, epochs)):
+        if value < least:
+            raise ModelFileError(
+                f"{path} was made in restart {run.restart + 1} after epoch {run.epoch}, the estimator has "
+                f"{name}={value}; resume needs at least {least}"
+            )
+    if run.restart and estimator.epochs != checkpoint.epochs:
+        raise ModelFileError(
+            f"{path} was made with epochs={checkpoint.epochs!r} in restart {run.restart + 1}, the estimator has "
+            f"epochs={estimator.epochs!r}; resume needs the same once a restart has ended"
+        )
 
 
 def _run_header(run):
@@ -250,6 +292,7 @@ def _run_arrays(run, prefix):
 def _read_run(header, arrays):
     run = Run(arrays["params"].copy(), {n: a.copy() for n, a in _subset(arrays, "state.").items()})
     run.moments, run.loss_curve = arrays["moments"].copy(), arrays["loss_curve"].tolist()
+    header = {"stopped": header.get("finished"), **header}  # its name in earlier checkpoints
     for name in _RUN_NUMBERS:
         setattr(run, name, header[name])
     return run

@@ -214,7 +214,8 @@ class FilterAnimation(EpochCallback):
 
     A frame an epoch shows the hidden units that had the largest weights when their restart began to be recorded, on
     one colour scale for all frames. Where there would be more than 200 frames, every second one is dropped.
-    Drawing takes some hundredths of a second a frame, all of it at the end.
+    Drawing takes some hundredths of a second a frame, all of it at the end. A resumed fit's
+    frames begin where it resumes.
 
     Parameters
     ----------

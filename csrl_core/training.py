@@ -78,7 +78,8 @@ class Run:
 
     params : (p,); moments : (2, p); state : named arrays; step, epoch : int, done so far;
     loss_curve : list of float, an epoch's mean loss each; best, stale : the stopping rule's memory;
-    counts : int totals that the objective keeps (re-seeded clusters)
+    n_reseeded : int, a total that the objective keeps; stopped : bool, whether no epoch is to follow, however many
+    there may be: it converged, settled, or was told to. Whether `Objective.finish` has been done is the caller's affair
     """
 
     params: np.ndarray
@@ -91,7 +92,7 @@ class Run:
     best: float = np.inf
     stale: int = 0
     n_reseeded: int = 0
-    finished: bool = False
+    stopped: bool = False
 
     def __post_init__(self):
         if self.moments is None:
@@ -121,7 +122,7 @@ class Run:
         for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
             mine[...] = theirs
         self.step, self.epoch, self.n_reseeded = other.step, other.epoch, other.n_reseeded
-        self.best, self.stale, self.finished = other.best, other.stale, other.finished
+        self.best, self.stale, self.stopped = other.best, other.stale, other.stopped
         del self.loss_curve[other.epoch :]
 
 
@@ -212,9 +213,10 @@ class Trainer:
         self.batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
 
     def train(self, run, after_epoch=None):
-        """Epochs until the run is finished.
+        """Epochs until there are enough of them or the run is stopped, then the objective's `finish`.
 
-        ``after_epoch(run)`` is called at every epoch's end and may return True to stop.
+        ``after_epoch(run)`` is called at every epoch's end and may set ``run.stopped``. What it sees, a checkpoint
+        too, is before `finish`: a run that trains on, with more epochs, has never been finished.
 
         Raises
         ------
@@ -227,24 +229,23 @@ class Trainer:
         latest, previous = run.copy(), run.copy()
         fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
-            while run.epoch < self.settings.epochs and not run.finished:
+            while run.epoch < self.settings.epochs and not run.stopped:
                 loss, moved = self._epoch(run, fused)
                 if not isfinite(loss) or not np.isfinite(run.params).all():
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
                 run.loss_curve.append(loss)
-                run.finished = self._converged(run, loss, moved) or self.objective.settled(moved)
+                run.stopped = self._converged(run, loss, moved) or self.objective.settled(moved)
                 # Two snapshots that change places: an interrupt while one is written leaves the other whole.
                 previous.take(run)
                 latest, previous = previous, latest
-                if after_epoch is not None and after_epoch(run):
-                    break
+                if after_epoch is not None:
+                    after_epoch(run)
+            self.objective.finish(run, self.data)
         except BaseException as error:
             if not isinstance(error, NonFiniteLossError):
                 run.take(latest)
             raise
-        self.objective.finish(run, self.data)
-        run.finished = True
         return run
 
     def _epoch(self, run, fused):

@@ -94,7 +94,7 @@ def test_clipping_bounds_the_global_norm_of_the_mean_gradient():
 
 def test_stops_when_nothing_improves():
     run = train(Mean(), make(), epochs=1000, learning_rate=0.4, tol=1e-12, n_iter_no_change=4)
-    assert run.finished
+    assert run.stopped
     assert run.epoch < 200
     last, best = run.loss_curve[-4:], min(run.loss_curve[:-4])
     assert all(best - loss <= 1e-12 for loss in last)
@@ -106,9 +106,10 @@ def test_tol_zero_runs_all_epochs():
 
 
 def test_after_epoch_stops_the_run():
-    run = train(Mean(), make(), epochs=50, after_epoch=lambda run: run.epoch == 7)
-    assert run.epoch == 7
-    assert run.finished
+    def after_epoch(run):
+        run.stopped = run.epoch == 7
+
+    assert train(Mean(), make(), epochs=50, after_epoch=after_epoch).epoch == 7
 
 
 def test_divergence_stops_with_epoch_and_advice_and_leaves_finite_parameters():
