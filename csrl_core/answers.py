@@ -16,6 +16,7 @@ from csrl_core import persistence
 from csrl_core.algorithm import CHUNK, as_batch
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.device_input import FLOATS, check_beside, check_X
+from csrl_core.file_checks import plain
 from csrl_core.likelihood import responsibilities
 from csrl_core.parameters import Layout, Parameters
 
@@ -76,6 +77,8 @@ def home_of(X):
 class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
     """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
 
+    _DESCRIBING = ("n_clusters", "assignment")  # arguments that say what fitted parameters mean; `center` is another
+
     @abstractmethod
     def _model(self, backend):
         """The `ClusterModel` that the constructor's arguments describe."""
@@ -88,6 +91,48 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     def _centred(self):
         """Whether the loss sees the centres."""
         return self.center
+
+    def _description(self):
+        """The arguments that say what the fitted parameters mean, as plain values by name."""
+        return {name: plain(getattr(self, name)) for name in self._DESCRIBING} | {"center": self._centred}
+
+    def _check_fitted(self):
+        """Fitted, and still described by the arguments that it was fitted with.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            An argument has been changed with which the parameters would mean something else.
+        """
+        check_is_fitted(self)
+        was = vars(self).get("_fitted_as", {})
+        for name, value in self._description().items():
+            if name in was and was[name] != value:
+                raise ValueError(
+                    f"{name}={value!r}, but this {type(self).__name__} was fitted with {name}={was[name]!r}; "
+                    f"fit it again, or set {name} back"
+                )
+
+    def _parameter_shapes(self):
+        """Name → shape of the parameters that the arguments describe, in order; None where only the model knows."""
+        return None
+
+    def _state_shapes(self):
+        """(required, optional): name → (shape, dtype) of the state's arrays.
+
+        None is any length, and as dtype that of the parameters.
+        """
+        k, d = self.n_clusters, self.n_features_in_
+        required = {
+            "assign": ((None,), np.int64),
+            "centers": ((k, d), np.float64),
+            "sums": ((k, d), np.float64),
+            "totals": ((k,), np.float64),
+            "counts": ((k,), np.int64),
+            "shift": ((d,), np.float64),
+        }
+        return required, {}
 
     def _fitted(self, dtype, params=None, centers=None):
         """What answers questions: the fitted parameters (or others) in one dtype."""
@@ -109,7 +154,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
-        check_is_fitted(self)
+        self._check_fitted()
         X = self._check_X(X, False)
         fitted = self._fitted(X.dtype)
         home = fitted.backend.own if is_device_array(X) else as_numpy
@@ -156,7 +201,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             cluster it came from: without labels every cluster decodes it, and the decoding that
             lies nearest to its own cluster's centre is taken.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         Z, home = self._check_embedding(Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
@@ -191,7 +236,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     @available_if(lambda estimator: estimator._has_gaussians())
     def gaussians(self):
         """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
-        check_is_fitted(self)
+        self._check_fitted()
         return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 
     def score_samples(self, X):
@@ -209,7 +254,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     def named_parameters(self):
         """Name → view into ``params_``, cluster axis first; ``params_`` is their concatenation, in this order."""
-        check_is_fitted(self)
+        self._check_fitted()
         return Layout(self._shapes).views(self.params_)
 
     def value_and_gradient(self, X, labels, *, target=None, params=None, centers=None):
@@ -233,7 +278,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         value : float
         gradient : ndarray (p,)
         """
-        check_is_fitted(self)
+        self._check_fitted()
         X = self._check_X(X, False)
         home = home_of(X)
         params = as_numpy(self.params_ if params is None else params)
@@ -266,8 +311,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         ------
         OSError
             The folder cannot be written or is full; an older file at ``path`` stays as it was.
+        ValueError
+            An argument is not what is expected, or not what the parameters were fitted with.
         """
-        check_is_fitted(self)
+        self._check_fitted()
+        self._validate_params()  # a file is read only with arguments that are valid
         persistence.write_model(path, self)
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import datasets, doctor, persistence
+from csrl_core import atomic_files, datasets, doctor, persistence
 from csrl_core._readers import csv_rows, is_number
 
 BUILT_IN = "data:"
@@ -190,24 +190,12 @@ def check_outputs(outputs, inputs=()):
 
 @contextmanager
 def replacing(path):
-    """A binary file that takes the place of ``path`` once it is whole; if writing fails, the old file stays."""
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    """As `csrl_core.atomic_files.replacing`, with errors that name the path."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with atomic_files.replacing(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; an output is an ordinary file
-        Path(temporary).replace(path)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_table(path, parts, n, name):

@@ -4,7 +4,6 @@ from functools import cached_property
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
@@ -92,7 +91,7 @@ class RBMAnswers:
         return as_numpy(self.state_["log_partition_error"])
 
     def _ensure_partition(self):
-        check_is_fitted(self)
+        self._check_fitted()
         if "n_estimates" not in self.state_ or not int(self.state_["n_estimates"][0]):
             self.estimate_log_partition()
 
@@ -114,7 +113,7 @@ class RBMAnswers:
         ValueError
             Parameters are not finite.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         for name, value in (("n_chains", n_chains), ("n_betas", n_betas)):
             if value is not None and (not isinstance(value, Integral) or value < 2):
                 raise ValueError(f"{name}={value!r}; expected an int of at least 2")
@@ -147,7 +146,7 @@ class RBMAnswers:
         """
         if self.visible != "bernoulli":
             raise ValueError("pseudo_likelihood needs visible='bernoulli', whose units can be flipped, got 'gaussian'")
-        check_is_fitted(self)
+        self._check_fitted()
         X = self._check_X(X, False)
         fitted = self._fitted(X.dtype)
         with fitted.threads():
@@ -188,7 +187,7 @@ class RBMAnswers:
             None continues the fit's own random numbers, so that calls one after the other differ, and a program
             that is run again repeats them.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         if not isinstance(steps, Integral) or steps < 0:
             raise ValueError(f"steps={steps!r}; expected an int of at least 0")
         V = self._check_chains(V)
@@ -234,7 +233,7 @@ class RBMAnswers:
         X : ndarray (n_samples, d), in input space
         labels : ndarray (n_samples,) int64
         """
-        check_is_fitted(self)
+        self._check_fitted()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r}; expected an int of at least 1")
         if cluster is not None and (not isinstance(cluster, Integral) or not 0 <= cluster < self.n_clusters):
