@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import atomic_files, datasets, doctor, persistence
-from csrl_core._readers import csv_rows, is_number
+from csrl_core._readers import NUMPY_ERRORS, csv_rows, is_number
 
 BUILT_IN = "data:"
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -131,9 +131,11 @@ def _read_labelled_csv(path, wanted):
 
 def open_npy(path):
     """An NPY file of real numbers as a read-only memory map (n, d); a file that is not whole is refused."""
+    with path.open("rb"):  # what is no fault of its contents is raised here
+        pass
     try:
         X = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+    except NUMPY_ERRORS as error:
         raise datasets.DataFileError(
             f"{path}: not readable as NPY ({error}); expected a whole file written by numpy.save"
         ) from None

@@ -255,7 +255,7 @@ def read_checkpoint(path, estimator, X):
         )
     layout = check_shapes(path, estimator, header["shapes"])
     run = _read_run(path, header["run"], arrays, "run.", layout, estimator)
-    best = None if header["best"] is None else _read_run(path, header["best"], arrays, "best.", layout, estimator)
+    best = None if header.get("best") is None else _read_run(path, header["best"], arrays, "best.", layout, estimator)
     return CheckpointState(arrays["key"], layout.shapes, run, best, header["best_score"], header.get("data"))
 
 
