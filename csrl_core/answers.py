@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 
 from csrl_core import backend as backends
 from csrl_core import persistence
-from csrl_core.algorithm import CHUNK, as_batch
+from csrl_core.algorithm import CHUNK, as_batch, check_shape
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.device_input import FLOATS, check_beside, check_X
 from csrl_core.file_checks import plain
@@ -25,6 +25,7 @@ class Fitted:
     """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
 
     def __init__(self, estimator, dtype, params=None, centers=None):
+        estimator._check_fitted()
         self.estimator = estimator
         self.backend = backends.get(estimator.backend)
         self.model = estimator._model(self.backend)
@@ -41,7 +42,9 @@ class Fitted:
         return self.backend.threads(self.estimator.n_jobs)
 
     def losses(self, x):
-        return self.model.losses(self.parameters, x, x, self.centers)
+        L = self.model.losses(self.parameters, x, x, self.centers)
+        check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
+        return L
 
     def costs(self, x):
         """What assignment minimises, (n, k)."""
@@ -55,6 +58,7 @@ class Fitted:
     def losses_and_gradient(self, data, labels):
         """(L, gradient) of the assigned column."""
         found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
+        check_shape(self.model, found[0], (len(data.X), self.estimator.n_clusters), "losses_and_gradient")
         return found[0], found[2]
 
     def embed(self, x):
@@ -155,7 +159,10 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
         self._check_fitted()
-        X = self._check_X(X, False)
+        return self._map_checked(self._check_X(X, False), function)
+
+    def _map_checked(self, X, function):
+        """`_map` of what has been checked."""
         fitted = self._fitted(X.dtype)
         home = fitted.backend.own if is_device_array(X) else as_numpy
         result = None
@@ -211,12 +218,15 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             if labels is not None:
                 labels = own(self._check_labels(labels, len(Z)))
                 return home(fitted.decode(Z, labels) + fitted.shift)
-            means = own(self.state_["centers"].astype(Z.dtype))
-            best = np.full_like(Z, np.inf, shape=(len(Z),), dtype=np.float64)
-            X = np.empty_like(Z, shape=(len(Z), self.n_features_in_))
+            means = own(self.state_["centers"])
+            X = best = None
             for j in range(self.n_clusters):
-                decoded = fitted.decode(Z, np.full_like(best, j, dtype=np.int64))
-                distance = np.sum((decoded - means[j]) ** 2, axis=1)
+                decoded = fitted.decode(Z, np.full_like(Z, j, shape=(len(Z),), dtype=np.int64))
+                # In float64, where the squares of float32 do not overflow; where these do the first cluster's is left.
+                distance = np.sum((decoded - means[j]) ** 2, axis=1, dtype=np.float64)
+                if j == 0:
+                    X, best = decoded.copy(), distance
+                    continue
                 nearer = distance < best
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
             return home(X + fitted.shift)

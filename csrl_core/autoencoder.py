@@ -247,7 +247,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     Attributes
     ----------
-    labels_ : (n,) int64, equal to ``predict(X)``
+    labels_ : (n,) int64, equal to ``predict(X)``, but where ``target`` was given and assignment is by loss: they are
+        the clusters that lose least of the target, which `predict` has not
     cluster_centers_ : (k, d), means of the target over the clusters
     params_ : (p,), all trained parameters, in the order of `named_parameters`
     loss_ : float, the final objective; loss_curve_ : list, its mean over each epoch's batches, before their steps

@@ -76,8 +76,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         self._validate_params()
         with self._features_of_the_last_fit():
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
-            if len(X) < self.n_clusters:
-                raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}")
+            self._check_enough(weight, "")
             backend = backends.get(self.backend)
             model = self._model(backend)
             with backend.threads(self.n_jobs):
@@ -166,11 +165,8 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         if not first:
             self._check_fitted()
         X, target, weight = self._check_data(X, target, sample_weight, reset=first)
-        if first and len(X) < self.n_clusters:
-            raise ValueError(
-                f"the first batch has n_samples={len(X)}, which should be >= n_clusters={self.n_clusters}: "
-                f"it chooses the centres"
-            )
+        if first:
+            self._check_enough(weight, " in the first batch, which chooses the centres")
         backend = backends.get(self.backend)
         model = self._model(backend)
         with backend.threads(self.n_jobs):
@@ -219,6 +215,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         if not bool((weight > 0).any()):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
+
+    def _check_enough(self, weight, where):
+        """Refuse fewer samples than clusters; those of weight 0 are as if they were absent."""
+        n = int((weight > 0).sum())
+        if n < self.n_clusters:
+            absent = " with a positive sample_weight" if n < len(weight) else ""
+            raise ValueError(f"n_samples={n}{absent} should be >= n_clusters={self.n_clusters}{where}")
 
     def _settings(self, key):
         return Settings(

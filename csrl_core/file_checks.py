@@ -115,7 +115,11 @@ def check_shapes(path, estimator, shapes):
     for name, shape in shapes.items():
         if not (isinstance(shape, list) and shape and all(isinstance(n, int) and 0 < n < 2**63 for n in shape)):
             raise ModelFileError(f"{path}: the parameter {name!r} has the shape {_short(shape)}; it is damaged")
-    found, expected = {name: tuple(shape) for name, shape in shapes.items()}, estimator._parameter_shapes()
+    found = {name: tuple(shape) for name, shape in shapes.items()}
+    try:
+        expected = estimator._parameter_shapes()
+    except OverflowError as error:
+        raise ModelFileError(f"{path} has arguments that make no model: {error}") from None
     if expected is None:  # a model of the user's own: all that is known is its clusters
         wrong = [name for name, shape in found.items() if shape[0] not in (1, estimator.n_clusters)]
         if wrong:

@@ -272,8 +272,9 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
 
     def _check_data(self, X, target, sample_weight, reset):
         X, target, weight = super()._check_data(X, target, sample_weight, reset)
-        if self.visible == "gaussian" and len(X) > 1:
-            deviation = as_numpy(X.std(axis=0, dtype=np.float64))
+        seen = X[weight > 0]
+        if self.visible == "gaussian" and len(seen) > 1:
+            deviation = as_numpy(seen.std(axis=0, dtype=np.float64))
             deviation = deviation[deviation > 0]
             scale = float(np.sqrt(np.mean(deviation**2))) if len(deviation) else 1.0
             if not SCALES[0] <= scale <= SCALES[1]:

@@ -188,10 +188,12 @@ class RBMAnswers:
             that is run again repeats them.
         """
         self._check_fitted()
-        if not isinstance(steps, Integral) or steps < 0:
-            raise ValueError(f"steps={steps!r}; expected an int of at least 0")
+        _check_steps(steps)
         V = self._check_chains(V)
-        labels = as_numpy(self.predict(V)) if labels is None else self._check_labels(labels, len(V))
+        if labels is None:  # not by `predict`, which refuses where chains of centred binary units may stand
+            labels = as_numpy(self._map_checked(V, lambda fitted, v: fitted.assign(v)))
+        else:
+            labels = self._check_labels(labels, len(V))
         fitted = self._fitted(V.dtype)
         own, home = fitted.backend.own, home_of(V)
         with fitted.threads():
@@ -236,6 +238,7 @@ class RBMAnswers:
         self._check_fitted()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r}; expected an int of at least 1")
+        _check_steps(steps)
         if cluster is not None and (not isinstance(cluster, Integral) or not 0 <= cluster < self.n_clusters):
             raise ValueError(f"cluster={cluster!r}; expected None, or an int from 0 to {self.n_clusters - 1}")
         fitted = self._fitted(self.params_.dtype)
@@ -255,3 +258,8 @@ class RBMAnswers:
             V = self._chain(fitted, V, own(labels), steps, key, number)
             X = V + fitted.centers[own(labels)] + fitted.shift
         return home_of(self.params_)(X), labels
+
+
+def _check_steps(steps):
+    if not isinstance(steps, Integral) or steps < 0:
+        raise ValueError(f"steps={steps!r}; expected an int of at least 0")

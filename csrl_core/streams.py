@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 RESTARTS = 2**16 - 1  # of a fit, at most: their numbers have 16 bits of a stream
+LAYERS = 2**8  # of a use, at most, likewise
 
 
 class Use(IntEnum):
