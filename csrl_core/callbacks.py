@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-from csrl_core.persistence import ModelFileError
+from csrl_core.file_checks import ModelFileError
 from csrl_core.training import Run
 
 __all__ = [
