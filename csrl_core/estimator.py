@@ -15,10 +15,11 @@ from csrl_core import persistence
 from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
+from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
 from csrl_core.device_input import check_weight
 from csrl_core.file_checks import data_digest
 from csrl_core.likelihood import Likelihood
+from csrl_core.reporter import Reporter
 from csrl_core.streams import RESTARTS, draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 

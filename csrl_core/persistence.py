@@ -202,7 +202,7 @@ def _install(path, estimator, header, arrays):
 class CheckpointState:
     """What a checkpoint holds: the run that was going on, and the best one that was finished.
 
-    epochs : the argument of the estimator; callbacks : list of what they remember, see `callbacks.Reporter.states`
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`
     """
 
     key: np.ndarray
