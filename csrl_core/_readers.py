@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -22,6 +23,15 @@ _PIECE = 1 << 24  # bytes asked for at a time: a header that lies about its size
 
 # Third byte of an IDX file → type on disk; IDX is big-endian throughout.
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+# What NumPy's and Python's readers raise of damaged files. Beside the plain ones: headers that are parsed as Python
+# (SyntaxError, TokenError, RecursionError, TypeError), an encrypted archive or an unknown compression (RuntimeError),
+# an absurd shape (MemoryError, OverflowError), a directory that points before the file (OSError).
+NUMPY_ERRORS = (
+    *(ValueError, EOFError, MemoryError, RuntimeError, OverflowError, SyntaxError, TypeError, LookupError, OSError),
+    *(AttributeError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error),
+)
 
 
 class DataFileError(ValueError):
@@ -158,9 +168,9 @@ def _read_array(stream):
     return values
 
 
-def _read_npz(path, array):
+def _read_npz(path, stream, array):
     """Read one array: the named one, the only one, or the one called X."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(stream) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if array is None:
             array = names[0] if len(names) == 1 else "X"
@@ -173,19 +183,16 @@ def _read_npz(path, array):
 
 
 def _read_numpy(path, kind, array):
-    try:
-        if kind == ".npz":
-            return _read_npz(path, array)
-        with path.open("rb") as stream:
-            return _read_array(stream)
-    except DataFileError:
-        raise
-    # RuntimeError: an encrypted archive or an unknown compression; MemoryError: an absurd shape.
-    except (ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataFileError(
-            f"{path}: not readable as {kind[1:].upper()} ({error}); expected a whole file written by "
-            f"numpy.{'savez' if kind == '.npz' else 'save'} that holds numbers, not pickled objects"
-        ) from error
+    with path.open("rb") as stream:
+        try:
+            return _read_npz(path, stream, array) if kind == ".npz" else _read_array(stream)
+        except DataFileError:
+            raise
+        except NUMPY_ERRORS as error:
+            raise DataFileError(
+                f"{path}: not readable as {kind[1:].upper()} ({error}); expected a whole file written by "
+                f"numpy.{'savez' if kind == '.npz' else 'save'} that holds numbers, not pickled objects"
+            ) from error
 
 
 def read_table(path, *, array=None, delimiter=","):

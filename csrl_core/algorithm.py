@@ -15,7 +15,7 @@ from sklearn.cluster import kmeans_plusplus
 from csrl_core.backend import aligned_empty, as_numpy, is_device_array
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
-from csrl_core.streams import Use, stream
+from csrl_core.streams import LAYERS, Use, stream
 from csrl_core.training import Batch, Objective, Run
 
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
@@ -171,6 +171,8 @@ class JointAssignment(Objective):
                     f"parameter {name!r} has shape {tuple(shape)}; its first axis must be the cluster's, "
                     f"of length n_clusters={self.n_clusters} or 1 (shared)"
                 )
+        if len(shapes) > LAYERS:
+            raise ValueError(f"the model has {len(shapes)} arrays of parameters; expected at most {LAYERS}")
         self.layout = Layout(shapes)
 
     def _initial_state(self, data, restart):
@@ -278,12 +280,21 @@ class JointAssignment(Objective):
         if self.rule is not None:
             new = self.backend.assign.assign(self.rule.costs(state, self._codes(params, state, batch.X)))
         assign = state["assign"][batch.index] if assigned else new
-        L, assign, gradient = self._losses_and_gradient(params, state, batch, assign, step)
+        L, found, gradient = self._losses_and_gradient(params, state, batch, assign, step)
         self._check(L, (len(batch.X), self.n_clusters), "losses")
         if isinstance(gradient, Mapping):
             gradient = self.layout.flatten(gradient, params.dtype, "gradient")
+        self._check(gradient, params.shape, "gradient")
         own = self.backend.own
-        L, assign = own(L, batch.X.dtype), own(assign, np.int64)
+        L = own(L, batch.X.dtype)
+        if assign is None:
+            assign = own(found, np.int64)
+            self._check(assign, (len(batch.X),), "losses_and_gradient's assignment")
+            if len(assign) and not 0 <= int(assign.min()) <= int(assign.max()) < self.n_clusters:
+                raise ValueError(
+                    f"{type(self.model).__name__}.losses_and_gradient assigned samples to clusters {int(assign.min())} "
+                    f"to {int(assign.max())}; expected 0 to {self.n_clusters - 1}"
+                )
         return L, assign, gradient, self.backend.assign.assign(L) if new is None else new
 
     def _losses_and_gradient(self, params, state, batch, assign, step):
@@ -294,8 +305,7 @@ class JointAssignment(Objective):
         )
 
     def _check(self, array, shape, what):
-        if np.shape(array) != shape:
-            raise ValueError(f"{type(self.model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")
+        check_shape(self.model, array, shape, what)
 
     def fused_epoch(self, run, data, settings):
         """The model's own kernel for a whole epoch, where it has one: these assign by loss."""
@@ -430,6 +440,12 @@ class JointAssignment(Objective):
         for moment in run.moments:
             for view in self.layout.cluster(moment, j, k):
                 view[...] = 0
+
+
+def check_shape(model, array, shape, what):
+    """Raise ValueError unless what a model's method returned has the shape that kernels will take it to have."""
+    if np.shape(array) != shape:
+        raise ValueError(f"{type(model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")
 
 
 def as_batch(X, target, weight, shift, backend=None):

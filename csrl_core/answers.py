@@ -13,9 +13,10 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 
 from csrl_core import backend as backends
 from csrl_core import persistence
-from csrl_core.algorithm import CHUNK, as_batch
+from csrl_core.algorithm import CHUNK, as_batch, check_shape
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.device_input import FLOATS, check_beside, check_X
+from csrl_core.file_checks import plain
 from csrl_core.likelihood import responsibilities
 from csrl_core.parameters import Layout, Parameters
 
@@ -24,6 +25,7 @@ class Fitted:
     """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
 
     def __init__(self, estimator, dtype, params=None, centers=None):
+        estimator._check_fitted()
         self.estimator = estimator
         self.backend = backends.get(estimator.backend)
         self.model = estimator._model(self.backend)
@@ -40,7 +42,9 @@ class Fitted:
         return self.backend.threads(self.estimator.n_jobs)
 
     def losses(self, x):
-        return self.model.losses(self.parameters, x, x, self.centers)
+        L = self.model.losses(self.parameters, x, x, self.centers)
+        check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
+        return L
 
     def costs(self, x):
         """What assignment minimises, (n, k)."""
@@ -54,6 +58,7 @@ class Fitted:
     def losses_and_gradient(self, data, labels):
         """(L, gradient) of the assigned column."""
         found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
+        check_shape(self.model, found[0], (len(data.X), self.estimator.n_clusters), "losses_and_gradient")
         return found[0], found[2]
 
     def embed(self, x):
@@ -76,6 +81,8 @@ def home_of(X):
 class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
     """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
 
+    _DESCRIBING = ("n_clusters", "assignment")  # arguments that say what fitted parameters mean; `center` is another
+
     @abstractmethod
     def _model(self, backend):
         """The `ClusterModel` that the constructor's arguments describe."""
@@ -88,6 +95,48 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     def _centred(self):
         """Whether the loss sees the centres."""
         return self.center
+
+    def _description(self):
+        """The arguments that say what the fitted parameters mean, as plain values by name."""
+        return {name: plain(getattr(self, name)) for name in self._DESCRIBING} | {"center": self._centred}
+
+    def _check_fitted(self):
+        """Fitted, and still described by the arguments that it was fitted with.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            An argument has been changed with which the parameters would mean something else.
+        """
+        check_is_fitted(self)
+        was = vars(self).get("_fitted_as", {})
+        for name, value in self._description().items():
+            if name in was and was[name] != value:
+                raise ValueError(
+                    f"{name}={value!r}, but this {type(self).__name__} was fitted with {name}={was[name]!r}; "
+                    f"fit it again, or set {name} back"
+                )
+
+    def _parameter_shapes(self):
+        """Name → shape of the parameters that the arguments describe, in order; None where only the model knows."""
+        return None
+
+    def _state_shapes(self):
+        """(required, optional): name → (shape, dtype) of the state's arrays.
+
+        None is any length, and as dtype that of the parameters.
+        """
+        k, d = self.n_clusters, self.n_features_in_
+        required = {
+            "assign": ((None,), np.int64),
+            "centers": ((k, d), np.float64),
+            "sums": ((k, d), np.float64),
+            "totals": ((k,), np.float64),
+            "counts": ((k,), np.int64),
+            "shift": ((d,), np.float64),
+        }
+        return required, {}
 
     def _fitted(self, dtype, params=None, centers=None):
         """What answers questions: the fitted parameters (or others) in one dtype."""
@@ -109,8 +158,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     def _map(self, X, function):
         """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
-        check_is_fitted(self)
-        X = self._check_X(X, False)
+        self._check_fitted()
+        return self._map_checked(self._check_X(X, False), function)
+
+    def _map_checked(self, X, function):
+        """`_map` of what has been checked."""
         fitted = self._fitted(X.dtype)
         home = fitted.backend.own if is_device_array(X) else as_numpy
         result = None
@@ -156,7 +208,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             cluster it came from: without labels every cluster decodes it, and the decoding that
             lies nearest to its own cluster's centre is taken.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         Z, home = self._check_embedding(Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
@@ -166,12 +218,15 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             if labels is not None:
                 labels = own(self._check_labels(labels, len(Z)))
                 return home(fitted.decode(Z, labels) + fitted.shift)
-            means = own(self.state_["centers"].astype(Z.dtype))
-            best = np.full_like(Z, np.inf, shape=(len(Z),), dtype=np.float64)
-            X = np.empty_like(Z, shape=(len(Z), self.n_features_in_))
+            means = own(self.state_["centers"])
+            X = best = None
             for j in range(self.n_clusters):
-                decoded = fitted.decode(Z, np.full_like(best, j, dtype=np.int64))
-                distance = np.sum((decoded - means[j]) ** 2, axis=1)
+                decoded = fitted.decode(Z, np.full_like(Z, j, shape=(len(Z),), dtype=np.int64))
+                # In float64, where the squares of float32 do not overflow; where these do the first cluster's is left.
+                distance = np.sum((decoded - means[j]) ** 2, axis=1, dtype=np.float64)
+                if j == 0:
+                    X, best = decoded.copy(), distance
+                    continue
                 nearer = distance < best
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
             return home(X + fitted.shift)
@@ -191,7 +246,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     @available_if(lambda estimator: estimator._has_gaussians())
     def gaussians(self):
         """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
-        check_is_fitted(self)
+        self._check_fitted()
         return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 
     def score_samples(self, X):
@@ -209,7 +264,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     def named_parameters(self):
         """Name → view into ``params_``, cluster axis first; ``params_`` is their concatenation, in this order."""
-        check_is_fitted(self)
+        self._check_fitted()
         return Layout(self._shapes).views(self.params_)
 
     def value_and_gradient(self, X, labels, *, target=None, params=None, centers=None):
@@ -233,7 +288,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         value : float
         gradient : ndarray (p,)
         """
-        check_is_fitted(self)
+        self._check_fitted()
         X = self._check_X(X, False)
         home = home_of(X)
         params = as_numpy(self.params_ if params is None else params)
@@ -266,8 +321,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         ------
         OSError
             The folder cannot be written or is full; an older file at ``path`` stays as it was.
+        ValueError
+            An argument is not what is expected, or not what the parameters were fitted with.
         """
-        check_is_fitted(self)
+        self._check_fitted()
+        self._validate_params()  # a file is read only with arguments that are valid
         persistence.write_model(path, self)
 
     @property

@@ -50,13 +50,10 @@ class AutoencoderModel(ClusterModel):
 
     def init_parameters(self, X, n_clusters, random):
         """U(±1/√fan_in) for weights and biases, layer by layer."""
-        named, half = {}, len(self.table) // 2
-        for number, (fan_in, fan_out, copies, _, bias, _) in enumerate(self.table.tolist()):
-            name = f"encoder.{number}" if number < half else f"decoder.{number - half}"
-            bound = 1 / np.sqrt(fan_in)
-            named[f"{name}.weight"] = random.uniform((copies, fan_in, fan_out), -bound, bound)
-            if bias >= 0:
-                named[f"{name}.bias"] = random.uniform((copies, fan_out), -bound, bound)
+        named, shapes = {}, parameter_shapes(self.table)
+        for name, shape in shapes.items():
+            bound = 1 / np.sqrt(shapes[name.replace("bias", "weight")][1])
+            named[name] = random.uniform(shape, -bound, bound)
         return named
 
     def init_from_clusters(self, data, assign, centers, random):
@@ -177,6 +174,17 @@ def layer_rows(n_features, n_clusters, hidden, shared, activation, output_activa
     return encoder + decoder
 
 
+def parameter_shapes(table):
+    """Name → shape of the parameters of a table of layers, in order: weights (copies, fan_in, fan_out) and biases."""
+    shapes, half = {}, len(table) // 2
+    for number, (fan_in, fan_out, copies, _, bias, _) in enumerate(table.tolist()):
+        name = f"encoder.{number}" if number < half else f"decoder.{number - half}"
+        shapes[f"{name}.weight"] = copies, fan_in, fan_out
+        if bias >= 0:
+            shapes[f"{name}.bias"] = copies, fan_out
+    return shapes
+
+
 class TensorizedAutoencoder(BaseClusterSpecific):
     """One autoencoder per cluster, learnt together with the clusters.
 
@@ -239,7 +247,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     Attributes
     ----------
-    labels_ : (n,) int64, equal to ``predict(X)``
+    labels_ : (n,) int64, equal to ``predict(X)``, but where ``target`` was given and assignment is by loss: they are
+        the clusters that lose least of the target, which `predict` has not
     cluster_centers_ : (k, d), means of the target over the clusters
     params_ : (p,), all trained parameters, in the order of `named_parameters`
     loss_ : float, the final objective; loss_curve_ : list, its mean over each epoch's batches, before their steps
@@ -398,6 +407,16 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         if self.solver == "exact":
             raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
         return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
+
+    _DESCRIBING = ("n_clusters", "hidden", "shared", "activation", "output_activation", "bias", "assignment")
+
+    def _parameter_shapes(self):
+        layers = self.n_features_in_, self.n_clusters, tuple(map(int, self.hidden)), self.shared
+        table, _ = layer_table(layer_rows(*layers, self.activation, self.output_activation, self.bias))
+        return parameter_shapes(table)
+
+    def _code_width(self):
+        return int(min(self.hidden) if self.output_activation == "linear" else self.hidden[-1])
 
     def _objective_class(self):
         return ExactAssignment if self.solver == "exact" else super()._objective_class()

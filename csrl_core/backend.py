@@ -123,8 +123,29 @@ def is_device_array(array):
 
 
 def as_numpy(array):
-    """A host array: ``array`` itself, or a copy of what lies on a device."""
-    return array.get() if is_device_array(array) else np.asarray(array)
+    """A host array: ``array`` itself, or a copy of what lies on a device, whatever library it is of.
+
+    Raises
+    ------
+    TypeError
+        The library of a device array can neither bring it to the host nor give it to CuPy.
+    """
+    if not is_device_array(array):
+        return np.asarray(array)
+    if hasattr(array, "get"):  # CuPy's own
+        return array.get()
+    try:
+        return np.array(np.from_dlpack(array, device="cpu", copy=True))  # the library of the array copies it
+    except (AttributeError, TypeError, BufferError, RuntimeError, ValueError) as error:
+        reason = error  # no DLPack, one that does not cross devices, or a NumPy before 2.1
+    try:
+        return get("cupy").xp.asarray(array).get()
+    except BackendError:
+        kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
+        raise TypeError(
+            f"a {kind} on a device cannot be brought to the host ({reason}), and there is no CuPy to do it; "
+            f"expected an array of the host, or one that DLPack or CuPy can copy there"
+        ) from None
 
 
 @cache

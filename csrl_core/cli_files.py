@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import datasets, doctor, persistence
-from csrl_core._readers import csv_rows, is_number
+from csrl_core import atomic_files, datasets, doctor, persistence
+from csrl_core._readers import NUMPY_ERRORS, csv_rows, is_number
 
 BUILT_IN = "data:"
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -131,9 +131,11 @@ def _read_labelled_csv(path, wanted):
 
 def open_npy(path):
     """An NPY file of real numbers as a read-only memory map (n, d); a file that is not whole is refused."""
+    with path.open("rb"):  # what is no fault of its contents is raised here
+        pass
     try:
         X = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+    except NUMPY_ERRORS as error:
         raise datasets.DataFileError(
             f"{path}: not readable as NPY ({error}); expected a whole file written by numpy.save"
         ) from None
@@ -190,24 +192,12 @@ def check_outputs(outputs, inputs=()):
 
 @contextmanager
 def replacing(path):
-    """A binary file that takes the place of ``path`` once it is whole; if writing fails, the old file stays."""
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    """As `csrl_core.atomic_files.replacing`, with errors that name the path."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with atomic_files.replacing(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; an output is an ordinary file
-        Path(temporary).replace(path)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_table(path, parts, n, name):

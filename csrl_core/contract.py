@@ -216,7 +216,7 @@ CONTRACT = {
             "assign",
             "move",
             "X index new assign* weights sums* totals* counts*",
-            "int, samples moved",
+            "int, samples with weight that moved",
             "sum",
             _SAMPLES,
         ),
@@ -274,7 +274,7 @@ CONTRACT = {
             "fused_epoch",
             "params* layers X target weights reg order batch_size assign* centers* sums* totals* counts* center "
             "assign_first running moments* rule step hyper clip_norm",
-            "Σ w L[i, s_i], Σ w, samples moved",
+            "Σ w L[i, s_i], Σ w, samples with weight that moved",
             "sum",
             _SAMPLES,
         ),

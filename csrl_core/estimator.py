@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,9 +17,10 @@ from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
 from csrl_core.device_input import check_weight
+from csrl_core.file_checks import data_digest
 from csrl_core.likelihood import Likelihood
 from csrl_core.reporter import Reporter
-from csrl_core.streams import draw_key
+from csrl_core.streams import RESTARTS, draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
 
 
@@ -37,7 +39,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         "assignment": [StrOptions({"loss", "likelihood"})],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, RESTARTS, closed="both")],
         "init": [StrOptions({"k-means++", "k-means", "random"}), "array-like"],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "backend": [StrOptions({"auto", *backends.BACKENDS})],
@@ -80,8 +82,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         self._validate_params()
         with self._features_of_the_last_fit():
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
-            if len(X) < self.n_clusters:
-                raise ValueError(f"n_samples={len(X)} should be >= n_clusters={self.n_clusters}")
+            self._check_enough(weight, "")
             backend = backends.get(self.backend)
             model = self._model(backend)
             with backend.threads(self.n_jobs):
@@ -104,9 +105,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
 
     def _fit(self, backend, model, X, y, target, weight, resume):
         key, home = draw_key(self.random_state), home_of(X)
+        data_given = cache(lambda: data_digest(X, target, weight))  # once, and only where a checkpoint needs it
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         if checkpoint:
             key = checkpoint.key
+            if checkpoint.data is not None:
+                persistence.check_data(resume, checkpoint.data, data_given())
         shift = self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
         data = as_batch(X, target, weight, shift, backend)
@@ -117,7 +121,8 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         best, best_score, run = None, -np.inf, None
 
         def save_checkpoint(path):
-            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout, reporter.states())
+            found = reporter.states(), data_given()
+            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout, *found)
 
         def attributes():
             return self._attributes(objective, run, data, key, home)
@@ -167,12 +172,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         """
         self._validate_params()
         first = not hasattr(self, "params_")
+        if not first:
+            self._check_fitted()
         X, target, weight = self._check_data(X, target, sample_weight, reset=first)
-        if first and len(X) < self.n_clusters:
-            raise ValueError(
-                f"the first batch has n_samples={len(X)}, which should be >= n_clusters={self.n_clusters}: "
-                f"it chooses the centres"
-            )
+        if first:
+            self._check_enough(weight, " in the first batch, which chooses the centres")
         backend = backends.get(self.backend)
         model = self._model(backend)
         with backend.threads(self.n_jobs):
@@ -221,6 +225,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         if not bool((weight > 0).any()):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
+
+    def _check_enough(self, weight, where):
+        """Refuse fewer samples than clusters; those of weight 0 are as if they were absent."""
+        n = int((weight > 0).sum())
+        if n < self.n_clusters:
+            absent = " with a positive sample_weight" if n < len(weight) else ""
+            raise ValueError(f"n_samples={n}{absent} should be >= n_clusters={self.n_clusters}{where}")
 
     def _settings(self, key):
         return Settings(
@@ -291,6 +302,23 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             )
         return Likelihood(model, backend.mixture, self.n_features_in_, backend.own)
 
+    def _code_width(self):
+        """h of the codes that the likelihood sees; None where only the model knows."""
+        return None
+
+    def _state_shapes(self):
+        required, optional = super()._state_shapes()
+        if self.assignment == "likelihood":
+            k, h = self.n_clusters, self._code_width()
+            required |= {
+                "scatter": ((k, h, h), np.float64),
+                "noise": ((k,), np.float64),
+                "moment_totals": ((k,), np.float64),
+                "moment_counts": ((k,), np.int64),
+                "floor": ((1,), np.float64),
+            }
+        return required, optional
+
     def _initial(self, target, shift, n):
         """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
         if isinstance(self.init, str):
@@ -334,6 +362,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             "backend_": objective.backend.name,
             "_key": key,
             "_shapes": objective.layout.shapes,
+            "_fitted_as": self._description(),
         }
 
     def _install(self, attributes):
@@ -410,6 +439,9 @@ class ClusterSpecific(BaseClusterSpecific):
 
     def _model(self, backend):
         return self.model
+
+    def _description(self):
+        return super()._description() | {"model": f"{type(self.model).__module__}.{type(self.model).__qualname__}"}
 
     def _has_decoder(self):
         return hasattr(self.model, "decode")

@@ -167,6 +167,11 @@ class Likelihood(Rule):
 
     def costs(self, state, codes):
         """A (n, k) of samples as `codes` gave them, less the ½ d log 2π that all clusters share."""
+        h, known = codes[0].shape[2], state["scatter"].shape[1]
+        if h != known:
+            raise ValueError(
+                f"{type(self.model).__name__}.codes gave codes of width {h}; those it was fitted with had {known}"
+            )
         found = self.gaussians(state)
         arrays = (found.precision, 1 / found.noise_variance, found.constant)
         return self.kernel.costs(*codes, *(self.own(array, codes[0].dtype) for array in arrays))

@@ -60,6 +60,8 @@ class Parameters(Mapping):
     """A flat vector and its named views: ``parameters["encoder.0.weight"]``, ``parameters.flat``."""
 
     def __init__(self, layout, flat):
+        if flat.shape != (layout.size,):  # kernels take the vector as it is
+            raise ValueError(f"the parameters have shape {flat.shape}; expected {(layout.size,)}")
         self.layout, self.flat = layout, flat
         self._views = layout.views(flat)
 

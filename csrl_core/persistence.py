@@ -1,12 +1,10 @@
-"""Models and checkpoints on disk: safetensors with a JSON header, written atomically.
+"""Models and checkpoints on disk: safetensors with a JSON header and a checksum, written atomically.
 
-Nothing in a file is ever executed. A file is written beside its destination and then renamed, so a
-process that dies in between leaves the old file whole.
+Nothing in a file is ever executed, and nothing computes with what `csrl_core.file_checks` has not seen. A file is
+written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
 """
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,11 +14,22 @@ import safetensors
 import safetensors.numpy
 
 from csrl_core._version import __version__
+from csrl_core.atomic_files import write_atomically
 from csrl_core.backend import as_numpy
-from csrl_core.parameters import Layout
+from csrl_core.file_checks import (
+    ModelFileError,
+    check_arguments,
+    check_array,
+    check_header,
+    check_numbers,
+    check_run,
+    check_shapes,
+    digest_of,
+)
 from csrl_core.training import Run
 
-FORMAT = 1
+FORMAT = 2  # 1 has no checksum
+FORMATS = (1, 2)
 HEADER = "csrl_core"
 CLASSES = {
     "TensorizedAutoencoder": "csrl_core.autoencoder",
@@ -37,31 +46,10 @@ _RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stop
 _FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
 
 
-class ModelFileError(ValueError):
-    """A file is no model or checkpoint of ours, is damaged, or is of another version."""
-
-
-def write_atomically(path, data):
-    """Write bytes to ``path`` so that at any time either the old or the new file is there, whole."""
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's files are private; a saved model is an ordinary file
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _write(path, kind, header, arrays):
     header = {"format": FORMAT, "kind": kind, "version": __version__, **header}
     arrays = {name: np.ascontiguousarray(as_numpy(array)) for name, array in arrays.items()}
+    header["digest"] = digest_of(header, arrays)
     write_atomically(path, safetensors.numpy.save(arrays, {HEADER: json.dumps(header)}))
 
 
@@ -73,20 +61,30 @@ def _read(path, kind):
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except safetensors.SafetensorError as error:
+    # Beside the library's own: numbers of a kind that NumPy has not, and shapes whose size is no int.
+    except (safetensors.SafetensorError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(
             f"{path} is not a whole safetensors file ({error}); expected a {kind} written by csrl_core"
         ) from None
     if HEADER not in metadata:
         raise ModelFileError(f"{path} is a safetensors file of another program; expected a {kind} written by csrl_core")
-    header = json.loads(metadata[HEADER])
-    if header.get("format") != FORMAT:
+    try:
+        header = json.loads(metadata[HEADER])
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} has a header that is no JSON ({error}); it is damaged") from None
+    if not isinstance(header, dict):
+        raise ModelFileError(f"{path} has a header that is a JSON {type(header).__name__}, no object; it is damaged")
+    if type(header.get("format")) is not int or header["format"] not in FORMATS:
         raise ModelFileError(
-            f"{path} has format version {header.get('format')}; this csrl_core {__version__} reads version {FORMAT}. "
-            f"It was written by csrl_core {header.get('version')}"
+            f"{path} has format version {header.get('format')!r:.99}; this csrl_core {__version__} reads versions "
+            f"{FORMATS[0]} to {FORMAT}. It was written by csrl_core {header.get('version')!s:.99}"
         )
+    digest = header.pop("digest", None)
+    if digest != digest_of(header, arrays) and not (digest is None and header["format"] == 1):
+        raise ModelFileError(f"{path} is damaged: its contents have another checksum than when it was written")
     if header.get("kind") != kind:
-        raise ModelFileError(f"{path} is a {header.get('kind')}; expected a {kind}")
+        raise ModelFileError(f"{path} is a {header.get('kind')!s:.99}; expected a {kind}")
+    check_header(path, header, {"class": str, "arguments": dict, "shapes": dict})
     return header, arrays
 
 
@@ -118,6 +116,8 @@ def write_model(path, estimator):
         "shapes": estimator._shapes,
         "numbers": {name: getattr(estimator, name) for name in _MODEL_NUMBERS},
     }
+    if hasattr(estimator, "_n_draws"):  # of a machine: so that it goes on drawing new numbers
+        header["numbers"]["n_draws"] = estimator._n_draws
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
@@ -150,38 +150,52 @@ def load(path, *, model=None, backend=None):
     """
     header, arrays = _read(path, "model")
     if header["class"] not in CLASSES:
-        raise ModelFileError(f"{path} holds a {header['class']!r}; expected one of {', '.join(CLASSES)}")
+        raise ModelFileError(f"{path} holds a {header['class']!r:.99}; expected one of {', '.join(CLASSES)}")
+    check_header(path, header, {"numbers": dict})
     arguments = {
         name: tuple(value) if isinstance(value, list) else value for name, value in header["arguments"].items()
     }
-    arguments.update(
-        {name.removeprefix("argument."): array for name, array in arrays.items() if name.startswith("argument.")}
-    )
+    arguments |= _subset(arrays, "argument.")
     if header["class"] == "ClusterSpecific":
         if model is None:
             raise ValueError(f"{path} holds a ClusterSpecific; pass its model: load(path, model=YourModel())")
         arguments["model"] = model
+    cls = getattr(import_module(CLASSES[header["class"]]), header["class"])
+    estimator = check_arguments(path, cls, arguments, header.get("version"))
     if backend is not None:
-        arguments["backend"] = backend
-    estimator = getattr(import_module(CLASSES[header["class"]]), header["class"])(**arguments)
-    try:
-        estimator.params_ = arrays["params"]
-        estimator.loss_curve_ = arrays["loss_curve"].tolist()
-        for name, attribute in _MODEL_ARRAYS.items():
-            setattr(estimator, attribute, arrays[name])
-    except KeyError as error:
-        raise ModelFileError(f"{path} lacks the array {error}; it is damaged") from None
-    estimator.state_ = _subset(arrays, "state.")
-    estimator._shapes = Layout(header["shapes"]).shapes
-    for name in _MODEL_NUMBERS:
-        setattr(estimator, name, header["numbers"][name])
+        estimator.backend = backend
+    _install(path, estimator, header, arrays)
+    return estimator
+
+
+def _install(path, estimator, header, arrays):
+    """The fitted attributes of a model's file, after all checks."""
+    numbers, n = header["numbers"], arrays.get("labels", np.empty(0)).size
+    check_numbers(path, numbers, _MODEL_NUMBERS, optional=["n_draws"])
+    estimator.n_features_in_, k = numbers["n_features_in_"], estimator.n_clusters
+    layout = check_shapes(path, estimator, header["shapes"])
+    check_run(path, arrays, "", layout, estimator, None)
+    check_array(path, arrays, "labels", (n,), np.int64, within=(0, k - 1))
+    check_array(path, arrays, "centers", (k, estimator.n_features_in_), arrays["params"].dtype)
+    check_array(path, arrays, "key", (2,), np.uint32)
     if "feature_names" in header:
-        estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+        names = header["feature_names"]
+        if not isinstance(names, list) or list(map(type, names)) != [str] * estimator.n_features_in_:
+            raise ModelFileError(f"{path} has feature names that are not {estimator.n_features_in_} strings")
+        estimator.feature_names_in_ = np.array(names, dtype=object)
     if "output" in header:
         if header["output"] not in OUTPUTS:
-            raise ModelFileError(f"{path} has output={header['output']!r}; expected one of {', '.join(OUTPUTS)}")
+            raise ModelFileError(f"{path} has output={header['output']!r:.99}; expected one of {', '.join(OUTPUTS)}")
         estimator.set_output(transform=header["output"])
-    return estimator
+    for name in _MODEL_NUMBERS:
+        setattr(estimator, name, numbers[name])
+    if "n_draws" in numbers:
+        estimator._n_draws = numbers["n_draws"]
+    for name, attribute in {"params": "params_", **_MODEL_ARRAYS}.items():
+        setattr(estimator, attribute, arrays[name])
+    estimator.loss_curve_ = arrays["loss_curve"].tolist()
+    estimator.state_, estimator._shapes = _subset(arrays, "state."), layout.shapes
+    estimator._fitted_as = estimator._description()
 
 
 @dataclass
@@ -198,10 +212,14 @@ class CheckpointState:
     best_score: float
     epochs: int
     callbacks: list
+    data: dict | None
 
 
-def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks):
-    """Everything that training needs to go on from an epoch's end; callbacks : list, what they remember."""
+def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks, data):
+    """Everything that training needs to go on from an epoch's end.
+
+    callbacks : list, what they remember; data : dict, checksums of what the fit was given
+    """
     arguments, arrays = _arguments(estimator)
     arrays["key"] = key
     header = {
@@ -212,6 +230,7 @@ def write_checkpoint(path, estimator, key, run, best, best_score, layout, callba
         "best": None if best is None else _run_header(best),
         "best_score": float(best_score),
         "callbacks": callbacks,
+        "data": data,
     }
     arrays.update(_run_arrays(run, "run."))
     if best is not None:
@@ -242,21 +261,26 @@ def read_checkpoint(path, estimator, X):
                 f"{path} was made with {name}={header['arguments'].get(name)!r}, the estimator has "
                 f"{name}={plain.get(name)!r}; resume needs the same"
             )
-    run = _read_run(header["run"], _subset(arrays, "run."))
-    made_for = (len(run.state["assign"]), run.state["centers"].shape[1], run.params.dtype)
+    check_header(path, header, {"run": dict, "best": (dict, type(None)), "data": (dict, type(None))})
+    check_numbers(path, header, ["best_score"])
+    check_array(path, arrays, "key", (2,), np.uint32)
+    for name, shape in (("run.state.assign", (None,)), ("run.state.centers", (None, None)), ("run.params", (None,))):
+        check_array(path, arrays, name, shape, arrays[name].dtype if name in arrays else None)
+    made_for = (*arrays["run.state.assign"].shape, arrays["run.state.centers"].shape[1], arrays["run.params"].dtype)
     if made_for != (*X.shape, X.dtype):
         raise ModelFileError(
             f"{path} was made on X of shape {made_for[:2]} and dtype {made_for[2]}; X has {X.shape} and {X.dtype}"
         )
-    best = None if header["best"] is None else _read_run(header["best"], _subset(arrays, "best."))
     callbacks = header.get("callbacks", [])
     if not (
         isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
     ):
-        raise ModelFileError(f"{path} has callbacks={callbacks!r}; expected a list of their classes and states")
-    epochs = header["arguments"].get("epochs")
+        raise ModelFileError(f"{path} has callbacks={callbacks!r:.99}; expected a list of their classes and states")
+    layout, epochs = check_shapes(path, estimator, header["shapes"]), header["arguments"].get("epochs")
+    run = _read_run(path, header["run"], arrays, "run.", layout, estimator)
+    best = None if header.get("best") is None else _read_run(path, header["best"], arrays, "best.", layout, estimator)
     return CheckpointState(
-        arrays["key"], Layout(header["shapes"]).shapes, run, best, header["best_score"], epochs, callbacks
+        arrays["key"], layout.shapes, run, best, header["best_score"], epochs, callbacks, header.get("data")
     )
 
 
@@ -279,6 +303,13 @@ def check_counts(path, checkpoint, estimator, epochs):
         )
 
 
+def check_data(path, was, now):
+    """Refuse to go on with other data than the checkpoint was made on; both as `data_digest` gives them."""
+    for name, digest in now.items():
+        if was.get(name) != digest:
+            raise ModelFileError(f"{path} was made on another {name} than is given to resume with; it needs the same")
+
+
 def _run_header(run):
     return {name: getattr(run, name) for name in _RUN_NUMBERS}
 
@@ -289,10 +320,18 @@ def _run_arrays(run, prefix):
     return {prefix + name: array for name, array in arrays.items()}
 
 
-def _read_run(header, arrays):
+def _read_run(path, header, arrays, prefix, layout, estimator):
+    if "finished" in header:  # its name in earlier checkpoints
+        header = {"stopped": header["finished"], **header}
+    check_numbers(path, header, _RUN_NUMBERS)
+    check_run(path, arrays, prefix, layout, estimator, len(arrays["run.state.assign"]))
+    if header["epoch"] != len(arrays[f"{prefix}loss_curve"]):
+        raise ModelFileError(
+            f"{path} has {len(arrays[f'{prefix}loss_curve'])} losses of {header['epoch']} epochs; it is damaged"
+        )
+    arrays = _subset(arrays, prefix)
     run = Run(arrays["params"].copy(), {n: a.copy() for n, a in _subset(arrays, "state.").items()})
     run.moments, run.loss_curve = arrays["moments"].copy(), arrays["loss_curve"].tolist()
-    header = {"stopped": header.get("finished"), **header}  # its name in earlier checkpoints
     for name in _RUN_NUMBERS:
         setattr(run, name, header[name])
     return run

@@ -204,6 +204,25 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     def _centred(self):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
 
+    _DESCRIBING = ("n_clusters", "n_hidden", "visible", "assignment")
+
+    def _parameter_shapes(self):
+        k, d, m = self.n_clusters, self.n_features_in_, self.n_hidden
+        return {"weight": (k, d, m), "hidden_bias": (k, m), "visible_bias": (1, d)}
+
+    def _state_shapes(self):
+        required, optional = super(BaseClusterSpecific, self)._state_shapes()
+        k, d, m = self.n_clusters, self.n_features_in_, self.n_hidden
+        partition = {
+            "log_partition": ((k,), np.float64),
+            "log_partition_error": ((k,), np.float64),
+            "n_estimates": ((1,), np.int64),
+            "age": ((1,), np.int64),
+        }
+        chains = {"chains": ((k, None, d), None), "chains_hidden": ((k, None, m), None)}
+        needed = self.assignment == "likelihood" and k > 1
+        return (required | partition, chains) if needed else (required, optional | partition | chains)
+
     def _model(self, backend):
         chains = (self.n_chains or self.batch_size or FULL_BATCH_CHAINS) if self.persistent else 0
         return RBMModel(
@@ -253,8 +272,9 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
 
     def _check_data(self, X, target, sample_weight, reset):
         X, target, weight = super()._check_data(X, target, sample_weight, reset)
-        if self.visible == "gaussian" and len(X) > 1:
-            deviation = as_numpy(X.std(axis=0, dtype=np.float64))
+        seen = X[weight > 0]
+        if self.visible == "gaussian" and len(seen) > 1:
+            deviation = as_numpy(seen.std(axis=0, dtype=np.float64))
             deviation = deviation[deviation > 0]
             scale = float(np.sqrt(np.mean(deviation**2))) if len(deviation) else 1.0
             if not SCALES[0] <= scale <= SCALES[1]:
@@ -329,6 +349,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
                 "backend_": backends.get(estimator.backend).name,
                 "_moments": np.zeros((2, len(params)), weight.dtype),
                 "_key": draw_key(estimator.random_state),
+                "_fitted_as": estimator._description(),
                 "_shapes": {"weight": (1, d, m), "hidden_bias": (1, m), "visible_bias": (1, d)},
                 "n_features_in_": d,
             }

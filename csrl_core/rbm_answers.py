@@ -4,7 +4,6 @@ from functools import cached_property
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
@@ -92,7 +91,7 @@ class RBMAnswers:
         return as_numpy(self.state_["log_partition_error"])
 
     def _ensure_partition(self):
-        check_is_fitted(self)
+        self._check_fitted()
         if "n_estimates" not in self.state_ or not int(self.state_["n_estimates"][0]):
             self.estimate_log_partition()
 
@@ -114,7 +113,7 @@ class RBMAnswers:
         ValueError
             Parameters are not finite.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         for name, value in (("n_chains", n_chains), ("n_betas", n_betas)):
             if value is not None and (not isinstance(value, Integral) or value < 2):
                 raise ValueError(f"{name}={value!r}; expected an int of at least 2")
@@ -147,7 +146,7 @@ class RBMAnswers:
         """
         if self.visible != "bernoulli":
             raise ValueError("pseudo_likelihood needs visible='bernoulli', whose units can be flipped, got 'gaussian'")
-        check_is_fitted(self)
+        self._check_fitted()
         X = self._check_X(X, False)
         fitted = self._fitted(X.dtype)
         with fitted.threads():
@@ -188,11 +187,13 @@ class RBMAnswers:
             None continues the fit's own random numbers, so that calls one after the other differ, and a program
             that is run again repeats them.
         """
-        check_is_fitted(self)
-        if not isinstance(steps, Integral) or steps < 0:
-            raise ValueError(f"steps={steps!r}; expected an int of at least 0")
+        self._check_fitted()
+        _check_steps(steps)
         V = self._check_chains(V)
-        labels = as_numpy(self.predict(V)) if labels is None else self._check_labels(labels, len(V))
+        if labels is None:  # not by `predict`, which refuses where chains of centred binary units may stand
+            labels = as_numpy(self._map_checked(V, lambda fitted, v: fitted.assign(v)))
+        else:
+            labels = self._check_labels(labels, len(V))
         fitted = self._fitted(V.dtype)
         own, home = fitted.backend.own, home_of(V)
         with fitted.threads():
@@ -234,9 +235,10 @@ class RBMAnswers:
         X : ndarray (n_samples, d), in input space
         labels : ndarray (n_samples,) int64
         """
-        check_is_fitted(self)
+        self._check_fitted()
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r}; expected an int of at least 1")
+        _check_steps(steps)
         if cluster is not None and (not isinstance(cluster, Integral) or not 0 <= cluster < self.n_clusters):
             raise ValueError(f"cluster={cluster!r}; expected None, or an int from 0 to {self.n_clusters - 1}")
         fitted = self._fitted(self.params_.dtype)
@@ -256,3 +258,8 @@ class RBMAnswers:
             V = self._chain(fitted, V, own(labels), steps, key, number)
             X = V + fitted.centers[own(labels)] + fitted.shift
         return home_of(self.params_)(X), labels
+
+
+def _check_steps(steps):
+    if not isinstance(steps, Integral) or steps < 0:
+        raise ValueError(f"steps={steps!r}; expected an int of at least 0")

@@ -233,13 +233,13 @@ class RBMAssignment(JointAssignment):
 
     def _start_chains(self, params, state, data):
         """Persistent chains at samples of their cluster, or any where it has none, and hidden units given these."""
-        n = len(data.X)
+        n, weighted = len(data.X), as_numpy(data.weight) > 0
         assign = as_numpy(state["assign"]) if len(state["assign"]) == n else np.zeros(n, np.int64)
         centers, X = as_numpy(self.loss_centers(state, data.X.dtype)), as_numpy(data.X)
         chains = np.empty((self.n_clusters, self.n_chains, X.shape[1]), X.dtype)
         for j in range(self.n_clusters):
-            own = np.flatnonzero(assign == j)
-            own = own if len(own) else np.arange(n)
+            own = np.flatnonzero((assign == j) & weighted)
+            own = own if len(own) else np.flatnonzero(weighted)
             label = stream(Use.PERSISTENT_CHAINS, 2, self.restart)
             drawn = as_numpy(self.backend.philox.integers(len(own), self.key, label, 0, j, self.n_chains))
             chains[j] = X[own[drawn]] - centers[j]

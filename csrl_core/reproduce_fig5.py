@@ -189,6 +189,7 @@ def of_binary_images(model):
         return model
     other = copy(model).set_params(center=False, assignment="likelihood")
     other.params_ = model.params_.copy()
+    other._fitted_as = other._description()  # which the parameters are about to become right for
     named, centers = other.named_parameters(), model.cluster_centers_
     named["hidden_bias"] -= np.einsum("jd,jdm->jm", centers, named["weight"])
     return other

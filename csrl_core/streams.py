@@ -10,6 +10,9 @@ from enum import IntEnum
 import numpy as np
 from sklearn.utils import check_random_state
 
+RESTARTS = 2**16 - 1  # of a fit, at most: their numbers have 16 bits of a stream
+LAYERS = 2**8  # of a use, at most, likewise
+
 
 class Use(IntEnum):
     """What a stream of random numbers is for. The numbers are part of every saved model: never renumber."""

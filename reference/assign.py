@@ -88,7 +88,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
 
     X : (b, d) float, the batch's rows; index : (b,) int64, their places in ``assign``, distinct;
     new : (b,) int64; assign : (n,) int64; weights : (b,), the batch's
-    returns int, how many samples moved
+    returns int, how many samples with weight moved
     Cost: 4 moved d flops
     """
     moved = np.flatnonzero(assign[index] != new)
@@ -108,7 +108,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
             sums[j] += wx
             totals[j] += w
             counts[j] += 1
-    return len(moved)
+    return np.count_nonzero(weights[moved] > 0)
 
 
 def means(sums, totals, centers, b):

@@ -152,7 +152,7 @@ def fused_epoch(
     β2, ε) for Adam and (learning rate, momentum, -, -) for SGD
     step : int, optimizer steps taken before this epoch; clip_norm : float, 0 for none
     returns (loss_sum, weight_sum, moved) : Σ w L[i, s_i] before each batch's step, Σ w, and how
-    many assignments changed
+    many samples with weight moved
     """
     n, k = len(X), len(centers)
     loss_sum = weight_sum = 0.0

@@ -8,11 +8,15 @@ counter has the number, so threads, devices and a resumed run see the same numbe
 
     counter = (block, substep, step, stream),   key = (2,) uint32,   element e = row · width + column
 
-An element takes one word (word e % 4 of block e // 4) or two (words 0, 1 or 2, 3 of block e // 2).
+An element takes one word (word e % 4 of block e // 4) or two (words 0, 1 or 2, 3 of block e // 2). A block's number
+has 64 bits; the upper half, which the counter has no room for, is exclusive-ored into key[1], so that no two blocks of
+a key share counter and key.
 
 Everywhere: key (2,) uint32; stream, step, substep ints below 2³²; rows (n,) ints from 0 on.
-Raises OverflowError where an element would need a block from 2³² on.
+Raises OverflowError for elements from 2⁶² on.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -115,16 +119,16 @@ def permutation(n, key, stream, step):
     return np.argsort(w[:, 0] << np.uint64(32) | w[:, 1], kind="stable").astype(np.int64)
 
 
-def _elements(rows, width, per_block):
+def _elements(rows, width):
     """The element numbers e = row · width + column, (len(rows), width) int64."""
     rows = np.asarray(rows, dtype=np.int64)
     if rows.size and width:
         # The furthest element in Python's unbounded integers: the product itself could wrap round.
         low, last = int(rows.min()), int(rows.max()) * width + width - 1
-        if last >= 2**32 * per_block or low < 0:
+        if last >= 2**62 or low < 0:
             raise OverflowError(
-                f"random numbers for rows {low} to {int(rows.max())} of width {width}: elements must lie in "
-                f"0 to {2**32 * per_block - 1} (2**32 blocks of {per_block})"
+                f"random numbers for rows {low} to {int(rows.max())} of width {width}: "
+                f"elements must lie in 0 to 2**62 - 1"
             )
     return rows[:, None] * width + np.arange(width)
 
@@ -134,7 +138,7 @@ def _words(rows, width, per_block, key, stream, step, substep):
 
     returns (len(rows), width, 4 // per_block) uint32
     """
-    elements = _elements(rows, width, per_block)
+    elements = _elements(rows, width)
     if not elements.size:
         return np.empty((*elements.shape, 4 // per_block), dtype=np.uint32)
     blocks = elements // per_block
@@ -145,9 +149,12 @@ def _words(rows, width, per_block, key, stream, step, substep):
     else:
         needed, where = np.unique(blocks, return_inverse=True)
     words = np.empty((len(needed), 4), dtype=np.uint32)
-    for start in range(0, len(needed), _CHUNK):
-        part = needed[start : start + _CHUNK]
+    # Cut also where the upper half of the blocks' numbers changes: each half has a key of its own.
+    halves = np.flatnonzero(np.diff(needed >> 32)) + 1
+    cuts = sorted({0, *range(_CHUNK, len(needed), _CHUNK), *halves.tolist(), len(needed)})
+    for start, end in pairwise(cuts):
+        part = needed[start:end]
         counter = np.empty((len(part), 4), dtype=np.uint32)
-        counter[:, 0], counter[:, 1], counter[:, 2], counter[:, 3] = part, substep, step, stream
-        words[start : start + _CHUNK] = philox4x32(counter, key)
+        counter[:, 0], counter[:, 1], counter[:, 2], counter[:, 3] = part & 0xFFFFFFFF, substep, step, stream
+        words[start:end] = philox4x32(counter, (int(key[0]), int(key[1]) ^ int(part[0] >> 32)))
     return words.reshape(len(needed), per_block, -1)[where.reshape(blocks.shape), elements % per_block]

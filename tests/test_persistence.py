@@ -14,6 +14,7 @@ import safetensors.numpy
 
 import csrl_core
 from csrl_core import ClusterSpecific, TensorizedAutoencoder, callbacks, datasets, persistence
+from csrl_core.file_checks import digest_of
 from csrl_core.persistence import ModelFileError
 
 X, Y = datasets.make_lines_3d(random_state=0)
@@ -97,17 +98,18 @@ def test_foreign_files_are_refused(tmp_path):
 def rewrite(path, **changes):
     with safetensors.safe_open(path, framework="numpy") as file:
         header = json.loads(file.metadata()["csrl_core"])
-    arrays = safetensors.numpy.load_file(path)
-    path.write_bytes(safetensors.numpy.save(arrays, {"csrl_core": json.dumps(header | changes)}))
+    arrays, header = safetensors.numpy.load_file(path), header | changes
+    header["digest"] = digest_of({name: header[name] for name in header if name != "digest"}, arrays)
+    path.write_bytes(safetensors.numpy.save(arrays, {"csrl_core": json.dumps(header)}))
 
 
 def test_other_versions_kinds_and_classes_are_refused(tmp_path):
     path = tmp_path / "model"
     make(epochs=1).fit(X).save(path)
     rewrite(path, format=99)
-    with pytest.raises(ModelFileError, match=r"format version 99; this csrl_core .* reads version 1"):
+    with pytest.raises(ModelFileError, match=r"format version 99; this csrl_core .* reads versions 1 to 2"):
         csrl_core.load(path)
-    rewrite(path, format=1, **{"class": "os.system"})
+    rewrite(path, format=2, **{"class": "os.system"})
     with pytest.raises(ModelFileError, match=r"holds a 'os\.system'; expected one of"):
         csrl_core.load(path)
     rewrite(path, **{"class": "TensorizedAutoencoder"})
@@ -229,8 +231,13 @@ def test_a_checkpoint_of_other_arguments_or_data_is_refused(tmp_path):
         make(init=Y).fit(X, resume=path)
     with pytest.raises(ModelFileError, match=r"X of shape \(300, 6\).*X has \(299, 6\)"):
         make().fit(X[:299], resume=path)
-    with pytest.raises(ModelFileError, match="other data"):
-        make().fit(X[::-1], resume=path)
+    for data in (X[::-1], X + 1e-9, X.astype(np.float32).astype(np.float64)):
+        with pytest.raises(ModelFileError, match="made on another X than is given"):
+            make().fit(data, resume=path)
+    with pytest.raises(ModelFileError, match="made on another target than"):
+        make().fit(X, target=X + 1, resume=path)
+    with pytest.raises(ModelFileError, match="made on another sample_weight than"):
+        make().fit(X, sample_weight=np.arange(300.0), resume=path)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         make().fit(X, resume=tmp_path / "none")
 

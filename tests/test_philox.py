@@ -36,19 +36,27 @@ def test_known_answers(philox, key, counter, answer):
 
 
 def _words(philox, elements, per_block):
-    counter = np.array([[e // per_block, 1, 3, 7] for e in elements], dtype=np.uint32)
-    words = philox.philox4x32(counter, KEY).reshape(len(elements), per_block, -1).astype(np.uint64)
+    # A block's number has 64 bits: the lower half is in the counter, the upper half in the key.
+    words = [
+        philox.philox4x32(
+            np.array([e // per_block % 2**32, 1, 3, 7], dtype=np.uint32),
+            KEY ^ np.array([0, e // per_block // 2**32], dtype=np.uint32),
+        )
+        for e in elements
+    ]
+    words = np.array(words).reshape(len(elements), per_block, -1).astype(np.uint64)
     return words[np.arange(len(elements)), np.array(elements) % per_block]
 
 
 def test_layout(philox):
     # Element by element from the counter (block, substep, step, stream), by the definition.
-    rows, width = [9, 0, 10], 3
+    far = 2**33 // 3  # row far has elements on both sides of 2**33, row 2 far of 2**34
+    rows, width = [9, 0, 10, far, 2 * far, far + 1, 2 * far + 1, 2**60], 3
     elements = [row * width + column for row in rows for column in range(width)]
     u = (_words(philox, elements, 4)[:, 0] >> np.uint64(8)).astype(float) / 2**24
     assert np.array_equal(philox.uniform(*DRAW, rows, width, np.float64).ravel(), u)
-    p = np.linspace(0, 1, 9).reshape(3, 3)
-    assert np.array_equal(philox.bernoulli(p, *DRAW, rows), (u.reshape(3, 3) < p) * 1.0)
+    p = np.linspace(0, 1, len(elements)).reshape(-1, 3)
+    assert np.array_equal(philox.bernoulli(p, *DRAW, rows), (u.reshape(-1, 3) < p) * 1.0)
 
     w = _words(philox, elements, 2)
     u1, u2 = (w[:, i] >> np.uint64(8) for i in (0, 1))
@@ -138,7 +146,7 @@ def test_permutations(philox):
 
 @pytest.mark.parametrize(
     ("rows", "width"),
-    [([2**34], 1), ([0, 2**32], 4), ([2**62], 4), ([2**63 - 1], 2**40), ([-1], 3)],
+    [([2**62], 1), ([0, 2**60], 4), ([2**62], 4), ([2**63 - 1], 2**40), ([-1], 3)],
 )
 def test_elements_out_of_reach(philox, rows, width):
     with pytest.raises(OverflowError, match=rf"rows {min(rows)} to {max(rows)} of width {width}: elements must lie"):
@@ -146,10 +154,10 @@ def test_elements_out_of_reach(philox, rows, width):
 
 
 def test_the_last_element_is_within_reach(philox):
-    assert philox.uniform(*DRAW, [2**32 - 1], 4, np.float64).shape == (1, 4)
-    assert philox.normal(*DRAW, [2**32 - 1], 2, np.float64).shape == (1, 2)
-    with pytest.raises(OverflowError, match="2\\*\\*32 blocks of 2"):
-        philox.normal(*DRAW, [2**32], 2, np.float64)
+    assert philox.uniform(*DRAW, [2**60 - 1], 4, np.float64).shape == (1, 4)
+    assert philox.normal(*DRAW, [2**61 - 1], 2, np.float64).shape == (1, 2)
+    with pytest.raises(OverflowError, match="elements must lie in 0 to 2\\*\\*62 - 1"):
+        philox.normal(*DRAW, [2**61], 2, np.float64)
 
 
 @pytest.mark.parametrize("position", [1, 2, 3])

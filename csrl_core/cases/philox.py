@@ -26,7 +26,11 @@ ROWS = {
     "one column": (np.random.default_rng(2).permutation(1000)[:300], 1),
     "several chunks": (np.arange(3, 5003), 10),
     "strided rows": (np.arange(200)[::3], 6),
-    "last block of two": ([2**33 - 1], 1),
+    "last block of two with this key": ([2**33 - 1], 1),
+    "across the keys, four to a block": (2**34 // 7 + np.arange(-2, 3), 7),
+    "across the keys, two to a block": (2**33 // 11 + np.arange(-2, 3), 11),
+    "keys apart": ([2**58, 0, 2**40, 2**34 // 9], 9),
+    "last element": ([2**62 - 1], 1),
 }
 
 
@@ -53,7 +57,7 @@ CASES += [
     for name, (rows, width) in ROWS.items()
 ]
 CASES += [
-    Case("philox", "uniform", "last block", lambda dtype: [*DRAW, [2**34 - 1], 1, dtype]),
+    Case("philox", "uniform", "last block with this key", lambda dtype: [*DRAW, [2**34 - 1], 1, dtype]),
     Case("philox", "normal", "last words", lambda dtype: [KEY, LAST, LAST, LAST, np.arange(9), 3, dtype]),
 ]
 CASES += [

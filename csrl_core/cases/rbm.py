@@ -28,10 +28,10 @@ STEP = 5
 UNITS = {"bernoulli": rbm.BERNOULLI, "gaussian": rbm.GAUSSIAN}
 
 
-def arguments(dtype, n, d, k, m, visible, *, center=False, empty=None, zeros=False, seed=0):
+def arguments(dtype, n, d, k, m, visible, *, center=False, empty=None, zeros=False, far=False, seed=0):
     """The parts that the kernels' arguments are made of, as a dict.
 
-    empty : a cluster without samples; zeros : some weights are 0
+    empty : a cluster without samples; zeros : some weights are 0; far : rows whose random numbers are of several keys
     """
     rng = np.random.default_rng([n, d, k, m, visible, seed])
     params = np.concatenate(
@@ -58,7 +58,9 @@ def arguments(dtype, n, d, k, m, visible, *, center=False, empty=None, zeros=Fal
     }
     return {name: array.astype(dtype) for name, array in arrays.items()} | {
         "assign": assign,
-        "rows": rng.permutation(3 * n)[:n],
+        "rows": rng.permutation([2**e // (k * w) for e in (33, 34, 40) for w in (d, m)])
+        if far
+        else rng.permutation(3 * n)[:n],
         "key": np.array(KEY, np.uint32),
         "k": k,
         "visible": visible,
@@ -147,6 +149,7 @@ for _units_name, _visible in UNITS.items():
     _function = f"{_units_name}_units"
     CASES += [_case(_function, name, _units, shape, _visible) for name, shape in SIZES.items()]
     CASES += [_case(_function, "non-contiguous", _strided(_units), SIZES["odd"], _visible)]
+    CASES += [_case(_function, "far rows", _units, (6, 10, 3, 7), _visible, far=True)]
     for _function, _make in _MAKERS.items():
         CASES += [_case(_function, f"{_units_name}, {name}", _make, shape, _visible) for name, shape in SIZES.items()]
         CASES += [
@@ -158,6 +161,16 @@ for _units_name, _visible in UNITS.items():
             CASES += [_case(_function, f"{_units_name}, non-contiguous", _strided(_make), (33, 8, 3, 6), _visible)]
     CASES += [
         _case("gibbs", f"{_units_name}, one step later", lambda a: _gibbs(a, 1, 3), (20, 9, 2, 5), _visible),
+        _case("gibbs", f"{_units_name}, far rows", _gibbs, (6, 10, 3, 7), _visible, far=True),
+        _case("losses_and_gradient", f"{_units_name}, far rows", _divergence, (6, 10, 3, 7), _visible, far=True),
+        _case(
+            "losses_and_gradient",
+            f"{_units_name}, one cluster, far rows",
+            _divergence,
+            (6, 10, 1, 7),
+            _visible,
+            far=True,
+        ),
         _case("gibbs", f"{_units_name}, no steps", lambda a: _gibbs(a, 0), (5, 4, 2, 3), _visible),
         _case("mean_field_losses", f"{_units_name}, one step", lambda a: _mean_field(a, 1), (20, 9, 2, 5), _visible),
         _case("ais", f"{_units_name}, two temperatures", lambda a: _ais(a, 2), (2, 9, 2, 5), _visible),

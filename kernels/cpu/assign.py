@@ -154,7 +154,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
 
     X : (b, d) float, the batch's rows; index : (b,) int64, their places in ``assign``, distinct;
     new : (b,) int64; assign : (n,) int64; weights : (b,), the batch's
-    returns int, how many samples moved
+    returns int, how many samples with weight moved
     Cost: 4 moved d flops
     """
     d = X.shape[1]
@@ -165,9 +165,9 @@ def move(X, index, new, assign, weights, sums, totals, counts):
         if old == j:
             continue
         assign[i] = j
-        moved += 1
         w = weights[r]
         if w > 0:
+            moved += 1
             # 1. out of the old cluster
             for l in range(d):
                 sums[old, l] -= np.float64(w * X[r, l])

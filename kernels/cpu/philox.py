@@ -38,6 +38,18 @@ def block(c0, c1, c2, c3, k0, k1):
     return uint32(c0), uint32(c1), uint32(c2), uint32(c3)
 
 
+@_inline
+def key_of(k1, number):
+    """The second word of the key for a block of that number: the upper half goes in, see ``reference.philox``."""
+    return uint32(k1 ^ uint32(number >> 32))
+
+
+@_inline
+def next_key(first, bits):
+    """The element after ``first`` from which on the key is another, which it is every 2**bits elements."""
+    return ((first >> bits) + 1) << bits
+
+
 def philox4x32(counter, key):
     """Ten rounds of Philox on every counter.
 
@@ -63,7 +75,7 @@ def uniform(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``
     Cost: a quarter of a block an element
     """
-    rows = _rows(rows, width, 4)
+    rows = _rows(rows, width)
     out = np.empty((len(rows), width), dtype=dtype)
     _uniform(*_key(key), *_counter(stream, step, substep), rows, width, out.reshape(-1))
     return out
@@ -71,27 +83,33 @@ def uniform(key, stream, step, substep, rows, width, dtype):
 
 @_jit
 def _uniform(k0, k1, c1, c2, c3, rows, width, out):
-    scale = out.dtype.type(_24)
     r = 0
     while r < len(rows):
         at = r * width
         first, end, r = _run(rows, width, r)
-        # Odd words up to the first whole block
-        head = min((-first) % 4, end - first)
-        if head:
-            w = block(uint32(first >> 2), c1, c2, c3, k0, k1)
-            for i in range(head):
-                out[at + i] = (_pick(w, (first + i) & 3) >> uint32(8)) * scale
-            first, at = first + head, at + head
-        # Whole blocks
-        whole = (end - first) & ~3
-        if whole:
-            _uniform_blocks(k0, k1, c1, c2, c3, first >> 2, out[at : at + whole])
-        # Odd words after the last
-        if first + whole < end:
-            w = block(uint32((first + whole) >> 2), c1, c2, c3, k0, k1)
-            for i in range(end - first - whole):
-                out[at + whole + i] = (_pick(w, i) >> uint32(8)) * scale
+        while first < end:
+            stop = min(end, next_key(first, 34))
+            _uniform_run(k0, key_of(k1, first >> 2), c1, c2, c3, first, out[at : at + stop - first])
+            first, at = stop, at + stop - first
+
+
+@_jit
+def _uniform_run(k0, k1, c1, c2, c3, first, out):
+    scale = out.dtype.type(_24)
+    # Odd words up to the first whole block
+    head = min((-first) % 4, len(out))
+    if head:
+        w = block(uint32(first >> 2), c1, c2, c3, k0, k1)
+        for i in range(head):
+            out[i] = (_pick(w, (first + i) & 3) >> uint32(8)) * scale
+    # Whole blocks
+    end = head + ((len(out) - head) & ~3)
+    _uniform_blocks(k0, k1, c1, c2, c3, (first + head) >> 2, out[head:end])
+    # Odd words after the last
+    if end < len(out):
+        w = block(uint32((first + end) >> 2), c1, c2, c3, k0, k1)
+        for i in range(len(out) - end):
+            out[end + i] = (_pick(w, i) >> uint32(8)) * scale
 
 
 @_jit
@@ -112,7 +130,7 @@ def uniform53(key, stream, step, substep, count):
     returns (count,) float64
     Cost: half a block an element
     """
-    _rows([0], count, 2)
+    _rows([0], count)
     out = np.empty(count + count % 2)
     _uniform53(*_key(key), *_counter(stream, step, substep), out)
     return out[:count]
@@ -121,7 +139,7 @@ def uniform53(key, stream, step, substep, count):
 @_jit
 def _uniform53(k0, k1, c1, c2, c3, out):
     for b in range(len(out) // 2):
-        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, k1)
+        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, key_of(k1, b))
         out[2 * b] = (int32(w0 >> uint32(5)) * 2.0**26 + int32(w1 >> uint32(6))) * _53
         out[2 * b + 1] = (int32(w2 >> uint32(5)) * 2.0**26 + int32(w3 >> uint32(6))) * _53
 
@@ -134,7 +152,7 @@ def normal(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``, standard normal
     Cost: half a block, one logarithm, one root, one cosine an element
     """
-    rows = _rows(rows, width, 2)
+    rows = _rows(rows, width)
     out = np.empty((len(rows), width), dtype=dtype)
     _normal(*_key(key), *_counter(stream, step, substep), rows, width, out.reshape(-1))
     return out
@@ -148,7 +166,7 @@ def _normal(k0, k1, c1, c2, c3, rows, width, out):
         first, end, r = _run(rows, width, r)
         for b in range(first >> 1, (end + 1) >> 1):
             # 1. two uniforms
-            w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, k1)
+            w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, key_of(k1, b))
             # 2. radius and angle
             if 2 * b >= first:
                 out[at] = _box_muller(w0, w1)
@@ -189,7 +207,7 @@ def integers(high, key, stream, step, substep, count):
 
     high : int, 1 … 2³²; returns (count,) int64
     """
-    _rows([0], count, 4)
+    _rows([0], count)
     out = np.empty(count + -count % 4, dtype=np.int64)
     _integers(np.uint64(high), *_key(key), *_counter(stream, step, substep), out)
     return out[:count]
@@ -198,7 +216,7 @@ def integers(high, key, stream, step, substep, count):
 @_jit
 def _integers(high, k0, k1, c1, c2, c3, out):
     for b in range(len(out) // 4):
-        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, k1)
+        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, key_of(k1, b))
         out[4 * b] = (uint64(w0) * high) >> uint64(32)
         out[4 * b + 1] = (uint64(w1) * high) >> uint64(32)
         out[4 * b + 2] = (uint64(w2) * high) >> uint64(32)
@@ -211,7 +229,7 @@ def permutation(n, key, stream, step):
     returns (n,) int64
     Cost: n/2 blocks and one sort
     """
-    _rows([0], n, 2)
+    _rows([0], n)
     # 1. sort keys
     keys = np.empty(n + n % 2, dtype=np.uint64)
     _sort_keys(*_key(key), *_counter(stream, step, 0), keys)
@@ -222,7 +240,7 @@ def permutation(n, key, stream, step):
 @_jit
 def _sort_keys(k0, k1, c1, c2, c3, out):
     for b in range(len(out) // 2):
-        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, k1)
+        w0, w1, w2, w3 = block(uint32(b), c1, c2, c3, k0, key_of(k1, b))
         out[2 * b] = uint64(w0) << uint64(32) | uint64(w1)
         out[2 * b + 1] = uint64(w2) << uint64(32) | uint64(w3)
 
@@ -252,14 +270,14 @@ def _counter(stream, step, substep):
     return np.uint32(substep), np.uint32(step), np.uint32(stream)
 
 
-def _rows(rows, width, per_block):
+def _rows(rows, width):
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     if rows.size and width:
         # The furthest element in Python's unbounded integers: the product itself could wrap round.
         low, last = int(rows.min()), int(rows.max()) * width + width - 1
-        if last >= 2**32 * per_block or low < 0:
+        if last >= 2**62 or low < 0:
             raise OverflowError(
-                f"random numbers for rows {low} to {int(rows.max())} of width {width}: elements must lie in "
-                f"0 to {2**32 * per_block - 1} (2**32 blocks of {per_block})"
+                f"random numbers for rows {low} to {int(rows.max())} of width {width}: "
+                f"elements must lie in 0 to 2**62 - 1"
             )
     return rows

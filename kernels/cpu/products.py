@@ -7,7 +7,8 @@ be compiled into a dozen functions. Called by address each is compiled once for 
     bits(packed, B, out, add)    sums of subsets (``subsets``), for a matrix of zeros and ones
     turned(A, B, out)    out ← A Bᵀ, by tiles
 
-A function is int64 (words, add), of the address of three arrays' addresses, shapes and strides.
+A function is int64 (words, add), of the address of three arrays' addresses, shapes and strides. It returns 1; what it
+raises, where no memory is left, does not leave C code, so the callers raise MemoryError where it returns something else.
 """
 
 from collections import namedtuple
@@ -29,6 +30,7 @@ SEVERAL = 24  # rows of a product for which it pays to make sums of subsets, or 
 
 Products = namedtuple("Products", "real bits turned")  # addresses
 
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # What the callers' compilation takes up: as functions of their own they would be compiled for every kind of array.
 _inline = njit(nogil=True, cache=True, error_model="numpy", fastmath=False, inline="always")
 
@@ -50,7 +52,10 @@ def _read(typing_context, words, i, dtype):
 
 @intrinsic
 def _call(typing_context, function, A, B, out, add):
-    """The C function at an address, of where three arrays lie. They are alive here, so nothing is freed meanwhile."""
+    """Call the C function at an address with where three arrays lie; returns what it does, 1 unless it failed.
+
+    The arrays are alive here, so nothing is freed meanwhile.
+    """
 
     def code(context, builder, signature, arguments):
         number = context.get_value_type(types.int64)
@@ -62,10 +67,16 @@ def _call(typing_context, function, A, B, out, add):
                 builder.store(word, builder.gep(words, [number(5 * place + q)]))
         kind = ir.FunctionType(number, [number, number]).as_pointer()
         flag = builder.zext(arguments[4], number)
-        builder.call(builder.inttoptr(arguments[0], kind), [builder.ptrtoint(words, number), flag])
-        return context.get_dummy_value()
+        return builder.call(builder.inttoptr(arguments[0], kind), [builder.ptrtoint(words, number), flag])
 
-    return types.void(types.int64, A, B, out, types.boolean), code
+    return types.int64(types.int64, A, B, out, types.boolean), code
+
+
+@_jit
+def _check(status):
+    # A function of its own: an exception that is raised in inlined code passes the caller's except.
+    if status != 1:
+        raise MemoryError("no memory is left for a product")
 
 
 @_inline
@@ -74,19 +85,19 @@ def real(products, A, B, out, add):
 
     A : (m, p) float, its rows or its columns contiguous; B : (p, ≥ n), out : (m, n), with contiguous rows
     """
-    _call(products.real, A, B, out, add)
+    _check(_call(products.real, A, B, out, add))
 
 
 @_inline
 def bits(products, packed, B, out, add):
     """The same for a matrix of zeros and ones. packed : (m, groups(p)) uint8, see ``subsets``"""
-    _call(products.bits, packed, B, out, add)
+    _check(_call(products.bits, packed, B, out, add))
 
 
 @_inline
 def turned(products, A, B, out):
     """out ← A Bᵀ. A : (m, p) float, B : (n, p), with contiguous rows; out : (m, n)"""
-    _call(products.turned, A, B, out, False)
+    _check(_call(products.turned, A, B, out, False))
 
 
 @cache

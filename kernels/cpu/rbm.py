@@ -50,7 +50,7 @@ def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
     """
     # 1. pre-activation
     # 2. random number and comparison
-    return _units(A, offset, False, words(key, stream, step), substep, checked_rows(rows, width, 4), width, column)
+    return _units(A, offset, False, words(key, stream, step), substep, checked_rows(rows, width), width, column)
 
 
 def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
@@ -62,7 +62,7 @@ def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
     """
     # 1. pre-activation
     # 2. random number
-    return _units(A, offset, True, words(key, stream, step), substep, checked_rows(rows, width, 2), width, column)
+    return _units(A, offset, True, words(key, stream, step), substep, checked_rows(rows, width), width, column)
 
 
 def _units(A, offset, gaussian, draw, substep, rows, width, column):
@@ -144,7 +144,7 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     Cost: 4 n d m n_steps flops, and d + m random numbers a step
     """
     params, assign, V = plain(params), plain(assign, np.int64), np.array(V, order="C")
-    rows, draw = places(rows, k, V.shape[1], hidden_units(params, k, V.shape[1]), visible), words(key, stream, step)
+    rows, draw = places(rows, k, V.shape[1], hidden_units(params, k, V.shape[1])), words(key, stream, step)
     (order, own), found = own_tasks(assign, k), products(V.dtype)
     # 1. hidden units
     # 2. visible units
@@ -217,7 +217,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, d), n = centers.shape, len(X)
     m = hidden_units(params, k, d)
-    rows, draw = places(rows, k, d, m, visible), words(key, stream, step)
+    rows, draw = places(rows, k, d, m), words(key, stream, step)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
     known = assign is not None
@@ -284,7 +284,7 @@ def persistent_losses_and_gradient(
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, M, d), n, moving, units = chains.shape, len(X), plain(chains, X.dtype), plain(hidden, X.dtype)
     m, draw = hidden_units(params, k, d), words(key, stream, step)
-    chain_rows = chain_places(M, k, d, m, visible)
+    chain_rows = chain_places(M, k, d, m)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
     known = assign is not None
@@ -359,7 +359,7 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     """
     params, base, betas = plain(params), plain(base, params.dtype), plain(betas, np.float64)
     (k, d), log_weights, draw = base.shape, np.empty((len(base), n_chains)), words(key, stream, step)
-    places([0, max(n_chains - 1, 0)], k, d, hidden_units(params, k, d), visible)
+    places([0, max(n_chains - 1, 0)], k, d, hidden_units(params, k, d))
     found = products(params.dtype)
     # 1. sample of the base model
     # 2. what the next temperature adds

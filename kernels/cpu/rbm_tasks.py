@@ -15,7 +15,6 @@ from .autoencoder_tasks import group
 from .philox import _rows as checked_rows
 from .products import products
 from .rbm_blocks import own_hidden, statistics
-from .rbm_units import GAUSSIAN
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
 _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's buffers are to stay in cache
@@ -27,16 +26,15 @@ def words(key, stream, step):
     return np.array([key[0], key[1], step, stream], np.uint32)
 
 
-def places(rows, k, d, m, visible):
+def places(rows, k, d, m):
     """``rows`` as int64; an error where their random numbers would be beyond the last."""
-    checked_rows(rows, k * d, 2 if visible == GAUSSIAN else 4)
-    return checked_rows(rows, k * m, 4)
+    return checked_rows(rows, k * max(d, m))
 
 
 @lru_cache(maxsize=16)
-def chain_places(M, k, d, m, visible):
+def chain_places(M, k, d, m):
     """Rows 0 … M − 1, as `places`; not to be written to."""
-    return places(np.arange(M), k, d, m, visible)
+    return places(np.arange(M), k, d, m)
 
 
 def hidden_units(params, k, d):

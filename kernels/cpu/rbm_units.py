@@ -17,7 +17,7 @@ from numba.extending import intrinsic, overload
 
 from .autoencoder_rows import wide_vectors
 from .dense import _exp_parts
-from .philox import _pick, block
+from .philox import _pick, block, key_of, next_key
 
 BERNOULLI, GAUSSIAN = range(2)
 
@@ -185,6 +185,15 @@ def outside_row(v, b, visible):
 @_jit
 def bernoulli_row(P, k0, k1, c1, c2, c3, first, out):
     """Out ← 1 where u < P, else 0."""
+    i = 0
+    while i < len(P):
+        end = min(len(P), next_key(first + i, 34) - first)
+        _bernoulli_run(P[i:end], k0, key_of(k1, (first + i) >> 2), c1, c2, c3, first + i, out[i:end])
+        i = end
+
+
+@_jit
+def _bernoulli_run(P, k0, k1, c1, c2, c3, first, out):
     t, n = P.dtype.type, len(P)
     one, zero, scale = t(1), t(0), t(_24)
     # Odd words up to the first whole block of four
@@ -246,6 +255,16 @@ def _normal(w0, w1):
 @_jit
 def gaussian_row(A, scale, offset, k0, k1, c1, c2, c3, first, out):
     """Out ← scale · A + offset + z, z standard normal."""
+    i = 0
+    while i < len(A):
+        end = min(len(A), next_key(first + i, 33) - first)
+        key = key_of(k1, (first + i) >> 1)
+        _gaussian_run(A[i:end], scale, offset[i:end], k0, key, c1, c2, c3, first + i, out[i:end])
+        i = end
+
+
+@_jit
+def _gaussian_run(A, scale, offset, k0, k1, c1, c2, c3, first, out):
     t, n = A.dtype.type, len(A)
     head = min(first & 1, n)
     if head:

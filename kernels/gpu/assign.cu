@@ -156,15 +156,15 @@ KERNEL finish_sums(const double* __restrict__ partial, i64 chunks, int k, i64 d,
     }
 }
 
-// assign[index] ← new, the old one kept; moved += how many changed (integers: the order does not matter).
+// assign[index] ← new, the old one kept; moved += how many with weight changed (integers: the order does not matter).
 KERNEL relabel(const i64* __restrict__ index, const i64* __restrict__ fresh, i64* __restrict__ s, i64* __restrict__ old,
-               i64 b, u64* __restrict__ moved) {
+               const real* __restrict__ weights, i64 b, u64* __restrict__ moved) {
     GRID_STRIDE(r, b) {
         i64 before = s[index[r]];
         old[r] = before;
         if (before != fresh[r]) {
             s[index[r]] = fresh[r];
-            atomicAdd(moved, 1ull);
+            if (weights[r] > 0) atomicAdd(moved, 1ull);
         }
     }
 }

@@ -96,7 +96,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
 
     X : (b, d) float, the batch's rows; index : (b,) int64, their places in ``assign``, distinct;
     new : (b,) int64; assign : (n,) int64; weights : (b,), the batch's
-    returns int, how many samples moved
+    returns int, how many samples with weight moved
     Cost: 4 moved d flops; waits for the device
     """
     X, index, new, weights = array("X", X), array("index", index), array("new", new), array("weights", weights)
@@ -104,7 +104,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
     k = len(counts)
     old, moved = xp.empty(b, np.int64), xp.zeros(1, np.uint64)
     with in_place(assign=assign, sums=sums, totals=totals, counts=counts) as (assign, sums, totals, counts):
-        launch("assign", "relabel", X.dtype, blocks_for(b), index, new, assign, old, b, moved)
+        launch("assign", "relabel", X.dtype, blocks_for(b), index, new, assign, old, weights, b, moved)
         n_moved = int(moved[0])
         if n_moved:
             rows, chunks, tiles, height, blocks = cut(b, d, k, 2)

@@ -131,6 +131,11 @@ __device__ __forceinline__ words philox(u32 c0, u32 c1, u32 c2, u32 c3, u32 k0, 
     return out;
 }
 
+// Of a block's number the lower half is c0, the upper half goes into the key, see reference/philox.py.
+__device__ __forceinline__ words philox_block(i64 block, u32 c1, u32 c2, u32 c3, u32 k0, u32 k1) {
+    return philox((u32)block, c1, c2, c3, k0, k1 ^ (u32)(block >> 32));
+}
+
 __device__ __forceinline__ real unit24(u32 word) { return (real)(word >> 8) * (real)5.9604644775390625e-8; }
 
 // A standard normal number of two words, computed in double: both dtypes see the same.

@@ -32,7 +32,7 @@ KERNEL uniform(u32 k0, u32 k1, u32 stream, u32 step, u32 substep, const i64* __r
     GRID_STRIDE(t, n * per_row) {
         i64 q, r = divide(t, per_row, &q);
         i64 first = rows[r] * width, block = (first >> 2) + q, begin = 4 * block - first;
-        if (begin < width) write_uniform(philox((u32)block, substep, step, stream, k0, k1), begin, width, out + r * width);
+        if (begin < width) write_uniform(philox_block(block, substep, step, stream, k0, k1), begin, width, out + r * width);
     }
 }
 
@@ -42,7 +42,7 @@ KERNEL bernoulli(const real* __restrict__ p, u32 k0, u32 k1, u32 stream, u32 ste
         i64 q, r = divide(t, per_row, &q);
         i64 first = rows[r] * width, block = (first >> 2) + q, begin = 4 * block - first;
         if (begin >= width) continue;
-        words x = philox((u32)block, substep, step, stream, k0, k1);
+        words x = philox_block(block, substep, step, stream, k0, k1);
         const real* own = p + r * width;
         real* bits = out + r * width;
         if (begin >= 0 && begin + 4 <= width && aligned(own + begin) && aligned(bits + begin)) {
@@ -63,7 +63,7 @@ KERNEL bernoulli(const real* __restrict__ p, u32 k0, u32 k1, u32 stream, u32 ste
 
 KERNEL uniform53(u32 k0, u32 k1, u32 stream, u32 step, u32 substep, i64 count, double* __restrict__ out) {
     GRID_STRIDE(b, (count + 1) / 2) {
-        words x = philox((u32)b, substep, step, stream, k0, k1);
+        words x = philox_block(b, substep, step, stream, k0, k1);
         out[2 * b] = unit53(x.w[0], x.w[1]);
         if (2 * b + 1 < count) out[2 * b + 1] = unit53(x.w[2], x.w[3]);
     }
@@ -75,7 +75,7 @@ KERNEL normal(u32 k0, u32 k1, u32 stream, u32 step, u32 substep, const i64* __re
         i64 q, r = divide(t, per_row, &q);
         i64 first = rows[r] * width, block = (first >> 1) + q, begin = 2 * block - first;
         if (begin >= width) continue;
-        words x = philox((u32)block, substep, step, stream, k0, k1);
+        words x = philox_block(block, substep, step, stream, k0, k1);
         for (int j = 0; j < 2; j++) {
             if (begin + j < 0 || begin + j >= width) continue;
             // 1. two uniforms
@@ -87,7 +87,7 @@ KERNEL normal(u32 k0, u32 k1, u32 stream, u32 step, u32 substep, const i64* __re
 
 KERNEL integers(u64 high, u32 k0, u32 k1, u32 stream, u32 step, u32 substep, i64 count, i64* __restrict__ out) {
     GRID_STRIDE(b, (count + 3) / 4) {
-        words x = philox((u32)b, substep, step, stream, k0, k1);
+        words x = philox_block(b, substep, step, stream, k0, k1);
         for (int j = 0; j < 4; j++)
             if (4 * b + j < count) out[4 * b + j] = (i64)((x.w[j] * high) >> 32);
     }
@@ -95,7 +95,7 @@ KERNEL integers(u64 high, u32 k0, u32 k1, u32 stream, u32 step, u32 substep, i64
 
 KERNEL sort_keys(u32 k0, u32 k1, u32 stream, u32 step, i64 n, u64* __restrict__ out) {
     GRID_STRIDE(b, (n + 1) / 2) {
-        words x = philox((u32)b, 0, step, stream, k0, k1);
+        words x = philox_block(b, 0, step, stream, k0, k1);
         out[2 * b] = (u64)x.w[0] << 32 | x.w[1];
         if (2 * b + 1 < n) out[2 * b + 1] = (u64)x.w[2] << 32 | x.w[3];
     }

@@ -32,7 +32,7 @@ def uniform(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``
     Cost: a quarter of a block an element; one number written
     """
-    rows = _rows(rows, width, 4)
+    rows = _rows(rows, width)
     out = xp.empty((len(rows), width), dtype)
     per_row = _blocks_per_row(width, 4)
     counter = (*_key(key), stream, step, substep)
@@ -47,7 +47,7 @@ def uniform53(key, stream, step, substep, count):
     returns (count,) float64
     Cost: half a block an element; 8 bytes
     """
-    _check_elements(0, 0, count, 2)
+    _check_elements(0, 0, count)
     out = xp.empty(count, np.float64)
     counter = (*_key(key), stream, step, substep)
     launch("philox", "uniform53", np.float64, blocks_for((count + 1) // 2), *counter, count, out)
@@ -62,7 +62,7 @@ def normal(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``, standard normal
     Cost: half a block, one logarithm, one root, one cosine an element; one number written
     """
-    rows = _rows(rows, width, 2)
+    rows = _rows(rows, width)
     out = xp.empty((len(rows), width), dtype)
     per_row = _blocks_per_row(width, 2)
     counter = (*_key(key), stream, step, substep)
@@ -79,7 +79,7 @@ def bernoulli(p, key, stream, step, substep, rows):
     """
     p = array("p", p)
     width = p.shape[1]
-    rows = _rows(rows, width, 4)
+    rows = _rows(rows, width)
     out = xp.empty(p.shape, p.dtype)
     per_row = _blocks_per_row(width, 4)
     counter = (*_key(key), stream, step, substep)
@@ -96,7 +96,7 @@ def integers(high, key, stream, step, substep, count):
     high : int, 1 … 2³²; returns (count,) int64
     Cost: a quarter of a block an element; 8 bytes
     """
-    _check_elements(0, 0, count, 4)
+    _check_elements(0, 0, count)
     out = xp.empty(count, np.int64)
     counter = (*_key(key), stream, step, substep)
     launch("philox", "integers", np.float64, blocks_for((count + 3) // 4), high, *counter, count, out)
@@ -109,7 +109,7 @@ def permutation(n, key, stream, step):
     returns (n,) int64
     Cost: n/2 blocks and one sort
     """
-    _check_elements(0, 0, n, 2)
+    _check_elements(0, 0, n)
     # 1. sort keys
     keys = xp.empty(n, np.uint64)
     launch("philox", "sort_keys", np.float64, blocks_for((n + 1) // 2), *_key(key), stream, step, n, keys)
@@ -126,20 +126,18 @@ def _blocks_per_row(width, per_block):
     return width // per_block if width % per_block == 0 else (width + 2 * (per_block - 1)) // per_block
 
 
-def _rows(rows, width, per_block):
+def _rows(rows, width):
     """Rows on the device as int64; those that come from the host are checked there, where it costs nothing."""
     host = not isinstance(rows, active().array) or isinstance(rows, np.ndarray)
     rows = np.ascontiguousarray(rows, dtype=np.int64) if host else array("rows", rows, np.int64)
     if rows.size and width:
-        _check_elements(int(rows.min()), int(rows.max()), width, per_block)
+        _check_elements(int(rows.min()), int(rows.max()), width)
     return xp.asarray(rows)
 
 
-def _check_elements(low, high, width, per_block):
+def _check_elements(low, high, width):
     # In Python's unbounded integers: the product itself could wrap round.
-    last = high * width + width - 1
-    if last >= 2**32 * per_block or low < 0:
+    if high * width + width - 1 >= 2**62 or low < 0:
         raise OverflowError(
-            f"random numbers for rows {low} to {high} of width {width}: elements must lie in "
-            f"0 to {2**32 * per_block - 1} (2**32 blocks of {per_block})"
+            f"random numbers for rows {low} to {high} of width {width}: elements must lie in 0 to 2**62 - 1"
         )

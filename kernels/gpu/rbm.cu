@@ -60,10 +60,10 @@ __device__ __forceinline__ bool is_wide(const real* in, const real* out, i64 m) 
 
 // The words of elements e … e + 3: one block where e is its first element, else the end of it and the next one's begin.
 __device__ __forceinline__ words four_words(i64 e, u32 k0, u32 k1, u32 stream, u32 step, u32 substep) {
-    u32 block = (u32)(e >> 2);
-    words x = philox(block, substep, step, stream, k0, k1);
+    i64 block = e >> 2;
+    words x = philox_block(block, substep, step, stream, k0, k1);
     if (e & 3) {
-        words y = philox(block + 1, substep, step, stream, k0, k1);
+        words y = philox_block(block + 1, substep, step, stream, k0, k1);
         // Shifted by one and by two, so that no index is variable and all words stay in registers.
         if (e & 1) {
             x = words{{x.w[1], x.w[2], x.w[3], y.w[0]}};

@@ -117,11 +117,9 @@ class Machines:
         return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
 
     def numbers(self, key, stream, step, rows):
-        """`Numbers` of both layers for these rows; the layer that takes more blocks of words is checked."""
+        """`Numbers` of both layers for these rows; the wider layer is checked."""
         k, d, m = self.shape
-        layers = (k * m, 4), (k * d, 2 if self.visible == GAUSSIAN else 4)
-        width, per_block = max(layers, key=lambda layer: layer[0] / layer[1])
-        return Numbers(philox._key(key), stream, step, philox._rows(rows, width, per_block))
+        return Numbers(philox._key(key), stream, step, philox._rows(rows, k * max(d, m)))
 
     def hidden_units(self, A, rows, numbers, substep):
         """Hidden units' bits in the place of A = v W."""
@@ -167,7 +165,7 @@ def _per_block(kernel):
 def units(kernel, A, offset, key, stream, step, substep, rows, width, column):
     """Units of A + offset as a new array; A : (n, m), offset : (m,)."""
     A, offset = array("A", A), array("offset", offset)
-    out, rows = xp.empty(A.shape, A.dtype), philox._rows(rows, width, _per_block(kernel))
+    out, rows = xp.empty(A.shape, A.dtype), philox._rows(rows, width)
     counter = (*philox._key(key), stream, step, substep, rows)
     draw(kernel, A, offset[None], Rows(len(A)), counter, width, column, out)
     return out

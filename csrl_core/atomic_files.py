@@ -1,0 +1,101 @@
+"""Files that are whole at any time: written beside their destination, then renamed."""
+
+import os
+import re
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: nothing tells whether a writer still lives, so nothing is cleared away
+    fcntl = None
+
+
+@contextmanager
+def replacing(path):
+    """A binary file that takes the place of ``path`` once it is whole; if writing fails, the old file stays.
+
+    A symbolic link is followed. What killed writers of the same file left behind is cleared away.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written or is full, or ``path`` is a device, a pipe or a socket.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(f"{path} is no ordinary file; name another one")
+    descriptor, temporary = _create(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _clear(path)
+    _sync_folder(path.parent)
+
+
+def write_atomically(path, data):
+    """Write bytes to ``path`` so that at any time either the old or the new file is there, whole."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _create(path):
+    """A new locked file beside ``path``: (descriptor, its path). The lock ends with the process, however that ends."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{token_hex(8)}.part")
+        # With the permissions of any file: the kernel applies the umask, which no thread could read without setting it.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        if _lock(descriptor, wait=True) is None or _is_at(descriptor, temporary):
+            return descriptor, temporary
+        os.close(descriptor)  # another writer took it for a dead one's before it was locked
+
+
+def _lock(descriptor, wait):
+    """Whether the file is locked now; None where the system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(descriptor, path):
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _clear(path):
+    """Remove what writers of ``path`` left that died: files of their names that nobody has locked."""
+    name = re.compile(re.escape(f".{path.name}.") + "[0-9a-f]{16}" + re.escape(".part"))
+    with suppress(OSError):
+        for entry in [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]:
+            with suppress(OSError):
+                descriptor = os.open(entry, os.O_RDWR)
+                try:
+                    if _lock(descriptor, wait=False):
+                        entry.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _sync_folder(folder):
+    """Have the new name on disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
