@@ -8,7 +8,27 @@ import safetensors.numpy
 from csrl_core.file_checks import digest_of
 from csrl_core.persistence import HEADER
 
-VALUES = (None, True, -1, 0, 1, 2, 7, 10**18, 2**70, 0.5, -1e300, float("nan"), "x", "cupy?", [], [3, 1], [-1], {}, {"a": 1})
+VALUES = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2,
+    7,
+    10**18,
+    2**70,
+    0.5,
+    -1e300,
+    float("nan"),
+    "x",
+    "cupy?",
+    [],
+    [3, 1],
+    [-1],
+    {},
+    {"a": 1},
+)
 DTYPES = ("f4", "f8", "i8", "u4", "i4", "u1", "?", "c8", "f2")
 
 
