@@ -130,7 +130,7 @@ def _resume(path, original, X, B):
 
     from csrl_core import TensorizedAutoencoder, TensorizedRBM
 
-    header, arrays = parts_of(original)
+    header, _ = parts_of(original)
     cls = {"TensorizedAutoencoder": TensorizedAutoencoder, "TensorizedRBM": TensorizedRBM}[header["class"]]
     model = cls(**header["arguments"] | {"epochs": 3, "n_init": 2})
     model.fit(X if cls is TensorizedAutoencoder else B, resume=path)

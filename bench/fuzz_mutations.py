@@ -1,4 +1,4 @@
-"""How `fuzz_files` damages files: in their bytes, as disks and transfers do, and in their meaning, as a forger would."""
+"""How `fuzz_files` damages files: in their bytes, as disks and transfers do, or in their meaning, as forgers do."""
 
 import json
 

@@ -168,5 +168,5 @@ def test_cupy_takes_what_has_no_dlpack(cupy):
 def test_what_nobody_can_bring_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     backend.get.cache_clear()
-    with pytest.raises(TypeError, match="a test_promises.Bare on a device cannot be brought to the host"):
+    with pytest.raises(TypeError, match=r"a test_promises\.Bare on a device cannot be brought to the host"):
         as_numpy(Bare(np.arange(3)))
