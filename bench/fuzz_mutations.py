@@ -119,7 +119,7 @@ def _forge_array(arrays, rng):
         at = int(rng.integers(array.size))
         if array.dtype.kind == "f":
             array.flat[at] = _choose(rng, (np.nan, np.inf, -np.inf, 1e30, -1.0, 0.0, float(rng.normal())))
-        else:
+        elif array.dtype.kind in "iu":
             low, high = np.iinfo(array.dtype).min, np.iinfo(array.dtype).max
             array.flat[at] = _choose(rng, (low, high, 0, 1, 2, 5, max(low, -1), min(high, 100_000)))
     elif kind == 3 and array.ndim:
