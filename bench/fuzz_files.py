@@ -59,9 +59,7 @@ def make_files(folder):
     for name, contents in {"d-idx": images, "d.csv": table}.items():
         (folder / name).write_bytes(contents)
         (folder / f"{name}.gz").write_bytes(gzip.compress(contents, mtime=0))
-    return files | {
-        name: "data" for name in ("d-idx", "d-idx.gz", "d.csv", "d.csv.gz", "d.npy", "d.npz", "e.npz")
-    }
+    return files | dict.fromkeys(("d-idx", "d-idx.gz", "d.csv", "d.csv.gz", "d.npy", "d.npz", "e.npz"), "data")
 
 
 def data():
@@ -76,7 +74,6 @@ def data():
 def mutate(folder, files, seed, number):
     """(name of the file, whether its checksum was made right again, its bytes) of a case."""
     import numpy as np
-
     from fuzz_mutations import damaged, forged, parts_of
 
     rng = np.random.default_rng([seed, number])
@@ -129,10 +126,11 @@ def _ask_model(path, X, B):
 
 
 def _resume(path, original, X, B):
-    from csrl_core import TensorizedAutoencoder, TensorizedRBM
     from fuzz_mutations import parts_of
 
-    header, arrays = parts_of(original)
+    from csrl_core import TensorizedAutoencoder, TensorizedRBM
+
+    header, _ = parts_of(original)
     cls = {"TensorizedAutoencoder": TensorizedAutoencoder, "TensorizedRBM": TensorizedRBM}[header["class"]]
     model = cls(**header["arguments"] | {"epochs": 3, "n_init": 2})
     model.fit(X if cls is TensorizedAutoencoder else B, resume=path)
@@ -181,7 +179,9 @@ def work(folder, files, seed, first, stop):
             outcome = f"{type(error).__name__}: {error}"
         else:
             alike = same(found, wanted[name])
-            outcome = "harmless" if alike else "answered" if right or name not in checked else "ANSWER OF A DAMAGED FILE"
+            outcome = (
+                "harmless" if alike else "answered" if right or name not in checked else "ANSWER OF A DAMAGED FILE"
+            )
         print(f"{files[name]} {'forged' if right else 'damaged'}\t{outcome[:500]!r}", flush=True)
 
 
@@ -191,8 +191,11 @@ def run(count, seed, keep):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         files = make_files(folder)
-        while first < count:
-            first = _watch(folder, files, seed, first, count, counts, findings)
+        try:
+            while first < count:
+                first = _watch(folder, files, seed, first, count, counts, findings)
+        except KeyboardInterrupt:
+            print("interrupted: the rest is left out")
         for number, what in findings:
             if keep is not None:
                 keep.mkdir(parents=True, exist_ok=True)
@@ -226,7 +229,9 @@ def _watch(folder, files, seed, first, stop, counts, findings):
                 continue
             kind, outcome = line.rstrip("\n").split("\t")
             outcome = outcome[1:-1]
-            counts[f"{kind}: {outcome if outcome in ('refused', 'harmless', 'answered', 'diverged') else 'FINDING'}"] += 1
+            counts[
+                f"{kind}: {outcome if outcome in ('refused', 'harmless', 'answered', 'diverged') else 'FINDING'}"
+            ] += 1
             if outcome not in ("refused", "harmless", "answered", "diverged"):
                 findings.append((begun, outcome))
         code, said = process.wait(), process.stderr.read()

@@ -96,7 +96,8 @@ def check_array(path, arrays, name, shape, dtype, within=None, finite=False):
     array = arrays[name]
     fits = array.ndim == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
     if not fits or array.dtype != dtype:
-        expected = f"({', '.join('any' if length is None else str(length) for length in shape)})"
+        lengths = ", ".join("any" if length is None else str(length) for length in shape)
+        expected = f"({lengths}{',' if len(shape) == 1 else ''})"
         raise ModelFileError(
             f"{path}: the array {name!r} has shape {array.shape} and dtype {array.dtype}; expected {expected} and "
             f"{np.dtype(dtype)}"

@@ -288,6 +288,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
 
     @property
     def _n_features_out(self):
+        self._check_fitted()
         return self.n_hidden
 
     def _has_gaussians(self):

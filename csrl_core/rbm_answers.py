@@ -144,9 +144,9 @@ class RBMAnswers:
 
         Its mean estimates the log of the pseudo-likelihood, which needs no log Z. For Bernoulli units.
         """
+        self._check_fitted()
         if self.visible != "bernoulli":
             raise ValueError("pseudo_likelihood needs visible='bernoulli', whose units can be flipped, got 'gaussian'")
-        self._check_fitted()
         X = self._check_X(X, False)
         fitted = self._fitted(X.dtype)
         with fitted.threads():

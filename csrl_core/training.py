@@ -68,8 +68,8 @@ class Settings:
     def hyper(self):
         """(4,) float64, as the optimizer kernels take them."""
         if self.optimizer == "adam":
-            return np.array([self.learning_rate, 0.9, 0.999, 1e-8])
-        return np.array([self.learning_rate, self.momentum, 0.0, 0.0])
+            return np.array([self.learning_rate, 0.9, 0.999, 1e-8], np.float64)
+        return np.array([self.learning_rate, self.momentum, 0.0, 0.0], np.float64)
 
 
 @dataclass

@@ -108,7 +108,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
             sums[j] += wx
             totals[j] += w
             counts[j] += 1
-    return np.count_nonzero(weights[moved] > 0)
+    return int(np.count_nonzero(weights[moved] > 0))
 
 
 def means(sums, totals, centers, b):

@@ -82,7 +82,9 @@ def test_of_an_autoencoder(changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"n_clusters": 3}, {"n_hidden": 9}, {"visible": "gaussian"}, {"center": True}, {"assignment": "cd"}], ids=str
+    "changes",
+    [{"n_clusters": 3}, {"n_hidden": 9}, {"visible": "gaussian"}, {"center": True}, {"assignment": "cd"}],
+    ids=str,
 )
 def test_of_a_machine(changes):
     refused(copy_of(MACHINE), B, changes, QUESTIONS | MACHINE_QUESTIONS)

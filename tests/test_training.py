@@ -151,3 +151,10 @@ def test_a_copy_is_independent_and_take_restores_it():
     assert (run.epoch, run.step, run.loss_curve) == (2, 5, [1.0, 2.0])
     np.testing.assert_array_equal(run.params, np.ones(3))
     np.testing.assert_array_equal(run.state["a"], np.zeros(2))
+
+
+def test_numbers_of_the_optimizer_are_floats_whatever_they_are_given_as():
+    for optimizer in ("adam", "sgd"):
+        hyper = Settings(epochs=1, batch_size=None, optimizer=optimizer, learning_rate=2**70).hyper()
+        assert hyper.dtype == np.float64
+        assert hyper[0] == 2.0**70

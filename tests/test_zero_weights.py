@@ -52,7 +52,9 @@ def test_they_do_not_delay_the_end(batch_size):
 
 def test_the_exact_solver_settles_without_them():
     def fit(Z, weight):
-        model = TensorizedAutoencoder(n_clusters=3, hidden=(1,), reg=0.0, solver="exact", init="k-means", random_state=0)
+        model = TensorizedAutoencoder(
+            n_clusters=3, hidden=(1,), reg=0.0, solver="exact", init="k-means", random_state=0
+        )
         return model.fit(Z, sample_weight=weight)
 
     whole, alone = fit(with_absent(1e-3), WEIGHT), fit(X[KEPT], None)
@@ -113,7 +115,10 @@ def test_what_machines_are_measured_by_does_not_see_them(visible):
     V = random.rand(60, 4).round()
     W = V.copy()
     W[::2] = 1 - V[::2]
-    weight, arguments = (np.arange(60) % 2).astype(float), {"visible": visible, "init": np.arange(60) // 30, "epochs": 2}
+    weight, arguments = (
+        (np.arange(60) % 2).astype(float),
+        {"visible": visible, "init": np.arange(60) // 30, "epochs": 2},
+    )
     one, other = (machine(batch_size=None, **arguments).fit(Z, sample_weight=weight) for Z in (V, W))
     np.testing.assert_array_equal(one.params_, other.params_)
     np.testing.assert_array_equal(one.log_partition_, other.log_partition_)

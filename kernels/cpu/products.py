@@ -8,7 +8,7 @@ be compiled into a dozen functions. Called by address each is compiled once for 
     turned(A, B, out)    out ← A Bᵀ, by tiles
 
 A function is int64 (words, add), of the address of three arrays' addresses, shapes and strides. It returns 1; what it
-raises, where no memory is left, does not leave C code, so the callers raise MemoryError where it returns something else.
+raises, where no memory is left, does not leave C code, so callers raise MemoryError where it returns anything else.
 """
 
 from collections import namedtuple
