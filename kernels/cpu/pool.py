@@ -236,13 +236,14 @@ def parallel(function, tasks):
             shut(job.door)  # the first call: nobody writes to the caller's arrays from here on, whatever interrupts
         finally:
             job.function = job.tasks = None  # a helper that comes too late must not keep them alive
-    error, job.error = job.error, None
+    results, error = job.results, job.error
+    job.results = job.error = None
     if error is not None:
         try:
             raise error
         finally:
             del error  # which refers to this frame
-    return job.results
+    return results
 
 
 def summon(tasks):

@@ -19,7 +19,18 @@ _report = sys.unraisablehook
 
 
 def take():
-    """The kind of a lost exception that nobody has raised again, or None: whoever takes it has to raise it."""
+    """The kind of a lost exception that nobody has raised again, or None: whoever takes it has to raise it.
+
+    None where signals are not handled: the exception is not for other threads.
+    """
+    return _pop() if _here() else None
+
+
+def _here():
+    return threading.current_thread() is threading.main_thread()
+
+
+def _pop():
     try:
         return _swallowed.pop()
     except IndexError:
@@ -27,8 +38,7 @@ def take():
 
 
 def _keep(unraisable):
-    handled = threading.current_thread() is threading.main_thread()  # where signals are handled
-    if not handled or unraisable.object not in _CALLBACKS:
+    if not _here() or unraisable.object not in _CALLBACKS:
         _report(unraisable)
         return
     _swallowed.append(unraisable.exc_type)
@@ -37,7 +47,7 @@ def _keep(unraisable):
 
 def _raise_again():
     time.sleep(_MOMENT)
-    kind = take()
+    kind = _pop()
     if kind is not None:
         main = ctypes.c_ulong(threading.main_thread().ident)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(kind))

@@ -1,6 +1,6 @@
 """Ctrl-C at random moments of everything an estimator does: what arrives, and what is left.
 
-    python bench/interrupts.py [--interrupts 40] [--seed 0] [--models NAME …] [--actions NAME …]
+    python bench/bench_interrupts.py [--interrupts 40] [--seed 0] [--models NAME …] [--actions NAME …]
 
 One row for each model and action. ``interrupts`` came while it ran; of these ``keyboard`` arrived as
 KeyboardInterrupt, ``system`` as SystemError, ``other`` as something else, ``lost`` not at all. The last three columns
@@ -81,7 +81,7 @@ class Row:
         return self.keyboard != self.interrupts or self.inconsistent + self.blas + self.helpers > 0
 
 
-def _can(name, action, model):
+def can(name, action, model):
     if action == "partial_fit":
         return "exact" not in name
     if action == "pseudo_likelihood":
@@ -114,7 +114,7 @@ class _Clock:
         return self.came, error
 
 
-def _left(model):
+def left(model):
     """What a fitted estimator holds, to be compared."""
     if not hasattr(model, "params_"):
         return None
@@ -127,21 +127,21 @@ def _blas_threads():
     return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
 
-def _busy_helpers():
+def busy_helpers():
     """Whether a helper works on an array of a call that has ended, or could begin to."""
     jobs = backend.get("numba").pool._helpers._jobs
     return any(job.function is not None or job.door[0] != 1 << 32 for job in jobs)
 
 
-def _is_whole(model, action, before, after, replays):
+def is_whole(model, action, before, after, replays):
     """Whether the estimator is as before the action, as after it, or that of a whole epoch of its fit."""
-    found = _left(model)
+    found = left(model)
     if found in (before, after):
         return True
     if action != "fit":
         return False
     if model.n_iter_ not in replays:
-        replays[model.n_iter_] = _left(deepcopy(model).set_params(epochs=model.n_iter_).fit(replays["X"]))
+        replays[model.n_iter_] = left(deepcopy(model).set_params(epochs=model.n_iter_).fit(replays["X"]))
     if {**found, "loss_": 0, "labels_": 0} == {**replays[model.n_iter_], "loss_": 0, "labels_": 0}:
         return True
     # What a fit does when it ends (log Z of its last parameters, say) a fit that was stopped has not done.
@@ -154,9 +154,9 @@ def measure(name, action, count, random):
     X, template = MODELS[name]
     act, row, clock = ACTIONS[action], Row(name, action), _Clock()
     fresh = deepcopy(template) if action == "fit" else deepcopy(template).fit(X)
-    before, model = _left(fresh), deepcopy(fresh)
+    before, model = left(fresh), deepcopy(fresh)
     act(model, X)
-    after, model = _left(model), deepcopy(fresh)
+    after, model = left(model), deepcopy(fresh)
     begin = time.perf_counter()
     act(model, X)
     seconds, replays, blas = time.perf_counter() - begin, {"X": X}, _blas_threads()
@@ -173,8 +173,8 @@ def measure(name, action, count, random):
         row.other += error not in (None, KeyboardInterrupt, SystemError)
         row.lost += error is None
         row.blas += _blas_threads() != blas
-        row.helpers += _busy_helpers()
-        row.inconsistent += not _is_whole(model, action, before, after, replays)
+        row.helpers += busy_helpers()
+        row.inconsistent += not is_whole(model, action, before, after, replays)
     return row
 
 
@@ -192,7 +192,7 @@ def main(arguments=None):
     with threadpool_limits(2, user_api="blas"):
         for name in given.models:
             for action in given.actions:
-                if _can(name, action, deepcopy(MODELS[name][1])):
+                if can(name, action, deepcopy(MODELS[name][1])):
                     rows.append(measure(name, action, given.interrupts, random))
                     print(("{:26}{:24}" + 8 * "{:>13}").format(*astuple(rows[-1])), flush=True)
     wrong = sum(row.wrong for row in rows)
