@@ -4,17 +4,22 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
+# Tests in two processes, all of a file in one of them: most of the suite is Python and compilation, on one thread.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test quick oracle lint bench device clean
+.PHONY: demo test quick sensitive oracle lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
 
 test: $(STAMP)        ## the whole suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(STAMP)       ## the suite without what is marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+sensitive: $(STAMP)   ## what another BLAS or vector width could change; .ci/run has it under several
+	$(PYTEST) -m sensitive
 
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
 
