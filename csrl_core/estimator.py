@@ -15,6 +15,7 @@ from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
+from csrl_core.convergence import warn_unless_converged
 from csrl_core.device_input import check_weight
 from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
@@ -70,6 +71,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             An argument is not what is expected; the message names it.
         NonFiniteLossError
             Training diverged; the estimator holds the last parameters whose loss was finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The loss still fell when the epochs were over, or ``tol`` was not reached.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
@@ -149,6 +155,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
+        warn_unless_converged(run, trainer.settings, objective.loss_falls, stacklevel=4)
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
@@ -213,6 +220,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
+    @property
+    def _by_likelihood(self):
+        """Whether samples go to the cluster of the highest likelihood."""
+        return self.assignment == "likelihood"
+
     def _settings(self, key):
         return Settings(
             epochs=self.epochs,
@@ -273,7 +285,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         )
 
     def _rule(self, model, backend, key):
-        if self.assignment != "likelihood":
+        if not self._by_likelihood:
             return None
         if not callable(model.codes):
             raise ValueError(
