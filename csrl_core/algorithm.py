@@ -62,7 +62,7 @@ class ClusterModel(ABC):
         """Initial parameters where the first assignment is known; override it where they depend on that.
 
         data : `Batch` of all samples; assign : (n,) int64; centers : (k, d) float64, as the loss sees them, a cluster
-        without samples at zero or its given centre; random : `Draws`
+        without samples at zero or its given centre; random : `Draws`, or None in the rounds of ``init="auto"``
         """
         return self.init_parameters(data.X, len(centers), random)
 
@@ -162,24 +162,33 @@ class JointAssignment(Objective):
             return self.start_from(self.init, data, restart)
         if self.n_clusters == 1 or not self.compares_starts:
             return self.start_from("k-means", data, restart)
-        return best_start(self, data, restart)
+        run = best_start(self, data, restart)
+        self.fit_clusters(run, data, Draws(self.backend.philox, self.key, restart))
+        return run
 
     @property
     def compares_starts(self):
         """Whether starts can be told apart before training."""
         return self.model.follows_clusters
 
+    def fit_clusters(self, run, data, random):
+        """Parameters that the model gives to the clusters as they are, and what the rule keeps of them.
+
+        random : `Draws`, or None where nothing may be left to chance
+        """
+        centers = self.loss_centers(run.state, np.float64)
+        named = self.model.init_from_clusters(data, run.state["assign"], centers, random)
+        run.params[...] = self.backend.own(self.layout.flatten(named, data.X.dtype))
+        if self.rule is not None:
+            self.refresh(run.params, run.state, data)
+
     def round(self, run, data):
         """Parameters that fit the clusters, then assignment and centres; returns how many samples moved."""
         kernel, state = self.backend.assign, run.state
-        draws = Draws(self.backend.philox, self.key, run.restart)
-        centers = self.loss_centers(state, np.float64)
-        named = self.model.init_from_clusters(data, state["assign"], centers, draws)
-        run.params[...] = self.backend.own(self.layout.flatten(named, data.X.dtype))
+        self.fit_clusters(run, data, None)
         if self.rule is None:
             A = self.losses(run.params, state, data.X, data.target)
         else:
-            self.refresh(run.params, state, data)
             A = self.costs(run.params, state, data.X)
         sums = (state["sums"], state["totals"], state["counts"])
         moved = kernel.move(data.target, data.index, kernel.assign(A), state["assign"], data.weight, *sums)

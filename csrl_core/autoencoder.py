@@ -16,6 +16,8 @@ from csrl_core.exact import ExactAssignment
 from csrl_core.likelihood import orthonormal_decoder
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
+NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
+
 
 class AutoencoderModel(ClusterModel):
     """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
@@ -37,7 +39,7 @@ class AutoencoderModel(ClusterModel):
     ):
         self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
         self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
-        self.follows_clusters = start == "components"
+        self.follows_clusters = start != "uniform"
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )
@@ -61,13 +63,20 @@ class AutoencoderModel(ClusterModel):
         return named
 
     def init_from_clusters(self, data, assign, centers, random):
-        """The same, or for ``start="components"`` the target's principal components within the first clusters."""
+        """The same, or the target's principal components within the first clusters; "auto" adds a tenth of the same.
+
+        At principal components themselves gradients are nothing but rounding, which Adam would make whole steps of.
+        """
         if self.start == "uniform":
             return self.init_parameters(data.X, self.n_clusters, random)
         host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
         layers = component_layers(*host, self.hidden, self.shared)
         halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
-        return {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
+        named = {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
+        if self.start == "components" or random is None:
+            return named
+        noise = self.init_parameters(data.X, self.n_clusters, random)
+        return {name: W + NOISE * noise[name] for name, W in named.items()}
 
     def losses(self, params, X, target, centers):
         """L (n, k)."""
@@ -222,8 +231,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         The first parameters. "uniform": at random, U(±1/√fan_in). "components": principal components of the target
         within the first clusters, so scaled that at ``reg > 0`` L[i, j] = ‖x_i − c_j‖²/d: training starts at the loss
         of k-means. Nothing of it is random, so that restarts differ through ``init`` alone. Only for linear models
-        without biases, whose encoder nowhere widens, by the gradient solver. "auto" is "components" for these, and else
-        "uniform".
+        without biases, whose encoder nowhere widens, by the gradient solver. "auto" is near the components for these,
+        a tenth of "uniform" added, and "uniform" for all others.
     tol : float, default=0
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
         assignment changed and the best loss improved by no more than tol·max(1, |best|).
@@ -443,5 +452,5 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             self.output_activation,
             self.bias,
             self.reg,
-            "uniform" if self.start == "uniform" or why else "components",
+            "uniform" if why else self.start,
         )

@@ -33,6 +33,9 @@ class ExactAssignment(JointAssignment):
         """Starts are told apart by what they lead to."""
         return True
 
+    def fit_clusters(self, run, data, random):
+        """Nothing: every epoch begins with it."""
+
     def round(self, run, data):
         """An epoch, with what follows it."""
         moved = self.fused_epoch(run, data, None)(data.index, len(data.X))[2]
