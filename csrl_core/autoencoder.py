@@ -366,8 +366,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         if self.solver == "exact":
             self._check_exact()
 
-    def _why_no_components(self, hidden):
-        """What keeps the gradient from starting at principal components, or None.
+    def _why_no_components(self, hidden, d=None):
+        """What keeps the gradient from starting at principal components, or None; d : features, where they are known.
 
         They are a start for what is linear, and for layers with orthonormal columns.
         """
@@ -385,7 +385,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"encoder widths that nowhere rise, got hidden={self.hidden!r}: "
                 f"a layer has no more orthonormal columns than rows"
             )
-        d = vars(self).get("n_features_in_", hidden[0])
+        if d is None:
+            return None
         if hidden[0] > d:
             return (
                 f"encoder widths of at most n_features={d}, got hidden={self.hidden!r}: "
@@ -439,7 +440,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     def _model(self, backend):
         hidden = tuple(int(width) for width in self.hidden)
-        why = None if self.start == "uniform" else self._why_no_components(hidden)
+        why = None if self.start == "uniform" else self._why_no_components(hidden, self.n_features_in_)
         if why and self.start == "components":
             raise ValueError(f"start='components' needs {why}")
         return AutoencoderModel(
