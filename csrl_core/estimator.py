@@ -363,11 +363,17 @@ class ClusterSpecific(BaseClusterSpecific):
     tol, n_iter_no_change
         Stopping; ``tol=0`` runs all epochs.
     n_init, init
-        Restarts and the first assignment: "k-means++", "k-means", "random", labels (n,) or centres (k, d).
+        Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
+        "auto" is "k-means", and for a model with ``follows_clusters`` the better of that and "k-means++"
+        (`csrl_core.starts`).
     backend, n_jobs, random_state, verbose
     """
 
-    _parameter_constraints = {**BaseClusterSpecific._parameter_constraints, "model": [ClusterModel]}
+    _parameter_constraints = {
+        **BaseClusterSpecific._parameter_constraints,
+        "model": [ClusterModel],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
+    }
 
     def __init__(
         self,
@@ -385,7 +391,7 @@ class ClusterSpecific(BaseClusterSpecific):
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
-        init="k-means++",
+        init="auto",
         clip_norm=None,
         backend="auto",
         n_jobs=None,
