@@ -19,8 +19,8 @@ def best_start(objective, data, restart):
     """The best k-means, unless after a few rounds another start is better beyond doubt.
 
     Rounds are `JointAssignment.round`: parameters that fit the clusters, then assignment. Differences of scores within
-    their error are as often wrong as right; on the sets of ``csrl reproduce defaults`` truly better starts are ahead by
-    five standard errors and more.
+    their error are as often wrong as right; on the sets of ``csrl reproduce defaults`` worse starts are ahead by up to
+    three standard errors, and those that find crossing lines by five and more.
 
     objective : JointAssignment; data : Batch of all samples; restart : int
     returns Run, not yet trained
