@@ -1,9 +1,6 @@
-"""Whether a fit was long enough: scikit-learn's `ConvergenceWarning`, with what to raise."""
-
-import warnings
+"""Whether a fit was long enough: what a `ConvergenceWarning` says, and what to raise."""
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 SHARE = 0.01  # of all its descent: what a loss may still fall in the last tenth of the epochs
 RELATIVE = 1e-3  # of the loss itself: a fall of less is none
@@ -33,13 +30,13 @@ def late_descent(curve):
     return float(fall / max(curve[0] - last, fall))
 
 
-def warn_unless_converged(run, settings, loss_falls, stacklevel):
-    """Warn where a run took all its epochs and had not come to rest.
+def of_an_early_end(run, settings, loss_falls):
+    """What to warn of where a run took all its epochs and had not come to rest, else None.
 
     run : `Run`, trained; settings : `Settings`; loss_falls : bool, whether the loss is what training brings down
     """
     if run.epoch < settings.epochs or not run.loss_curve:
-        return
+        return None
     share = late_descent(run.loss_curve) if loss_falls else 0.0
     if share > SHARE:
         what = (
@@ -52,10 +49,8 @@ def warn_unless_converged(run, settings, loss_falls, stacklevel):
             f"changed in the last n_iter_no_change={settings.n_iter_no_change} epochs"
         )
     else:
-        return
-    warnings.warn(
+        return None
+    return (
         f"training stopped at epochs={settings.epochs} before it had converged; {what}. Raise epochs, or learning_rate "
-        f"(now {settings.learning_rate:g})",
-        ConvergenceWarning,
-        stacklevel=stacklevel + 1,
+        f"(now {settings.learning_rate:g})"
     )

@@ -1,11 +1,13 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
@@ -15,7 +17,7 @@ from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
-from csrl_core.convergence import warn_unless_converged
+from csrl_core.convergence import of_an_early_end
 from csrl_core.device_input import check_weight
 from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
@@ -155,7 +157,9 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
-        warn_unless_converged(run, trainer.settings, objective.loss_falls, stacklevel=4)
+        message = of_an_early_end(run, trainer.settings, objective.loss_falls)
+        if message is not None:
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
