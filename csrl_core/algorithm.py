@@ -15,6 +15,7 @@ from sklearn.cluster import kmeans_plusplus
 from csrl_core.backend import aligned_empty, as_numpy, is_device_array
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
+from csrl_core.starts import best_start
 from csrl_core.streams import LAYERS, Use, stream
 from csrl_core.training import Batch, Objective, Run
 
@@ -45,6 +46,11 @@ class ClusterModel(ABC):
     """Whether codes are coordinates in an orthonormal basis of a subspace and e is what they leave over. Only
     then is the likelihood the density of a mixture of Gaussians; else it is a heuristic."""
 
+    follows_clusters = False
+    """Whether `init_from_clusters` gives parameters that fit the clusters it is told: ``init="auto"`` compares starts
+    by rounds of these and of assignment. Where it does not, all clusters are alike before training, and nothing
+    can be compared."""
+
     @abstractmethod
     def init_parameters(self, X, n_clusters, random):
         """Initial parameters: dict of name → array (k or 1, …), float.
@@ -56,7 +62,7 @@ class ClusterModel(ABC):
         """Initial parameters where the first assignment is known; override it where they depend on that.
 
         data : `Batch` of all samples; assign : (n,) int64; centers : (k, d) float64, as the loss sees them, a cluster
-        without samples at zero or its given centre; random : `Draws`
+        without samples at zero or its given centre; random : `Draws`, or None in the rounds of ``init="auto"``
         """
         return self.init_parameters(data.X, len(centers), random)
 
@@ -136,7 +142,7 @@ class JointAssignment(Objective):
         Assignment before the gradient ("assign-then-step") or after.
     running : bool
         The authors' running centres.
-    init : "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
+    init : "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
     key : (2,) uint32
     rule : csrl_core.likelihood.Rule or None
         What assignment minimises, where that is not the loss.
@@ -152,8 +158,47 @@ class JointAssignment(Objective):
 
     def start(self, data, restart):
         """Initial assignment and parameters (step 1 of the algorithm)."""
+        if not (isinstance(self.init, str) and self.init == "auto"):
+            return self.start_from(self.init, data, restart)
+        if self.n_clusters == 1 or not self.compares_starts:
+            return self.start_from("k-means", data, restart)
+        run = best_start(self, data, restart)
+        self.fit_clusters(run, data, Draws(self.backend.philox, self.key, restart))
+        return run
+
+    @property
+    def compares_starts(self):
+        """Whether starts can be told apart before training."""
+        return self.model.follows_clusters
+
+    def fit_clusters(self, run, data, random):
+        """Parameters that the model gives to the clusters as they are, and what the rule keeps of them.
+
+        random : `Draws`, or None where nothing may be left to chance
+        """
+        centers = self.loss_centers(run.state, np.float64)
+        named = self.model.init_from_clusters(data, run.state["assign"], centers, random)
+        run.params[...] = self.backend.own(self.layout.flatten(named, data.X.dtype))
+        if self.rule is not None:
+            self.refresh(run.params, run.state, data)
+
+    def round(self, run, data):
+        """Parameters that fit the clusters, then assignment and centres; returns how many samples moved."""
+        kernel, state = self.backend.assign, run.state
+        self.fit_clusters(run, data, None)
+        if self.rule is None:
+            A = self.losses(run.params, state, data.X, data.target)
+        else:
+            A = self.costs(run.params, state, data.X)
+        sums = (state["sums"], state["totals"], state["counts"])
+        moved = kernel.move(data.target, data.index, kernel.assign(A), state["assign"], data.weight, *sums)
+        kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        return moved + self.end_of_epoch(run, data, False)
+
+    def start_from(self, init, data, restart, number=0):
+        """A run from one first assignment; number : of the try, which has random numbers of its own."""
         draws = Draws(self.backend.philox, self.key, restart)
-        state = self._initial_state(data, restart)
+        state = self._initial_state(data, restart, init, number)
         named = self.model.init_from_clusters(data, state["assign"], self.loss_centers(state, np.float64), draws)
         self.set_layout({name: np.shape(array) for name, array in named.items()})
         params = self.backend.own(self.layout.flatten(named, data.X.dtype))
@@ -175,27 +220,26 @@ class JointAssignment(Objective):
             raise ValueError(f"the model has {len(shapes)} arrays of parameters; expected at most {LAYERS}")
         self.layout = Layout(shapes)
 
-    def _initial_state(self, data, restart):
+    def _initial_state(self, data, restart, init, number):
         kernel, k = self.backend.assign, self.n_clusters
         T, own = data.target, self.backend.own
         centers = None
-        if isinstance(self.init, str):
-            seed = self.backend.philox.integers(2**31, self.key, stream(Use.INITIAL_CENTERS, 0, restart), 0, 0, 1)[0]
+        if isinstance(init, str):
+            label = stream(Use.INITIAL_CENTERS, number, restart)
+            seed = self.backend.philox.integers(2**31, self.key, label, 0, 0, 1)[0]
             host, weight = as_numpy(T), as_numpy(data.weight)
-            if self.init in ("k-means++", "k-means"):
+            if init in ("k-means++", "k-means"):
                 centers, _ = kmeans_plusplus(host, k, sample_weight=weight, random_state=int(seed))
-                if self.init == "k-means":
+                if init == "k-means":
                     centers = as_numpy(self._lloyd(data, centers))
             else:
                 rows = np.flatnonzero(weight > 0)
-                chosen = self.backend.philox.permutation(
-                    len(rows), self.key, stream(Use.INITIAL_CENTERS, 0, restart), 1
-                )[:k]
+                chosen = self.backend.philox.permutation(len(rows), self.key, label, 1)[:k]
                 centers = host[rows[as_numpy(chosen)]]
-        elif self.init.ndim == 2:
-            centers = self.init
+        elif init.ndim == 2:
+            centers = init
         if centers is None:
-            assign = own(self.init.astype(np.int64))
+            assign = own(init.astype(np.int64))
             centers = own(np.zeros((k, T.shape[1])))
         else:
             centers = own(np.array(centers, dtype=np.float64))
@@ -376,8 +420,13 @@ class JointAssignment(Objective):
         """−loss of a full pass, or the mean log-likelihood."""
         if self.rule is None:
             return -self.loss(run, data)
-        scores = self.rule.log_density(self.costs(run.params, run.state, data.X))
-        return float(np.average(scores, weights=as_numpy(data.weight).astype(np.float64)))
+        return float(np.average(self.scores(run, data), weights=as_numpy(data.weight).astype(np.float64)))
+
+    def scores(self, run, data):
+        """What `selection_score` is the mean of, (n,) float64 on the host: −min_j L, or the log-density."""
+        if self.rule is None:
+            return -as_numpy(self.losses(run.params, run.state, data.X, data.target)).min(axis=1).astype(np.float64)
+        return self.rule.log_density(self.costs(run.params, run.state, data.X))
 
     def end_of_epoch(self, run, data, fused):
         """Sums from scratch, and clusters without weight re-seeded (step 3); returns how many."""

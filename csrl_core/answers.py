@@ -147,7 +147,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return True
 
     def _has_likelihood(self):
-        if self.assignment != "likelihood":
+        if not self._by_likelihood:
             raise AttributeError(
                 f"{type(self).__name__} has a likelihood only with assignment='likelihood', not {self.assignment!r}"
             )
@@ -251,7 +251,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     def score_samples(self, X):
         """The larger the better, (n,): log Σ_j π_j p_j(x) under the likelihood rule, else −min_j of the losses."""
-        if self.assignment == "likelihood":
+        if self._by_likelihood:
             return self._map(X, lambda fitted, x: fitted.rule.log_density(fitted.costs(x)))
         return -self.cluster_losses(X).min(axis=1)
 

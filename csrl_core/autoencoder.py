@@ -16,6 +16,8 @@ from csrl_core.exact import ExactAssignment
 from csrl_core.likelihood import orthonormal_decoder
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
+NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
+
 
 class AutoencoderModel(ClusterModel):
     """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
@@ -37,6 +39,7 @@ class AutoencoderModel(ClusterModel):
     ):
         self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
         self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
+        self.follows_clusters = start != "uniform"
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )
@@ -57,13 +60,20 @@ class AutoencoderModel(ClusterModel):
         return named
 
     def init_from_clusters(self, data, assign, centers, random):
-        """The same, or for ``start="components"`` the target's principal components within the first clusters."""
+        """The same, or the target's principal components within the first clusters; "auto" adds a tenth of the same.
+
+        At principal components themselves gradients are nothing but rounding, which Adam would make whole steps of.
+        """
         if self.start == "uniform":
             return self.init_parameters(data.X, self.n_clusters, random)
         host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
         layers = component_layers(*host, self.hidden, self.shared)
         halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
-        return {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
+        named = {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
+        if self.start == "components" or random is None:
+            return named
+        noise = self.init_parameters(data.X, self.n_clusters, random)
+        return {name: W + NOISE * noise[name] for name, W in named.items()}
 
     def losses(self, params, X, target, centers):
         """L (n, k)."""
@@ -215,26 +225,32 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     update : {"step-then-assign", "assign-then-step"}, default="step-then-assign"
         Whether the gradient uses the assignments as they stand, or new ones.
     center_update : {"mean", "running"}, default="mean"
-    assignment : {"loss", "likelihood"}, default="loss"
-        Samples go to the cluster of the lowest loss, or of the highest likelihood: every cluster is then a
-        Gaussian about its subspace, with noise variance, spread and proportion of its own. The
-        latent width must be below the number of features. With an output activation it is a heuristic.
+    assignment : {"auto", "loss", "likelihood"}, default="auto"
+        Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood: every cluster is
+        then a Gaussian about its subspace, with noise variance, spread and proportion of its own. The
+        latent width must be below the number of features. With an output activation it is a heuristic. "auto" is
+        "likelihood" wherever that is a density, with several clusters, a linear output and a width below the number
+        of features, and else "loss".
     solver : {"gradient", "exact"}, default="gradient"
         "exact" alternates principal components of every cluster and assignment, until nothing changes: the
         optimum that the gradient must reach. Only for linear models without biases, ``reg=0`` and
         ``shared=0``; ``learning_rate``, ``optimizer``, ``update``, ``clip_norm`` and ``tol`` play no part.
-    start : {"uniform", "components"}, default="uniform"
+    start : {"auto", "uniform", "components"}, default="auto"
         The first parameters. "uniform": at random, U(±1/√fan_in). "components": principal components of the target
         within the first clusters, so scaled that at ``reg > 0`` L[i, j] = ‖x_i − c_j‖²/d: training starts at the loss
         of k-means. Nothing of it is random, so that restarts differ through ``init`` alone. Only for linear models
-        without biases, whose encoder nowhere widens, by the gradient solver.
+        without biases, whose encoder nowhere widens, by the gradient solver. "auto" is near the components for these,
+        a tenth of "uniform" added, and "uniform" for all others.
     tol : float, default=0
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
         assignment changed and the best loss improved by no more than tol·max(1, |best|).
     n_iter_no_change : int, default=10
     n_init : int, default=1
         Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
-    init : {"k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="k-means++"
+    init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="auto"
+        The first assignment. "auto" tries both where k-means ends and seeds of k-means++, five of each (one, if X has
+        more than 2²⁰ values), by five rounds of principal components and assignment, and goes on from the best by
+        likelihood or loss. Without principal components (see ``start``) it is "k-means".
     clip_norm : float or None, default=None
         Global norm to which the mean gradient is clipped.
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
@@ -282,7 +298,9 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         "bias": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"gradient", "exact"})],
-        "start": [StrOptions({"uniform", "components"})],
+        "start": [StrOptions({"auto", "uniform", "components"})],
+        "assignment": [StrOptions({"auto", "loss", "likelihood"})],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
     }
 
     def __init__(
@@ -302,13 +320,13 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         center=True,
         update="step-then-assign",
         center_update="mean",
-        assignment="loss",
+        assignment="auto",
         solver="gradient",
-        start="uniform",
+        start="auto",
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
-        init="k-means++",
+        init="auto",
         clip_norm=None,
         backend="auto",
         n_jobs=None,
@@ -352,13 +370,16 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
                 f"expected 0 (TAE) to {len(hidden)}"
             )
-        if self.start == "components":
-            self._check_components(hidden)
+        if self.start == "components" and (why := self._why_no_components(hidden)):
+            raise ValueError(f"start='components' needs {why}")
         if self.solver == "exact":
             self._check_exact()
 
-    def _check_components(self, hidden):
-        """Principal components are a start for what is linear, and for layers with orthonormal columns."""
+    def _why_no_components(self, hidden, d=None):
+        """What keeps the gradient from starting at principal components, or None; d : features, where they are known.
+
+        They are a start for what is linear, and for layers with orthonormal columns.
+        """
         wanted = {
             "solver": (self.solver, "gradient", "the exact solver finds its own components, whatever the start"),
             "activation": (self.activation, "linear", "principal components are linear"),
@@ -367,17 +388,25 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         }
         for name, (value, expected, why) in wanted.items():
             if value != expected:
-                raise ValueError(f"start='components' needs {name}={expected!r}, got {name}={value!r}: {why}")
+                return f"{name}={expected!r}, got {name}={value!r}: {why}"
         if list(hidden) != sorted(hidden, reverse=True):
-            raise ValueError(
-                f"start='components' needs encoder widths that nowhere rise, got hidden={self.hidden!r}: "
+            return (
+                f"encoder widths that nowhere rise, got hidden={self.hidden!r}: "
                 f"a layer has no more orthonormal columns than rows"
             )
-        if not self.center and self.n_clusters > 1 and self.reg > 0 and self.assignment == "loss":
-            raise ValueError(
-                f"start='components' needs center=True, got center=False with n_clusters={self.n_clusters}, "
-                f"reg={self.reg!r} and assignment='loss': every cluster would start with the same losses, ‖x‖²/d"
+        if d is None:
+            return None
+        if hidden[0] > d:
+            return (
+                f"encoder widths of at most n_features={d}, got hidden={self.hidden!r}: "
+                f"a layer has no more orthonormal columns than rows"
             )
+        if not self.center and self.n_clusters > 1 and self.reg > 0 and not self._by_likelihood:
+            return (
+                f"center=True, got center=False with n_clusters={self.n_clusters}, reg={self.reg!r} and "
+                f"assignment={self.assignment!r} by loss: every cluster would start with the same losses, ‖x‖²/d"
+            )
+        return None
 
     def _check_exact(self):
         """The exact solver is for what has an exact answer."""
@@ -402,6 +431,13 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"n_clusters={self.n_clusters}: layers that clusters share are no principal components"
             )
 
+    @property
+    def _by_likelihood(self):
+        if self.assignment != "auto":
+            return self.assignment == "likelihood"
+        d = vars(self).get("n_features_in_", np.inf)
+        return self.n_clusters > 1 and self.output_activation == "linear" and min(self.hidden) < d
+
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; the exact solver has none."""
         if self.solver == "exact":
@@ -423,11 +459,9 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     def _model(self, backend):
         hidden = tuple(int(width) for width in self.hidden)
-        if self.start == "components" and hidden[0] > self.n_features_in_:
-            raise ValueError(
-                f"start='components' needs encoder widths of at most n_features={self.n_features_in_}, got "
-                f"hidden={self.hidden!r}: a layer has no more orthonormal columns than rows"
-            )
+        why = None if self.start == "uniform" else self._why_no_components(hidden, self.n_features_in_)
+        if why and self.start == "components":
+            raise ValueError(f"start='components' needs {why}")
         return AutoencoderModel(
             backend,
             self.n_features_in_,
@@ -438,5 +472,5 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             self.output_activation,
             self.bias,
             self.reg,
-            self.start,
+            "uniform" if why else self.start,
         )

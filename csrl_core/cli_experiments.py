@@ -9,7 +9,7 @@ import typer
 from csrl_core import cli_app  # noqa: F401 (whose commands come first)
 from csrl_core.cli_base import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
 
-Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig5")})
+Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig5", "defaults")})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
 Inputs = StrEnum("Inputs", {name: name for name in ("intensities", "binary")})
 Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
@@ -17,25 +17,29 @@ Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
 
 @command
 def reproduce(
-    figure: Annotated[Figure, typer.Argument(help="Which figure of the paper.")],
+    figure: Annotated[Figure, typer.Argument(help="Which figure of the paper, or how good default arguments are.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = Path("csrl-reproduce"),
     data: Annotated[
         list[str] | None,
-        typer.Option(help="fig2: a data set, several times; default all seven. fig5: mnist (default) or digits."),
+        typer.Option(help="fig2, defaults: a data set, several times; default all. fig5: mnist (default) or digits."),
     ] = None,
-    version: Annotated[Version, typer.Option(help="The papers' models and settings, or ours; not fig1.")] = (
+    version: Annotated[Version, typer.Option(help="fig2, fig5: the papers' models and settings, or ours.")] = (
         Version.both
     ),
     inputs: Annotated[Inputs, typer.Option(help="fig5: pixels that are trained on.")] = Inputs.intensities,
-    quick: Annotated[bool, typer.Option("--quick", help="fig5: K = 1 and small machines, to see that it works.")] = (
-        False
-    ),
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="fig5: K = 1 and small machines; defaults: four sets. To see that it works."),
+    ] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="defaults: TAE, PTAE or TRBM, several times; default all.")
+    ] = None,
     repetitions: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Each with a seed of its own; the mixtures of the papers' version of fig2 are the authors' draw.",
-            show_default="5; the papers' version of fig2: 40, MNIST 10",
+            show_default="5; the papers' version of fig2: 40, MNIST 10; defaults: 3",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -43,10 +47,10 @@ def reproduce(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Processes (fig5: threads); default all usable cores.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the papers'; not fig1.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: instead of the papers'.")] = None,
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10,
 ):
-    """Figures 1, 2 and 5 of the paper, measured; a rerun of 2 or 5 goes on where one stopped."""
+    """Figures 1, 2 and 5 of the paper, and defaults on many data sets; a rerun goes on where one stopped (not fig1)."""
     from csrl_core import cli_reproduce
 
     return cli_reproduce.main(
@@ -55,6 +59,7 @@ def reproduce(
         sets=data,
         inputs=inputs.value,
         quick=quick,
+        models=model,
         versions=("papers", "ours") if version is Version.both else (version.value,),
         repetitions=repetitions,
         seed=seed,

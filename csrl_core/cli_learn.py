@@ -23,10 +23,10 @@ Model = StrEnum("Model", {name: name for name in ("autoencoder", "rbm")})
 Visible = StrEnum("Visible", {name: name for name in ("bernoulli", "gaussian")})
 Activation = StrEnum("Activation", {name: name for name in ("linear", "relu", "leaky_relu", "tanh", "sigmoid")})
 Optimizer = StrEnum("Optimizer", {name: name for name in ("adam", "sgd")})
-Assignment = StrEnum("Assignment", {name: name for name in ("loss", "cd", "likelihood")})
+Assignment = StrEnum("Assignment", {name: name for name in ("auto", "loss", "cd", "likelihood")})
 Solver = StrEnum("Solver", {name: name for name in ("gradient", "exact")})
-Start = StrEnum("Start", {name: name for name in ("uniform", "components")})
-Init = StrEnum("Init", {"kmeanspp": "k-means++", "kmeans": "k-means", "random": "random"})
+Start = StrEnum("Start", {name: name for name in ("auto", "uniform", "components")})
+Init = StrEnum("Init", {"auto": "auto", "kmeanspp": "k-means++", "kmeans": "k-means", "random": "random"})
 
 
 def _option(help, default=None, panel=None, **options):
@@ -67,10 +67,10 @@ def fit(
     clip_norm: Annotated[float | None, _option("Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float | None, _option("Stop when the loss improves less; 0 runs all epochs.", "0")] = None,
     n_init: Annotated[int | None, _option("Restarts; the best by loss or likelihood is kept.", "1", min=1)] = None,
-    init: Annotated[Init | None, _option("The first assignment.", "k-means++; rbm: k-means")] = None,
+    init: Annotated[Init | None, _option("The first assignment; auto: autoencoder.", "auto; rbm: k-means")] = None,
     assignment: Annotated[
         Assignment | None,
-        _option("What a sample's cluster is chosen by; loss: autoencoder, cd: rbm.", "loss; rbm: likelihood"),
+        _option("What a sample's cluster is chosen by; auto, loss: autoencoder, cd: rbm.", "auto; rbm: likelihood"),
     ] = None,
     center: Annotated[
         bool | None,
@@ -90,7 +90,7 @@ def fit(
     reg: Annotated[float | None, _option("λ, the penalty on the embedding.", "0.1", _AE)] = None,
     solver: Annotated[Solver | None, _option("exact: principal components; linear, --reg 0.", "gradient", _AE)] = None,
     start: Annotated[
-        Start | None, _option("First parameters; components: of the first clusters; linear.", "uniform", _AE)
+        Start | None, _option("First parameters; components: of the first clusters; linear.", "auto", _AE)
     ] = None,
     target: Annotated[
         str | None, _option("What to reconstruct (de-noising: clean data).", None, _AE, metavar="DATA")

@@ -6,9 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary, reproduce_table
+from csrl_core import reproduce_defaults as defaults
+from csrl_core import reproduce_defaults_summary as defaults_summary
 from csrl_core import reproduce_fig5 as fig5
 from csrl_core import reproduce_fig5_summary as fig5_summary
 from csrl_core.cli_files import WrongUsage, say_if_compiling
+from csrl_core.persistence import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
 
@@ -28,10 +31,17 @@ def main(
     n_init=None,
     inputs="intensities",
     quick=False,
+    models=None,
 ):
     """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
-    if figure != "fig5" and (quick or inputs != "intensities"):
-        raise WrongUsage(f"{'--quick' if quick else '--inputs'} is an option of fig5, not of {figure}")
+    foreign = {
+        "--quick": (quick, ("fig5", "defaults")),
+        "--inputs": (inputs != "intensities", ("fig5",)),
+        "--model": (models, ("defaults",)),
+    }
+    for option, (given, owners) in foreign.items():
+        if given and figure not in owners:
+            raise WrongUsage(f"{option} is an option of {' and '.join(owners)}, not of {figure}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
@@ -42,6 +52,11 @@ def main(
             **{"repetitions": repetitions or REPETITIONS, "seed": seed, "backend": backend},
             **{"n_jobs": processes, "epochs": epochs},
             say=say,
+        )
+    if figure == "defaults":
+        return _defaults(
+            *(out, sets, models or tuple(defaults.MODELS), quick),
+            **{"repetitions": repetitions, "seed": seed, "backend": backend, "processes": processes, "say": say},
         )
     n_init = n_init or reproduce.RESTARTS
     if figure == "fig1":
@@ -86,6 +101,40 @@ def main(
     files, lines = [table.path, out / "fig2.csv"], reproduce_summary.lines(rows)
     _write(files, rows, reproduce_summary.Summary, draw, lines, say)
     say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in runs):.0f} s in all")
+    return 0
+
+
+def _defaults(out, sets, models, quick, *, repetitions, seed, backend, processes, say):
+    for what, given, known in (("--data", sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
+        for name in given:
+            if name not in known:
+                raise WrongUsage(f"{what} {name!r} is not one of {', '.join(map(repr, known))}")
+    wanted = list(sets or (defaults.QUICK if quick else defaults.SETS))
+    here = [name for name in wanted if defaults.SETS[name].available]
+    if len(here) < len(wanted):
+        say(f"skipped    {len(wanted) - len(here)} sets: their files are not there; set {datasets.DATA_VARIABLE}")
+    if not here:
+        raise FileNotFoundError("none of the data sets can be read")
+    table = reproduce_table.RunTable(out / "defaults-runs.csv", defaults.Run)
+    listed = defaults.jobs(here, models, repetitions or (1 if quick else defaults.SEEDS), seed, backend)
+    known = {run.key for run in table.runs}
+    say(f"defaults   {len(listed)} runs, {sum(job.key in known for job in listed)} of them in {table.path}")
+    begin = time.perf_counter()
+
+    def done(count, of, run):
+        seconds = time.perf_counter() - begin
+        say(f"{count}/{of}  {run.data}, {run.model}: ARI {run.ARI:.2f}, start {run.ARI_start:.2f}  {seconds:.0f} s")
+
+    runs = reproduce_table.complete(table, listed, make_run=defaults.make_run, n_processes=processes, done=done)
+    rows = defaults_summary.summarise(runs)
+    files, picture = [table.path, out / "defaults.csv", out / "defaults.md"], out / "defaults.png"
+    write_atomically(files[2], defaults_summary.markdown(rows).encode())
+
+    def draw():
+        defaults_summary.draw(picture, rows)
+        return [picture]
+
+    _write(files, rows, defaults_summary.Summary, draw, defaults_summary.lines(rows), say)
     return 0
 
 

@@ -8,10 +8,12 @@ and for nothing else. A repetition has its own seed, and its own draw of the dat
 import csv
 import io
 import time
+import warnings
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, doctor, metrics
 from csrl_core.cli_files import MIXTURES
@@ -21,6 +23,7 @@ from csrl_core.training import NonFiniteLossError
 RATES = (0.01, 0.1)
 RESTARTS = 5
 REG = 0.1  # of TAE and PTAE; the plain AE has none
+PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}
 METHODS = {
     "AE + k-means": {"reg": 0.0, "center": False},
     "TAE": {"reg": REG, "shared": 0},
@@ -96,8 +99,10 @@ def fit_by_objective(X, *, rates=RATES, **arguments):
     best = error = None
     for rate in rates:
         try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                model = TensorizedAutoencoder(learning_rate=rate, **arguments).fit(X)
+            # The papers' epochs are what they are, and a rate at which they are too few is not chosen.
+            with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model = TensorizedAutoencoder(learning_rate=rate, **PAPERS | arguments).fit(X)
         except NonFiniteLossError as diverged:
             error = diverged
             continue
@@ -216,7 +221,7 @@ def draw_figure_1(path, *, seed, backend, epochs=None, n_init=RESTARTS):
         "backend": backend,
         "random_state": seed,
     }
-    one, several = (TensorizedAutoencoder(n_clusters=k, **arguments).fit(X) for k in (1, len(names)))
+    one, several = (TensorizedAutoencoder(n_clusters=k, **PAPERS | arguments).fit(X) for k in (1, len(names)))
     plotting.save_figure(plotting.plot_figure_1(one, several, X, y, names=names), path)
 
 
@@ -228,7 +233,8 @@ def warm_up(problems, seed, backend, say):
         X, _, names = problem.load(seed)
         for method, own in METHODS.items():
             k = 1 if method.startswith("AE") else len(names)
-            TensorizedAutoencoder(n_clusters=k, epochs=1, backend=backend, random_state=0, **own).fit(X).transform(X)
+            arguments = PAPERS | {"epochs": 1, "backend": backend, "random_state": 0} | own
+            TensorizedAutoencoder(n_clusters=k, **arguments).fit(X).transform(X)
     if cold:
         say(f"compiled in {time.perf_counter() - begin:.1f} s")
 

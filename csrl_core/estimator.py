@@ -1,5 +1,6 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -7,6 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
@@ -16,6 +18,7 @@ from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
+from csrl_core.convergence import of_an_early_end
 from csrl_core.device_input import check_weight
 from csrl_core.file_checks import data_digest
 from csrl_core.likelihood import Likelihood
@@ -78,6 +81,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             An argument is not what is expected; the message names it.
         NonFiniteLossError
             Training diverged; the estimator holds the last parameters whose loss was finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The loss still fell when the epochs were over, or ``tol`` was not reached.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
@@ -163,6 +171,9 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 self._install(self._attributes(objective, kept, data, key, home))
             raise
         reporter.end()
+        message = of_an_early_end(run, trainer.settings, objective.loss_falls)
+        if message is not None:
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
@@ -233,6 +244,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             absent = " with a positive sample_weight" if n < len(weight) else ""
             raise ValueError(f"n_samples={n}{absent} should be >= n_clusters={self.n_clusters}{where}")
 
+    @property
+    def _by_likelihood(self):
+        """Whether samples go to the cluster of the highest likelihood."""
+        return self.assignment == "likelihood"
+
     def _settings(self, key):
         return Settings(
             epochs=self.epochs,
@@ -293,7 +309,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         )
 
     def _rule(self, model, backend, key):
-        if self.assignment != "likelihood":
+        if not self._by_likelihood:
             return None
         if not callable(model.codes):
             raise ValueError(
@@ -388,11 +404,17 @@ class ClusterSpecific(BaseClusterSpecific):
     tol, n_iter_no_change
         Stopping; ``tol=0`` runs all epochs.
     n_init, init
-        Restarts and the first assignment: "k-means++", "k-means", "random", labels (n,) or centres (k, d).
+        Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
+        "auto" is "k-means", and for a model with ``follows_clusters`` the better of that and "k-means++"
+        (`csrl_core.starts`).
     backend, n_jobs, random_state, verbose
     """
 
-    _parameter_constraints = {**BaseClusterSpecific._parameter_constraints, "model": [ClusterModel]}
+    _parameter_constraints = {
+        **BaseClusterSpecific._parameter_constraints,
+        "model": [ClusterModel],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
+    }
 
     def __init__(
         self,
@@ -410,7 +432,7 @@ class ClusterSpecific(BaseClusterSpecific):
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
-        init="k-means++",
+        init="auto",
         clip_norm=None,
         backend="auto",
         n_jobs=None,

@@ -28,6 +28,19 @@ class ExactAssignment(JointAssignment):
             )
         return super().start(data, restart)
 
+    @property
+    def compares_starts(self):
+        """Starts are told apart by what they lead to."""
+        return True
+
+    def fit_clusters(self, run, data, random):
+        """Nothing: every epoch begins with it."""
+
+    def round(self, run, data):
+        """An epoch, with what follows it."""
+        moved = self.fused_epoch(run, data, None)(data.index, len(data.X))[2]
+        return moved + self.end_of_epoch(run, data, False)
+
     def fused_epoch(self, run, data, settings):
         """A function that does an epoch: subspaces of the assignment as it stands, then a new assignment."""
         kernel, state = self.backend.assign, run.state

@@ -217,6 +217,8 @@ class RBMAssignment(JointAssignment):
     refresh_every : int, epochs between two estimates of log Z; partition : PartitionRule
     """
 
+    loss_falls = False  # of contrastive divergence: it may rise while the machine gets better
+
     def __init__(self, *arguments, weight_decay, standing_steps, refresh_every, partition, **options):
         super().__init__(*arguments, **options)
         self.n_chains = self.model.n_chains

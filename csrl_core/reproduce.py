@@ -30,6 +30,7 @@ VERSIONS = ("papers", "ours")
 NOISE = 0.1
 RESTARTS = 10
 REG = 0.1
+PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}  # where a method says nothing else
 # What a run is asked for: it tells runs apart, all else is measured.
 KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed", "epochs", "n_init")
 
@@ -68,7 +69,7 @@ class Method:
         """The estimator."""
         hidden = tuple(k if width == "k" else width for width in self.hidden)
         own = {"n_clusters": 1, "center": False, "reg": 0.0} if self.plain else {"n_clusters": k, "reg": REG}
-        return TensorizedAutoencoder(**own | {"hidden": hidden} | self.arguments | others)
+        return TensorizedAutoencoder(**PAPERS | own | {"hidden": hidden} | self.arguments | others)
 
 
 _EXACT = {"reg": 0.0, "solver": "exact", "init": "k-means"}

@@ -1,4 +1,4 @@
-"""The table of `csrl_core.reproduce`'s runs: a row is appended when a run is finished, a rerun skips what is there."""
+"""A table of runs: a row is appended when a run is finished, a rerun skips what is there."""
 
 import csv
 import io
@@ -12,11 +12,14 @@ from csrl_core.reproduce import Run
 
 
 class RunTable:
-    """A CSV file that grows by a row whenever a run is finished; a half-written last row is dropped."""
+    """A CSV file that grows by a row whenever a run is finished; a half-written last row is dropped.
 
-    def __init__(self, path):
-        self.path = Path(path)
-        self.names = [column.name for column in fields(Run)]
+    kind : dataclass of the rows, with an attribute ``key`` that tells runs apart
+    """
+
+    def __init__(self, path, kind=Run):
+        self.path, self.kind = Path(path), kind
+        self.names = [column.name for column in fields(kind)]
         self.runs = self._read() if self.path.exists() else []
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([self.names, *(_cells(run) for run in self.runs)])
@@ -29,7 +32,7 @@ class RunTable:
             raise ValueError(
                 f"{self.path} has other columns than this version writes; give another folder, or move the file away"
             )
-        return [_parsed(dict(zip(self.names, row))) for row in rows if len(row) == len(self.names)]
+        return [_parsed(self.kind, dict(zip(self.names, row))) for row in rows if len(row) == len(self.names)]
 
     def append(self, run):
         """Add a row, on disk before this returns."""
@@ -46,20 +49,21 @@ def _cells(run):
     ]
 
 
-def _parsed(row):
-    kinds = {column.name: column.type for column in fields(Run)}
+def _parsed(kind_of_row, row):
+    kinds = {column.name: column.type for column in fields(kind_of_row)}
     values = {}
     for name, cell in row.items():
         # What may be None is the union of one kind with None, and empty where it is.
         kind, *optional = getattr(kinds[name], "__args__", (kinds[name],))
         values[name] = None if optional and cell == "" else kind(cell)
-    return Run(**values)
+    return kind_of_row(**values)
 
 
-def complete(table, wanted, *, n_processes=None, done=None):
+def complete(table, wanted, *, make_run=None, n_processes=None, done=None):
     """Make the runs that the table lacks, on several processes, and append each when it is finished.
 
-    table : RunTable; wanted : list of Job; n_processes : int or None, all usable cores
+    table : RunTable; wanted : list of Job; make_run : function of a Job, by default that of `csrl_core.reproduce`
+    n_processes : int or None, all usable cores
     done : callable, optional, ``done(count, of, run)`` after each
     returns list of Run, those wanted, in their order
     """
@@ -67,14 +71,15 @@ def complete(table, wanted, *, n_processes=None, done=None):
 
     from csrl_core.kernels.cpu import pool
 
+    make_run = make_run or reproduce.make_run
     known = {run.key: run for run in table.runs}
     missing = [job for job in wanted if job.key not in known]
     processes = min(pool.usable_threads(n_processes), len(missing)) or 1
     if processes == 1:
-        results = map(reproduce.make_run, missing)
+        results = map(make_run, missing)
     else:
         parallel = Parallel(processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-        results = parallel(delayed(reproduce.make_run)(job) for job in missing)
+        results = parallel(delayed(make_run)(job) for job in missing)
     for count, run in enumerate(results, 1):
         table.append(run)
         known[run.key] = run

@@ -132,6 +132,9 @@ class Objective(ABC):
     moves_every_epoch = False
     """Whether `end_of_epoch` has work to do also after an epoch in which nothing moved."""
 
+    loss_falls = True
+    """Whether training brings the loss curve down, so that one which still falls is one that wants more epochs."""
+
     @abstractmethod
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""

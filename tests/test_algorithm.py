@@ -130,7 +130,7 @@ def test_constant_columns_and_one_sample_per_cluster():
 
 def test_the_best_of_several_restarts_is_kept():
     X, _ = datasets.make_triangle(random_state=0)
-    arguments = {"n_clusters": 3, "epochs": 30, "init": "random", "random_state": 4}
+    arguments = {"n_clusters": 3, "epochs": 30, "init": "random", "assignment": "loss", "random_state": 4}
     losses = []
 
     class Spy(TensorizedAutoencoder):

@@ -41,7 +41,7 @@ def lines():
 
 @pytest.fixture(scope="module")
 def fitted(lines):
-    return TensorizedAutoencoder(n_clusters=3, learning_rate=0.1, random_state=0).fit(lines[0])
+    return TensorizedAutoencoder(n_clusters=3, assignment="loss", learning_rate=0.1, random_state=0).fit(lines[0])
 
 
 # -- exact answers -------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_value_and_gradient_is_what_scipy_takes(lines, backend):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_follows_the_input(lines, dtype):
     X = lines[0].astype(dtype)
-    model = TensorizedAutoencoder(n_clusters=3, epochs=3, random_state=0).fit(X)
+    model = TensorizedAutoencoder(n_clusters=3, assignment="loss", epochs=3, random_state=0).fit(X)
     arrays = [model.params_, model.cluster_centers_, model.transform(X), model.transform_all(X), model.reconstruct(X)]
     arrays += [model.cluster_losses(X), model.score_samples(X), model.inverse_transform(model.transform(X))]
     assert {array.dtype for array in arrays} == {np.dtype(dtype)}

@@ -17,7 +17,14 @@ WEIGHTS = np.random.default_rng(5).uniform(0, 2, len(X)) * (np.arange(len(X)) % 
 
 def started(X=X, weight=None, target=None, **changes):
     """An estimator at its first parameters and assignment."""
-    arguments = {"n_clusters": 3, "start": "components", "init": "k-means", "random_state": 0, "epochs": 0}
+    arguments = {
+        "n_clusters": 3,
+        "start": "components",
+        "assignment": "loss",
+        "init": "k-means",
+        "random_state": 0,
+        "epochs": 0,
+    }
     arguments |= {"backend": "numpy"} | changes
     return TensorizedAutoencoder(**arguments).fit(X, target=target, sample_weight=weight)
 
@@ -285,8 +292,8 @@ def test_restarts_differ_through_init_alone():
     assert best.loss_ <= one.loss_
 
 
-def test_the_default_is_uniform():
-    assert TensorizedAutoencoder().start == "uniform"
+def test_uniform_has_its_bounds():
+    assert TensorizedAutoencoder().start == "auto"
     bound = 1 / np.sqrt([6, 2, 1, 2])
     for W, b in zip(started(start="uniform").named_parameters().values(), bound, strict=True):
         assert np.abs(W).max() <= b
@@ -348,4 +355,6 @@ def test_refusals(changes, message):
         started(**changes)
     if changes.get("solver") != "exact":  # which has no steps on batches at all
         with pytest.raises(ValueError, match=message):
-            TensorizedAutoencoder(**{"n_clusters": 3, "start": "components"} | changes).partial_fit(X)
+            TensorizedAutoencoder(
+                **{"n_clusters": 3, "start": "components", "assignment": "loss"} | changes
+            ).partial_fit(X)

@@ -20,7 +20,14 @@ X, Y = SETS["lines_3D"]
 
 
 def fit(X=X, weight=None, target=None, **changes):
-    arguments = {"n_clusters": 3, "hidden": (2, 1), "reg": 0.0, "solver": "exact", "random_state": 0}
+    arguments = {
+        "n_clusters": 3,
+        "hidden": (2, 1),
+        "reg": 0.0,
+        "solver": "exact",
+        "assignment": "loss",
+        "random_state": 0,
+    }
     arguments |= {"backend": "numpy"} | changes
     return TensorizedAutoencoder(**arguments).fit(X, target=target, sample_weight=weight)
 

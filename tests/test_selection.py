@@ -96,7 +96,7 @@ def test_curve_and_table(tmp_path):
         ({"criterion": "aic"}, r"criterion='aic' is unknown; expected one of 'bic', 'held-out'"),
         ({"criterion": "held-out", "folds": 1}, r"folds=1; expected 2 to n_samples=150"),
         ({"n_clusters": 151}, r"n_clusters=151 is more than the 150 samples"),
-        ({"estimator": TensorizedAutoencoder()}, r"estimator has assignment='loss'; expected 'likelihood'"),
+        ({"estimator": TensorizedAutoencoder()}, r"estimator has assignment='auto'; expected 'likelihood'"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
