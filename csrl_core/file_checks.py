@@ -153,7 +153,9 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         if name in optional and prefix + name not in arrays:
             continue
         integer = kind is np.int64
-        within = (0, k - 1) if name == "assign" else (0, 2**63 - 1) if integer else None
+        # The number of estimates is a step of random numbers, which have 32 bits of a counter.
+        high = {"assign": k - 1, "n_estimates": 2**32 - 2}.get(name, 2**63 - 1)
+        within = (0, high) if integer else None
         shape = (n,) if name == "assign" else shape
         check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite=not integer)
     hidden = arrays.get(f"{prefix}chains_hidden")
@@ -171,6 +173,9 @@ def check_arguments(path, cls, arguments, version):
             f"{path} has the argument {unknown[0]!r}, which {cls.__name__} does not know; it was written by csrl_core "
             f"{version}"
         )
+    for name, value in arguments.items():  # which would pass for 0 or 1, but not everywhere
+        if isinstance(value, bool) and "boolean" not in cls._parameter_constraints.get(name, ["boolean"]):
+            raise ModelFileError(f"{path} has {name}={value}, which {cls.__name__} cannot have")
     try:
         estimator = cls(**arguments)
         estimator._validate_params()
