@@ -14,7 +14,7 @@ import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-from bench_interrupts import ACTIONS, MODELS, busy_helpers, can, is_whole, left, measure  # noqa: E402
+from bench_interrupts import ACTIONS, MODELS, busy_helpers, can, is_whole, left, measure
 
 OURS = tuple(
     str(path.relative_to(folder.parent))
