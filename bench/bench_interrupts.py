@@ -141,7 +141,8 @@ def is_whole(model, action, before, after, replays):
     if action != "fit":
         return False
     if model.n_iter_ not in replays:
-        replays[model.n_iter_] = left(deepcopy(model).set_params(epochs=model.n_iter_).fit(replays["X"]))
+        first = deepcopy(model).set_params(epochs=model.n_iter_, n_init=1)  # of several restarts the first is kept
+        replays[model.n_iter_] = left(first.fit(replays["X"]))
     if {**found, "loss_": 0, "labels_": 0} == {**replays[model.n_iter_], "loss_": 0, "labels_": 0}:
         return True
     # What a fit does when it ends (log Z of its last parameters, say) a fit that was stopped has not done.

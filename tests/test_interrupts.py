@@ -14,7 +14,7 @@ import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-from bench_interrupts import ACTIONS, MODELS, busy_helpers, can, is_whole, left, measure  # noqa: E402
+from bench_interrupts import ACTIONS, MODELS, busy_helpers, can, is_whole, left, measure
 
 OURS = tuple(
     str(path.relative_to(folder.parent))
@@ -49,9 +49,7 @@ SHORT = {
     "composed": (_X, TensorizedAutoencoder(epochs=3, hidden=(64,), batch_size=30, n_init=2, random_state=0)),
     "exact": (
         _X,
-        TensorizedAutoencoder(
-            epochs=3, hidden=(2,), reg=0, assignment="likelihood", solver="exact", random_state=0
-        ),
+        TensorizedAutoencoder(epochs=3, hidden=(2,), reg=0, assignment="likelihood", solver="exact", random_state=0),
     ),
     "one machine": (_BITS, TensorizedRBM(n_clusters=1, persistent=True, **_MACHINES)),
     "machines": (_BITS, TensorizedRBM(n_clusters=2, persistent=True, **_MACHINES)),
@@ -74,7 +72,8 @@ def test_what_is_learnt_is_whole_wherever_it_is_interrupted(name, action):
         where = interrupt_at(place, OURS, lambda: act(model, X))  # noqa: B023
         if where is None:
             break
-        assert is_whole(model, action, before, after, replays), where
+        whole = is_whole(model, action, before, after, replays)
+        assert whole, where
         assert not busy_helpers(), where
         place += 29
     assert place > 100
