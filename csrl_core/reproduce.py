@@ -15,9 +15,11 @@ train theirs with batches of one sample, n steps an epoch, and a weight decay of
 """
 
 import time
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
 from csrl_core.reproduce_authors import authors_draw
@@ -207,7 +209,9 @@ def make_run(job):
         values = _k_means(X, y, noisy, k, seed)
     else:
         try:
-            values = _autoencoder(job, X, y, noisy, k, seed)
+            with warnings.catch_warnings():  # epochs and rates are what the experiment says, too few or not
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                values = _autoencoder(job, X, y, noisy, k, seed)
         except NonFiniteLossError:
             names = ("ARI", "NMI", "ACC", "loss", "score", "denoising_loss", "error", "error_assigned")
             values = dict.fromkeys(names, float("nan")) | {"hidden": "", "parameters": 0, "n_reseeded": 0}
