@@ -107,7 +107,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         objective = self._objective(
             model, backend, key, shift, self._initial(target, shift, len(X)), self._batches(len(X))
         )
-        trainer = Trainer(objective, data, self._settings(key), backend)
+        trainer = Trainer(objective, data, self._settings(key, self._batches(len(X))), backend)
         best, best_score, run = None, -np.inf, None
 
         def save_checkpoint(path):
@@ -121,7 +121,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             fitted._install(self._learnt(objective, run, key))
             return fitted
 
-        reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint, snapshot)
+        reporter = Reporter(self, X, y, self.n_init, trainer.settings.epochs, save_checkpoint, snapshot)
         after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
@@ -185,7 +185,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 objective.set_layout(self._shapes)
             objective.begin(run)
             loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
-            Optimizer(backend, self._settings(key)).apply(run, gradient, weight_sum)
+            Optimizer(backend, self._settings(key, batches=1)).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
                 raise NonFiniteLossError(
                     f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
@@ -213,9 +213,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
-    def _settings(self, key):
+    def _epochs(self, batches):
+        """How many, where an epoch has so many batches."""
+        return self.epochs
+
+    def _settings(self, key, batches):
         return Settings(
-            epochs=self.epochs,
+            epochs=self._epochs(batches),
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,

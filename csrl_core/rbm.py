@@ -20,6 +20,7 @@ from csrl_core.rbm_objective import PartitionRule, RBMAssignment, RBMModel
 from csrl_core.reference.rbm import VISIBLE
 from csrl_core.streams import draw_key
 
+STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
 FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
 SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
 
@@ -121,11 +122,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
-        "standing_epochs": [Interval(Integral, 0, None, closed="left")],
+        "epochs": [None, Interval(Integral, 0, None, closed="left")],
+        "standing_epochs": [None, Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
         "ais_betas": [Interval(Integral, 2, None, closed="left")],
-        "ais_every": [Interval(Integral, 1, None, closed="left")],
+        "ais_every": [None, Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -137,20 +139,20 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         gibbs_steps=1,
         persistent=False,
         n_chains=None,
-        epochs=15,
+        epochs=None,
         batch_size=64,
-        learning_rate=0.001,
+        learning_rate=0.01,
         optimizer="adam",
         momentum=0.0,
         weight_decay=0.0,
         center="auto",
         update="assign-then-step",
-        standing_epochs=1,
+        standing_epochs=None,
         center_update="mean",
         assignment="likelihood",
         ais_chains=100,
         ais_betas=1000,
-        ais_every=5,
+        ais_every=None,
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
@@ -221,16 +223,20 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     def _fitted(self, dtype, params=None, centers=None):
         return FittedRBM(self, dtype, params, centers)
 
-    def _settings(self, key):
-        return replace(super()._settings(key), momentum=self.momentum)
+    def _settings(self, key, batches):
+        return replace(super()._settings(key, batches), momentum=self.momentum)
 
     def _objective_class(self):
         return RBMAssignment
 
+    def _epochs(self, batches):
+        return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs is None else self.epochs
+
     def _objective_options(self, model, key, batches):
         return {
             "weight_decay": self.weight_decay,
-            "standing_steps": self.standing_epochs * batches,
+            "standing_steps": None if self.standing_epochs is None else self.standing_epochs * batches,
+            "batches": batches,
             "refresh_every": self.ais_every,
             "partition": self._partition(model, key),
         }
