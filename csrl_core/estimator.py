@@ -16,6 +16,7 @@ from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
 from csrl_core.device_input import check_weight
+from csrl_core.empty_clusters import warn_of_empty_clusters
 from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
@@ -149,6 +150,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
+        self._warn_of_clusters(objective, run, data)
+
+    def _warn_of_clusters(self, objective, run, data, advice=""):
+        """Warn of clusters that training leaves without use."""
+        warn_of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, stacklevel=5)
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.

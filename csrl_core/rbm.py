@@ -8,6 +8,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -51,10 +52,11 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Whether chains go on from batch to batch (PCD) instead of starting at the data.
     n_chains : int or None, default=None
         Persistent chains of each cluster; None takes ``batch_size`` (100 where that is None).
-    epochs : int, default=15
+    epochs : int or "auto", default="auto"
+        "auto": 1000 steps of the optimizer, and ten epochs at least. Fifteen epochs of a thousand samples are 240 steps.
     batch_size : int or None, default=64
         None is full batch.
-    learning_rate : float, default=0.001
+    learning_rate : float, default=0.01
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
@@ -64,9 +66,13 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Whether each cluster's centre is subtracted. "auto": for Gaussian units only. (The paper's code subtracts it
         from what it then takes as binary units: ``center=True`` with Bernoulli units.)
     update : {"assign-then-step", "step-then-assign"}, default="assign-then-step"
-    standing_epochs : int, default=1
+    standing_epochs : int or "auto", default="auto"
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
-        alike, and say nothing of clusters. 0 for the paper's procedure.
+        alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
+        "auto": assignments stand for 100 steps (at least an epoch), then all samples are assigned at once, those whose
+        costs differ by less than twice the error of log Z staying; five times, then the last one stands. It is left
+        out where a cluster would lose half of its samples at once, and for Gaussian units altogether: among clusters
+        narrower than their variance of one, the likeliest answer is a single cluster.
     center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"
         Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of
@@ -74,9 +80,10 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         free energies of two machines are not on one scale; with log Z_j, by annealed importance sampling, they are.
     ais_chains, ais_betas : int, default=100, 1000
         Chains and temperatures of the annealing.
-    ais_every : int, default=5
+    ais_every : int or "auto", default="auto"
         Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters: rough
-        ones, with at most 100 temperatures. The fit's last estimate has all.
+        ones, with at most 100 temperatures. The fit's last estimate has all. "auto": five, and none while an
+        assignment stands and needs none.
     tol, n_iter_no_change : float and int, default=0 and 10
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no assignment changed and the
         best loss improved by no more than tol·max(1, |best|).
@@ -104,12 +111,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     Examples
     --------
     >>> import numpy as np
-    >>> from csrl_core import TensorizedRBM
+    >>> from csrl_core import TensorizedRBM, metrics
     >>> rng = np.random.default_rng(0)
     >>> X = (rng.random((200, 12)) < np.repeat([[0.1], [0.9]], 100, axis=0)).astype(float)
-    >>> model = TensorizedRBM(n_hidden=4, epochs=3, random_state=0).fit(X)
-    >>> model.transform(X).shape
-    (200, 4)
+    >>> model = TensorizedRBM(n_hidden=4, random_state=0).fit(X)
+    >>> metrics.adjusted_rand_index(np.repeat([0, 1], 100), model.labels_)
+    1.0
     """
 
     _parameter_constraints = {
@@ -122,12 +129,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
-        "epochs": [None, Interval(Integral, 0, None, closed="left")],
-        "standing_epochs": [None, Interval(Integral, 0, None, closed="left")],
+        "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
         "ais_betas": [Interval(Integral, 2, None, closed="left")],
-        "ais_every": [None, Interval(Integral, 1, None, closed="left")],
+        "ais_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -139,7 +146,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         gibbs_steps=1,
         persistent=False,
         n_chains=None,
-        epochs=None,
+        epochs="auto",
         batch_size=64,
         learning_rate=0.01,
         optimizer="adam",
@@ -147,12 +154,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         weight_decay=0.0,
         center="auto",
         update="assign-then-step",
-        standing_epochs=None,
+        standing_epochs="auto",
         center_update="mean",
         assignment="likelihood",
         ais_chains=100,
         ais_betas=1000,
-        ais_every=None,
+        ais_every="auto",
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
@@ -230,16 +237,32 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return RBMAssignment
 
     def _epochs(self, batches):
-        return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs is None else self.epochs
+        return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs == "auto" else self.epochs
 
     def _objective_options(self, model, key, batches):
         return {
             "weight_decay": self.weight_decay,
-            "standing_steps": None if self.standing_epochs is None else self.standing_epochs * batches,
+            "standing_steps": None if self.standing_epochs == "auto" else self.standing_epochs * batches,
             "batches": batches,
-            "refresh_every": self.ais_every,
+            "refresh_every": None if self.ais_every == "auto" else self.ais_every,
             "partition": self._partition(model, key),
         }
+
+    def _warn_of_clusters(self, objective, run, data, advice=""):
+        if self.assignment == "likelihood" and self.standing_epochs != "auto":
+            advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
+        super()._warn_of_clusters(objective, run, data, advice)
+        untaught = objective.untaught(run, data, objective.backend.own(as_numpy(self.labels_)))
+        if untaught:
+            j, found, independent = untaught[0]
+            warnings.warn(
+                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps; that of "
+                f"cluster {j} says less of its samples (log pseudo-likelihood {found:.4g}) than the means of single "
+                f"features do ({independent:.4g}), so that what it draws is noise. Raise epochs (now {run.epoch}) or "
+                f"learning_rate (now {self.learning_rate:g})",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)

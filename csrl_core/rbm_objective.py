@@ -5,7 +5,7 @@ numbers a step takes, and how log Z is kept up to date.
 """
 
 import numpy as np
-from scipy.special import logit, logsumexp
+from scipy.special import logit, logsumexp, xlogy
 
 from csrl_core.algorithm import CHUNK, ClusterModel, JointAssignment
 from csrl_core.backend import as_numpy
@@ -16,7 +16,8 @@ from csrl_core.streams import Use, stream
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
 ROUGH = 100  # temperatures of an estimate in training
 EVERY = 5  # epochs between two estimates by default, where every batch is assigned
-ROUND = 500  # steps that an assignment stands for by default
+ROUND, ROUNDS = 100, 5  # steps (at least an epoch) that an assignment stands by default, how often it is made anew
+ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
 BAND = 2  # standard errors of two clusters' log Z, by which costs must differ to move a sample between rounds
 KEPT = 0.5  # of its weight, that every cluster must keep in a round for it to count
 _NO_KEY = np.zeros(2, np.uint32)
@@ -218,7 +219,7 @@ class RBMAssignment(JointAssignment):
     those of every cluster stand, in its coordinates, and chains_hidden (k, n_chains, m), where the hidden ones do.
 
     weight_decay : float, λ of ½ λ ‖W‖²
-    standing_steps : int, steps during which the first assignment stands; None : assignment goes by rounds of ROUND steps
+    standing_steps : int, steps during which the first assignment stands; None : see `TensorizedRBM`
     batches : int, of an epoch
     refresh_every : int, epochs between two estimates of log Z; None : where assignment needs them
     partition : PartitionRule
@@ -227,11 +228,12 @@ class RBMAssignment(JointAssignment):
     def __init__(self, *arguments, weight_decay, standing_steps, batches, refresh_every, partition, **options):
         super().__init__(*arguments, **options)
         self.n_chains = self.model.n_chains
-        self.rounds = standing_steps is None and self.n_clusters > 1
+        # Where clusters are narrower than units of variance one, it is likelier to merge them: there the first stands.
+        self.rounds = ROUNDS if standing_steps is None and self.n_clusters > 1 and self.model.bernoulli else 0
         self.standing_steps = np.inf if standing_steps is None else standing_steps
         self.weight_decay, self.batches, self.step_done = weight_decay, batches, 0
         self.refresh_every, self.partition, self.restart = refresh_every, partition, 0
-        self.moves_every_epoch = self.moves_every_epoch or self.rounds
+        self.moves_every_epoch = self.moves_every_epoch or self.rounds > 0
 
     def start(self, data, restart):
         """Parameters and assignment, and persistent chains at samples of their cluster."""
@@ -343,9 +345,12 @@ class RBMAssignment(JointAssignment):
         """As for every model; and a round of assignment where one is over."""
         self.step_done = run.step
         moved = super().end_of_epoch(run, data, fused)
-        if self.rounds and run.step // ROUND > (run.step - self.batches) // ROUND:
-            moved += self._assign_anew(run, data)
-        return moved
+        number, rest = divmod(run.epoch + 1, -(-ROUND // self.batches))
+        return moved + (self._assign_anew(run, data) if not rest and number <= self.rounds else 0)
+
+    def reseeds(self, run):
+        """Not by likelihood without centres: with its donor's parameters a machine is as likely, but π is 1/n."""
+        return self.rule is None or self.center or run.step < self.standing_steps
 
     def _assign_anew(self, run, data):
         """Assign all samples by the machines as they are; returns how many moved.
@@ -357,7 +362,7 @@ class RBMAssignment(JointAssignment):
         if self.rule is None:
             A = self.losses(run.params, state, data.X, data.target)
         else:
-            self.rule.estimate(Parameters(self.layout, run.params), state, run.restart)
+            self.rule.estimate(Parameters(self.layout, run.params), state, run.restart, rough=True)
             A = self.costs(run.params, state, data.X)
             error = as_numpy(state["log_partition_error"])
             band = BAND * np.hypot(error[:, None], error) * (1 - np.eye(len(error)))
@@ -393,6 +398,29 @@ class RBMAssignment(JointAssignment):
         if self.rule is not None and not int(run.state["n_estimates"][0]):
             self.rule.estimate(Parameters(self.layout, run.params), run.state, self.restart)
         return super().final(run, data)
+
+    def untaught(self, run, data, labels):
+        """Clusters whose machine says less of its samples than independent units with their means: samples are noise.
+
+        Judged by pseudo-likelihoods, which need no log Z, beyond three standard errors.
+
+        labels : (n,) int64, of data
+        returns list of (cluster, the machine's mean log pseudo-likelihood, that of independent units)
+        """
+        if not self.model.bernoulli:
+            return []
+        parameters, centers = Parameters(self.layout, run.params), self.loss_centers(run.state, data.X.dtype)
+        scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
+        sums, _, counts = map(as_numpy, self.backend.assign.cluster_sums(data.X, labels, data.weight, self.n_clusters))
+        weight, labels, found = as_numpy(data.weight).astype(np.float64), as_numpy(labels), []
+        for j in np.flatnonzero(counts > 1):
+            own, share = scores[labels == j], weight[labels == j] / weight[labels == j].sum()
+            mean, p = share @ own, np.clip(sums[j] / weight[labels == j].sum(), 0, 1)
+            independent = float((xlogy(p, p) + xlogy(1 - p, 1 - p)).sum())
+            error = np.sqrt(np.sum(share**2 * (own - mean) ** 2))
+            if mean + ERRORS * error < independent:
+                found.append((int(j), float(mean), independent))
+        return found
 
     def finish(self, run, data):
         """The labels of a fit rest on log Z of its last parameters."""
