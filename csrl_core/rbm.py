@@ -53,7 +53,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     n_chains : int or None, default=None
         Persistent chains of each cluster; None takes ``batch_size`` (100 where that is None).
     epochs : int or "auto", default="auto"
-        "auto": 1000 steps of the optimizer, and ten epochs at least. Fifteen epochs of a thousand samples are 240 steps.
+        "auto": as many as make 1000 steps of the optimizer, and ten at least.
     batch_size : int or None, default=64
         None is full batch.
     learning_rate : float, default=0.01
@@ -256,9 +256,9 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         if untaught:
             j, found, independent = untaught[0]
             warnings.warn(
-                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps; that of "
-                f"cluster {j} says less of its samples (log pseudo-likelihood {found:.4g}) than the means of single "
-                f"features do ({independent:.4g}), so that what it draws is noise. Raise epochs (now {run.epoch}) or "
+                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: that "
+                f"of cluster {j} gives its samples a log-likelihood of {found:.4g}, the means of single features alone "
+                f"would give them {independent:.4g}. What it draws is noise; raise epochs (now {run.epoch}) or "
                 f"learning_rate (now {self.learning_rate:g})",
                 ConvergenceWarning,
                 stacklevel=5,

@@ -400,26 +400,31 @@ class RBMAssignment(JointAssignment):
         return super().final(run, data)
 
     def untaught(self, run, data, labels):
-        """Clusters whose machine says less of its samples than independent units with their means: samples are noise.
-
-        Judged by pseudo-likelihoods, which need no log Z, beyond three standard errors.
+        """Clusters whose machine says less of its samples than independent units with their means would.
 
         labels : (n,) int64, of data
-        returns list of (cluster, the machine's mean log pseudo-likelihood, that of independent units)
+        returns list of (cluster, mean log-likelihood, or pseudo-likelihood without log Z, that of independent units)
         """
         if not self.model.bernoulli:
             return []
         parameters, centers = Parameters(self.layout, run.params), self.loss_centers(run.state, data.X.dtype)
-        scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
-        sums, _, counts = map(as_numpy, self.backend.assign.cluster_sums(data.X, labels, data.weight, self.n_clusters))
-        weight, labels, found = as_numpy(data.weight).astype(np.float64), as_numpy(labels), []
+        found, error, rows = [], np.zeros(self.n_clusters), np.arange(len(data.X))
+        own = as_numpy(labels)
+        if self.rule is None or self.center:  # less the centres they are no binary units: log Z is of something else
+            scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
+        else:
+            costs = as_numpy(self.costs(run.params, run.state, data.X))[rows, own].astype(np.float64)
+            scores, error = -costs - self.rule.log_mixing(run.state)[own], as_numpy(run.state["log_partition_error"])
+        sums, totals, counts = map(
+            as_numpy, self.backend.assign.cluster_sums(data.X, labels, data.weight, self.n_clusters)
+        )
         for j in np.flatnonzero(counts > 1):
-            own, share = scores[labels == j], weight[labels == j] / weight[labels == j].sum()
-            mean, p = share @ own, np.clip(sums[j] / weight[labels == j].sum(), 0, 1)
+            share = as_numpy(data.weight)[own == j] / totals[j]
+            mean, p = float(share @ scores[own == j]), np.clip(sums[j] / totals[j], 0, 1)
             independent = float((xlogy(p, p) + xlogy(1 - p, 1 - p)).sum())
-            error = np.sqrt(np.sum(share**2 * (own - mean) ** 2))
-            if mean + ERRORS * error < independent:
-                found.append((int(j), float(mean), independent))
+            variance = np.sum(share**2 * (scores[own == j] - mean) ** 2) + error[j] ** 2
+            if mean + ERRORS * np.sqrt(variance) < independent:
+                found.append((int(j), mean, independent))
         return found
 
     def finish(self, run, data):
