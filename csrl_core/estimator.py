@@ -1,11 +1,13 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
@@ -16,7 +18,7 @@ from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
 from csrl_core.device_input import check_weight
-from csrl_core.empty_clusters import warn_of_empty_clusters
+from csrl_core.empty_clusters import of_empty_clusters
 from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
@@ -71,6 +73,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             An argument is not what is expected; the message names it.
         NonFiniteLossError
             Training diverged; the estimator holds the last parameters whose loss was finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A cluster has no samples, or a machine has learnt next to nothing; the message says what to do.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
@@ -150,11 +157,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
-        self._warn_of_clusters(objective, run, data)
+        for message in self._complaints(objective, run, data) if run.epoch else ():
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _warn_of_clusters(self, objective, run, data, advice=""):
-        """Warn of clusters that training leaves without use."""
-        warn_of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, stacklevel=5)
+    def _complaints(self, objective, run, data, advice=""):
+        """What to warn of after a fit: clusters without samples, once for all of them."""
+        message = of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice)
+        return [] if message is None else [message]
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.

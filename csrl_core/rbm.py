@@ -8,7 +8,6 @@ from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -248,21 +247,20 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
             "partition": self._partition(model, key),
         }
 
-    def _warn_of_clusters(self, objective, run, data, advice=""):
+    def _complaints(self, objective, run, data, advice=""):
         if self.assignment == "likelihood" and self.standing_epochs != "auto":
             advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
-        super()._warn_of_clusters(objective, run, data, advice)
+        messages = super()._complaints(objective, run, data, advice)
         untaught = objective.untaught(run, data, objective.backend.own(as_numpy(self.labels_)))
         if untaught:
             j, found, independent = untaught[0]
-            warnings.warn(
+            messages.append(
                 f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: that "
                 f"of cluster {j} gives its samples a log-likelihood of {found:.4g}, the means of single features alone "
                 f"would give them {independent:.4g}. What it draws is noise; raise epochs (now {run.epoch}) or "
-                f"learning_rate (now {self.learning_rate:g})",
-                ConvergenceWarning,
-                stacklevel=5,
+                f"learning_rate (now {self.learning_rate:g})"
             )
+        return messages
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)
