@@ -69,7 +69,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
         alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
         "auto": assignments stand for 100 steps (at least an epoch), then all samples are assigned at once, those whose
-        costs differ by less than twice the error of log Z staying; five times, then the last one stands. It is left
+        likelihoods differ by less than a factor of e beyond twice the error of log Z staying; five times, then the last one stands. It is left
         out where a cluster would lose half of its samples at once, and for Gaussian units altogether: among clusters
         narrower than their variance of one, the likeliest answer is a single cluster.
     center_update : {"mean", "running"}, default="mean"

@@ -18,7 +18,7 @@ ROUGH = 100  # temperatures of an estimate in training
 EVERY = 5  # epochs between two estimates by default, where every batch is assigned
 ROUND, ROUNDS = 100, 5  # steps (at least an epoch) that an assignment stands by default, how often it is made anew
 ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
-BAND = 2  # standard errors of two clusters' log Z, by which costs must differ to move a sample between rounds
+MARGIN, BAND = 1, 2  # nats, and standard errors of log Z, by which costs must differ for a round to move a sample
 KEPT = 0.5  # of its weight, that every cluster must keep in a round for it to count
 _NO_KEY = np.zeros(2, np.uint32)
 
@@ -355,8 +355,9 @@ class RBMAssignment(JointAssignment):
     def _assign_anew(self, run, data):
         """Assign all samples by the machines as they are; returns how many moved.
 
-        A sample moves where costs differ beyond the error of log Z: less is no evidence. If a cluster lost more than
-        half of its weight, its machine was outbid rather than its samples misplaced, and the old assignment stands.
+        A sample moves where costs differ by more than a nat beyond the error of log Z: less is no evidence, for
+        machines have seen the samples that they are asked about. If a cluster lost more than half of its weight, its
+        machine was outbid rather than its samples misplaced, and the old assignment stands.
         """
         kernel, state = self.backend.assign, run.state
         if self.rule is None:
@@ -365,7 +366,7 @@ class RBMAssignment(JointAssignment):
             self.rule.estimate(Parameters(self.layout, run.params), state, run.restart, rough=True)
             A = self.costs(run.params, state, data.X)
             error = as_numpy(state["log_partition_error"])
-            band = BAND * np.hypot(error[:, None], error) * (1 - np.eye(len(error)))
+            band = (MARGIN + BAND * np.hypot(error[:, None], error)) * (1 - np.eye(len(error)))
             A = A + self.backend.own(band, A.dtype)[state["assign"]]
         new = kernel.assign(A)
         sums, totals, counts = kernel.cluster_sums(data.target, new, data.weight, self.n_clusters)
