@@ -68,10 +68,10 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     standing_epochs : int or "auto", default="auto"
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
         alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
-        "auto": assignments stand for 100 steps (at least an epoch), then all samples are assigned at once, those whose
-        likelihoods differ by less than a factor of e beyond twice the error of log Z staying; five times, then the last one stands. It is left
-        out where a cluster would lose half of its samples at once, and for Gaussian units altogether: among clusters
-        narrower than their variance of one, the likeliest answer is a single cluster.
+        "auto": an assignment stands for 100 steps (at least an epoch). Then all samples are assigned at once, except
+        those whose likelihoods differ by no more than a nat and twice the error of log Z; five times, and the last
+        assignment stands. Left out where a cluster would lose half of its samples at once, and for Gaussian units
+        altogether: of clusters narrower than their variance of one, the likeliest number is one.
     center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"
         Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of

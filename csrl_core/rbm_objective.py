@@ -411,7 +411,8 @@ class RBMAssignment(JointAssignment):
         parameters, centers = Parameters(self.layout, run.params), self.loss_centers(run.state, data.X.dtype)
         found, error, rows = [], np.zeros(self.n_clusters), np.arange(len(data.X))
         own = as_numpy(labels)
-        if self.rule is None or self.center:  # less the centres they are no binary units: log Z is of something else
+        # Less the centres they are no binary units, and log Z is that of something else.
+        if self.rule is None or self.center or not int(run.state["n_estimates"][0]):
             scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
         else:
             costs = as_numpy(self.costs(run.params, run.state, data.X))[rows, own].astype(np.float64)
