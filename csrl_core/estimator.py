@@ -157,10 +157,10 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
-        for message in self._complaints(objective, run, data) if run.epoch else ():
+        for message in self._complaints(objective, run, data, trainer.settings) if run.epoch else ():
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _complaints(self, objective, run, data, advice=""):
+    def _complaints(self, objective, run, data, settings, advice=""):
         """What to warn of after a fit: clusters without samples, once for all of them."""
         message = of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice)
         return [] if message is None else [message]
@@ -200,11 +200,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 objective.set_layout(self._shapes)
             objective.begin(run)
             loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
-            Optimizer(backend, self._settings(key, batches=1)).apply(run, gradient, weight_sum)
+            settings = self._settings(key, batches=1)
+            Optimizer(backend, settings).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
                 raise NonFiniteLossError(
                     f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
-                    f"{self.learning_rate:g}, or scale the data. The estimator is as it was before the call"
+                    f"{settings.learning_rate:g}, or scale the data. The estimator is as it was before the call"
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)

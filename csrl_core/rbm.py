@@ -21,6 +21,7 @@ from csrl_core.reference.rbm import VISIBLE
 from csrl_core.streams import draw_key
 
 STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
+RATES = {"bernoulli": 0.01, "gaussian": 0.001}  # learning rates by default
 FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
 SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
 
@@ -55,7 +56,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "auto": as many as make 1000 steps of the optimizer, and ten at least.
     batch_size : int or None, default=64
         None is full batch.
-    learning_rate : float, default=0.01
+    learning_rate : float or "auto", default="auto"
+        "auto": 0.01, and 0.001 for Gaussian units, whose values have no bound.
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
@@ -129,6 +131,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
@@ -147,7 +150,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         n_chains=None,
         epochs="auto",
         batch_size=64,
-        learning_rate=0.01,
+        learning_rate="auto",
         optimizer="adam",
         momentum=0.0,
         weight_decay=0.0,
@@ -230,7 +233,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return FittedRBM(self, dtype, params, centers)
 
     def _settings(self, key, batches):
-        return replace(super()._settings(key, batches), momentum=self.momentum)
+        rate = RATES[self.visible] if self.learning_rate == "auto" else self.learning_rate
+        return replace(super()._settings(key, batches), learning_rate=rate, momentum=self.momentum)
 
     def _objective_class(self):
         return RBMAssignment
@@ -247,10 +251,10 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
             "partition": self._partition(model, key),
         }
 
-    def _complaints(self, objective, run, data, advice=""):
+    def _complaints(self, objective, run, data, settings, advice=""):
         if self.assignment == "likelihood" and self.standing_epochs != "auto":
             advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
-        messages = super()._complaints(objective, run, data, advice)
+        messages = super()._complaints(objective, run, data, settings, advice)
         untaught = objective.untaught(run, data, objective.backend.own(as_numpy(self.labels_)))
         if untaught:
             j, found, independent = untaught[0]
@@ -258,7 +262,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
                 f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: that "
                 f"of cluster {j} gives its samples a log-likelihood of {found:.4g}, the means of single features alone "
                 f"would give them {independent:.4g}. What it draws is noise; raise epochs (now {run.epoch}) or "
-                f"learning_rate (now {self.learning_rate:g})"
+                f"learning_rate (now {settings.learning_rate:g})"
             )
         return messages
 
