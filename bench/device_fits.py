@@ -25,9 +25,11 @@ LABELS = {"float64": 1.0, "float32": 0.99}  # labels that must be the same
 def models(epochs):
     """Name → (class, arguments, whether it wants numbers in [0, 1])."""
     ae, rbm = {"epochs": epochs, "random_state": 0}, {"epochs": epochs, "random_state": 0, "n_hidden": 24}
+    papers = {**ae, "n_clusters": 3, "hidden": (8, 2), "assignment": "loss", "start": "uniform", "init": "k-means++"}
     return {
-        "TAE, full batch": (TensorizedAutoencoder, {**ae, "n_clusters": 3, "hidden": (8, 2)}, False),
-        "TAE, batches": (TensorizedAutoencoder, {**ae, "n_clusters": 3, "hidden": (8, 2), "batch_size": 64}, False),
+        "TAE, defaults": (TensorizedAutoencoder, {**ae, "n_clusters": 3}, False),
+        "TAE, full batch": (TensorizedAutoencoder, papers, False),
+        "TAE, batches": (TensorizedAutoencoder, {**papers, "batch_size": 64}, False),
         "PTAE, tanh, bias": (
             TensorizedAutoencoder,
             {**ae, "n_clusters": 3, "hidden": (8, 3), "shared": 1, "activation": "tanh", "bias": True},
@@ -39,7 +41,12 @@ def models(epochs):
             False,
         ),
         "TRBM, CD": (TensorizedRBM, {**rbm, "n_clusters": 3, "assignment": "cd", "batch_size": 64}, True),
-        "TRBM, CD, likelihood": (TensorizedRBM, {**rbm, "n_clusters": 2, "batch_size": 100}, True),
+        "TRBM, defaults": (TensorizedRBM, {**rbm, "n_clusters": 2}, True),
+        "TRBM, CD, likelihood": (
+            TensorizedRBM,
+            {**rbm, "n_clusters": 2, "batch_size": 100, "standing_epochs": 1, "learning_rate": 0.001},
+            True,
+        ),
         "TRBM, PCD": (TensorizedRBM, {**rbm, "n_clusters": 2, "persistent": True, "batch_size": 100}, True),
         "TRBM, Gaussian": (TensorizedRBM, {**rbm, "n_clusters": 2, "visible": "gaussian", "batch_size": 100}, False),
         "RBM, PCD": (TensorizedRBM, {**rbm, "n_clusters": 1, "persistent": True, "batch_size": 100}, True),
