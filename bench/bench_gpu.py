@@ -223,10 +223,11 @@ def main():
     rows = kernels(b, quick)
     print_table(rows, ["kernel", "gbytes", "gflop", "p50", "gbytes_s", "of_copy", "of_product", "torch_over_ours"])
     print()
+    if not quick:
+        print(str(append_rows("gpu", rows)), flush=True)
     more = epochs(b, quick, torch) + machines(b, quick, torch)
     print_table(more, ["case", "backend", "p20", "p50", "p80", "over_cupy"])
     if not quick:
-        print("\n" + str(append_rows("gpu", rows)))
         print(append_rows("gpu_epochs", [{**machine(), "device": device_name(), **row} for row in more]))
 
 

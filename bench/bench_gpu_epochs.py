@@ -175,7 +175,6 @@ def machines(b, quick, torch):
         contestants = {"cupy": bench_rbm.Ours(problem, None, b.name), "numba": bench_rbm.Ours(problem, None)}
         if torch is not None and torch.cuda.is_available():
             contestants["torch"] = bench_rbm.Torch(problem, 1, False, "bernoulli", "cuda")
-            contestants["torch compile"] = bench_rbm.Torch(problem, 1, True, "bernoulli", "cuda")
         bench_rbm.validate(contestants, problem)
         wait = {"cupy": b.xp.cuda.Device().synchronize if b.on_device else None}
         wait |= {name: torch.cuda.synchronize for name in contestants if name.startswith("torch")}
