@@ -18,6 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 SECONDS = 120  # that a case may take
@@ -30,7 +31,20 @@ def make_files(folder):
     import numpy as np
 
     from csrl_core import TensorizedAutoencoder, TensorizedRBM
-    from csrl_core.callbacks import Checkpoint
+    from csrl_core.callbacks import Checkpoint, EpochCallback
+
+    class Stop(EpochCallback):
+        """Leave the checkpoint of a fit that is under way in its last restart."""
+
+        def on_epoch_end(self, estimator, epoch):
+            if (epoch.restart, epoch.epoch) == (estimator.n_init - 1, 1):
+                raise InterruptedError
+
+    def keep(model, rows, name):
+        model.fit(rows).save(folder / f"m-{name}")
+        with suppress(InterruptedError):
+            model.set_callbacks(Checkpoint(folder / f"c-{name}"), Stop()).fit(rows)
+        files.update({f"m-{name}": "model", f"c-{name}": "checkpoint"})
 
     X, B = data()
     autoencoders = {
@@ -38,17 +52,13 @@ def make_files(folder):
         "shared": {"hidden": (3, 2), "shared": 1, "activation": "relu"},
         "likelihood": {"hidden": (2,), "assignment": "likelihood"},
     }
-    fixed = {"n_clusters": 2, "random_state": 0, "n_jobs": 1}
-    machines = {"n_hidden": 4, "epochs": 2, "batch_size": 10, "ais_betas": 5, "ais_chains": 3} | fixed
+    fixed = {"n_clusters": 2, "epochs": 3, "random_state": 0, "n_jobs": 1}
+    machines = {"n_hidden": 4, "batch_size": 10, "ais_betas": 5, "ais_chains": 3} | fixed
     files = {}
     for name, arguments in autoencoders.items():
-        model = TensorizedAutoencoder(**arguments, **fixed, epochs=2).set_callbacks(Checkpoint(folder / f"c-{name}"))
-        model.fit(X).save(folder / f"m-{name}")
-        files |= {f"m-{name}": "model", f"c-{name}": "checkpoint"}
+        keep(TensorizedAutoencoder(**arguments, **fixed), X, name)
     for name, arguments in {"persistent": {"persistent": True, "n_chains": 3}, "cd": {"assignment": "cd"}}.items():
-        model = TensorizedRBM(**arguments, **machines, n_init=2).set_callbacks(Checkpoint(folder / f"c-{name}"))
-        model.fit(B).save(folder / f"m-{name}")
-        files |= {f"m-{name}": "model", f"c-{name}": "checkpoint"}
+        keep(TensorizedRBM(**arguments, **machines, n_init=2), B, name)
     TensorizedRBM(**machines | {"n_clusters": 1}).fit(B).save(folder / "m-single")
     files["m-single"] = "model"
     images = bytes([0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2]) + bytes(range(24))
@@ -136,8 +146,7 @@ def _resume(path, original, X, B):
 
     header, _ = parts_of(original)
     cls = {"TensorizedAutoencoder": TensorizedAutoencoder, "TensorizedRBM": TensorizedRBM}[header["class"]]
-    model = cls(**header["arguments"] | {"epochs": 3, "n_init": 2})
-    model.fit(X if cls is TensorizedAutoencoder else B, resume=path)
+    model = cls(**header["arguments"]).fit(X if cls is TensorizedAutoencoder else B, resume=path)
     return [model.params_, model.labels_, model.loss_curve_, *model.state_.values()]
 
 

@@ -1,6 +1,7 @@
 """How `fuzz_files` damages files: in their bytes, as disks and transfers do, or in their meaning, as forgers do."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import safetensors.numpy
@@ -98,7 +99,7 @@ def _forge_header(header, rng):
         places += [value for value in place.values() if isinstance(value, dict)]
     place = _choose(rng, places)
     if not place or rng.random() < 0.05:
-        place["added"] = _choose(rng, VALUES)
+        place["added"] = deepcopy(_choose(rng, VALUES))
         return
     name = _choose(rng, sorted(place))
     kind = rng.integers(4)
@@ -107,9 +108,9 @@ def _forge_header(header, rng):
     elif kind == 1 and isinstance(place[name], (int, float)):
         place[name] = place[name] + _choose(rng, (-1, 1, 2, 0.5))
     elif kind == 2 and isinstance(place[name], list) and place[name]:
-        place[name][int(rng.integers(len(place[name])))] = _choose(rng, VALUES)
+        place[name][int(rng.integers(len(place[name])))] = deepcopy(_choose(rng, VALUES))
     else:
-        place[name] = _choose(rng, [value for value in VALUES if name not in WORK or not _is_large(value)])
+        place[name] = deepcopy(_choose(rng, [value for value in VALUES if name not in WORK or not _is_large(value)]))
 
 
 def _is_large(value):

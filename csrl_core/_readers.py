@@ -93,7 +93,11 @@ def read_idx(path):
     if len(values) != expected:
         found = f"cut short: found {len(values)}" if len(values) < expected else "oversized: found more"
         raise DataFileError(f"{path}: {found} bytes of values, expected {expected} for shape {shape} of {dtype.name}")
-    return np.frombuffer(values, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    try:
+        values = np.frombuffer(values, dtype).reshape(shape)
+    except ValueError as error:  # no values, of a shape too large to count where it is not 0
+        raise DataFileError(f"{path}: found the shape {shape} ({error}); expected one of fewer values") from None
+    return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 def csv_rows(path, delimiter=","):

@@ -92,7 +92,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         self._validate_params()
         with self._features_of_the_last_fit():
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
-            self._check_enough(weight, "")
+            self._check_enough(weight)
             backend = backends.get(self.backend)
             model = self._model(backend)
             with backend.threads(self.n_jobs):
@@ -196,7 +196,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             self._check_fitted()
         X, target, weight = self._check_data(X, target, sample_weight, reset=first)
         if first:
-            self._check_enough(weight, " in the first batch, which chooses the centres")
+            self._check_enough(weight, of_first_batch=True)
         backend = backends.get(self.backend)
         model = self._model(backend)
         with backend.threads(self.n_jobs):
@@ -247,12 +247,15 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
-    def _check_enough(self, weight, where):
+    def _check_enough(self, weight, of_first_batch=False):
         """Refuse fewer samples than clusters; those of weight 0 are as if they were absent."""
         n = int((weight > 0).sum())
         if n < self.n_clusters:
             absent = " with a positive sample_weight" if n < len(weight) else ""
-            raise ValueError(f"n_samples={n}{absent} should be >= n_clusters={self.n_clusters}{where}")
+            found, wanted = f"n_samples={n}{absent}", f"should be >= n_clusters={self.n_clusters}"
+            if of_first_batch:
+                raise ValueError(f"the first batch has {found}, which {wanted}: it chooses the centres")
+            raise ValueError(f"{found} {wanted}")
 
     @property
     def _by_likelihood(self):

@@ -89,14 +89,14 @@ def test_units_that_do_not_begin_at_16_bytes(dtype):
 def test_units_without_numbers_left():
     A, offset = np.zeros((2, 4)), np.zeros(4)
     for device in (forward(), reference):
-        with pytest.raises(OverflowError, match=r"rows 0 to 4294967296 of width 4: elements must lie in 0 to"):
-            device.bernoulli_units(A, offset, np.array([7, 11], np.uint32), 5, 1, 3, np.array([0, 2**32]), 4, 0)
+        with pytest.raises(OverflowError, match=rf"rows 0 to {2**60} of width 4: elements must lie in 0 to"):
+            device.bernoulli_units(A, offset, np.array([7, 11], np.uint32), 5, 1, 3, np.array([0, 2**60]), 4, 0)
     a = arguments(np.float64, shape=(4, 3, 2, 2))
-    a["rows"] = np.array(
-        [0, 1, 2, 2**31]
+    rows = np.array(
+        [0, 1, 2, 2**62 // 5]
     )  # the visible units' 2 · 3 elements a row are beyond, the hidden 2 · 2 are not
     with pytest.raises(OverflowError, match="of width 6"):
-        forward().losses_and_gradient(*divergence(a | {"rows": a["rows"] * 2}))
+        forward().losses_and_gradient(*divergence(a | {"rows": rows}))
 
 
 @pytest.mark.parametrize("visible", [reference.BERNOULLI, reference.GAUSSIAN])

@@ -54,10 +54,11 @@ BROKEN = {
         "params|first|second",
     ),
     "a wrong constant of the generator": ("philox", "bernoulli", {"0xCD9E8D57u": "0xCD9E8D59u"}, "return"),
+    "half of a block's number left out": ("philox", "bernoulli", {"k1 ^ (u32)(block >> 32)": "k1"}, "return"),
     "stream and step exchanged": (
         "philox",
         "uniform",
-        {"(u32)block, substep, step, stream": "(u32)block, substep, stream, step"},
+        {"block, substep, step, stream": "block, substep, stream, step"},
         "return",
     ),
     "shared memory that nobody filled": (

@@ -216,3 +216,20 @@ def test_other_suffixes_and_missing_files(tmp_path):
     for read in (read_table, read_idx):
         with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
             read(tmp_path / "absent.csv")
+
+
+def test_an_empty_shape_too_large_to_count(tmp_path):
+    shape = [2**32 - 1, 2**32 - 1, 2**32 - 1, 0]
+    path = tmp_path / "images"
+    path.write_bytes(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes())
+    with pytest.raises(DataFileError, match="found the shape"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), ", "((((", "'''"])
+def test_an_npy_header_that_is_no_python(tmp_path, header):
+    path = tmp_path / "table.npy"
+    text = header.encode().ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48))
+    with pytest.raises(DataFileError, match="not readable as NPY"):
+        read_table(path)

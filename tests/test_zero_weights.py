@@ -77,7 +77,7 @@ def test_fewer_of_positive_weight_than_clusters_are_refused(init, call):
     weight = np.zeros(12)
     weight[[3, 7]] = 1
     model = TensorizedAutoencoder(n_clusters=4, init=init, random_state=0)
-    with pytest.raises(ValueError, match=r"n_samples=2 with a positive sample_weight should be >= n_clusters=4"):
+    with pytest.raises(ValueError, match=r"n_samples=2 with a positive sample_weight.* should be >= n_clusters=4"):
         getattr(model, call)(X[:12], sample_weight=weight)
     weight[[0, 1]] = 1
     getattr(model, call)(X[:12], sample_weight=weight)
