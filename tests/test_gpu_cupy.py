@@ -35,7 +35,8 @@ def lines():
 @pytest.mark.sensitive
 @pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
 def test_agreement(cupy, function):
-    cases = [case for case in all_cases(function[0]) if case.function == function[1] and "chunks" not in case.name]
+    cases = [case for case in all_cases(function[0]) if case.function == function[1]]
+    cases = [case for case in cases if "chunks" not in case.name and "many samples" not in case.name]
     results = [verify.check(case, "cupy", "float32") for case in cases]
     assert results
     assert not [str(result) for result in results if not result.ok]
