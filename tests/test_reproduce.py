@@ -54,7 +54,7 @@ def test_the_papers_version_is_on_the_authors_draw_and_noise():
     assert made.loss == pytest.approx(means.inertia_ / X.size)
     assert made.error == pytest.approx(np.mean((others.cluster_centers_[others.labels_] - X) ** 2), rel=1e-6)
     made = make_run(by_model["TAE1"])
-    arguments = {"n_clusters": 3, "hidden": (1,), "learning_rate": 0.1, "random_state": 5}
+    arguments = reproduce.PAPERS | {"n_clusters": 3, "hidden": (1,), "learning_rate": 0.1, "random_state": 5}
     assert made.loss == TensorizedAutoencoder(epochs=150, **arguments).fit(X).loss_
     assert made.denoising_loss == TensorizedAutoencoder(epochs=100, **arguments).fit(noisy, target=X).loss_
     # Another repetition: other first centres and parameters.
