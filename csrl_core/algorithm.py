@@ -20,6 +20,7 @@ from csrl_core.training import Batch, Objective, Run
 
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 LLOYD_ITERATIONS = 300
+RESEEDINGS = 10  # per cluster, after which those that are empty stay so: they would empty again
 RESEED_NOISE = 0.01  # of the root mean square of the donor's parameters
 
 
@@ -378,10 +379,16 @@ class JointAssignment(Objective):
                 state[name][...] = fresh
             if not self.running:
                 kernel.means(state["sums"], state["totals"], state["centers"], 0)
-        filled = self.reseed(run, data) if not state["counts"].all() else 0
+        filled = 0
+        if not state["counts"].all() and run.n_reseeded < RESEEDINGS * self.n_clusters and self.reseeds(run):
+            filled = self.reseed(run, data)
         if self.rule is not None:
             self.refresh(run.params, state, data)
         return filled
+
+    def reseeds(self, run):
+        """Whether a cluster that is re-seeded with one sample could keep it."""
+        return True
 
     def reseed(self, run, data):
         """Give each empty cluster the sample that its own cluster fits worst, and that cluster's parameters.
