@@ -71,7 +71,7 @@ class ProgressBar(LogLines):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task("fit", total=estimator.epochs, loss="–")
+        self._task = self._bar.add_task("fit", total=None, loss="–")
         self._bar.start()
 
     def teardown(self, estimator, context):
@@ -85,7 +85,7 @@ class ProgressBar(LogLines):
             self._last = now
             name = f"restart {epoch.restart + 1}/{self.n_init}" if self.n_init > 1 else "fit"
             loss = f"{epoch.loss:.6g}"
-            self._bar.update(self._task, description=name, completed=epoch.epoch + 1, loss=loss)
+            self._bar.update(self._task, description=name, completed=epoch.epoch + 1, total=epoch.epochs, loss=loss)
         return False
 
 

@@ -60,9 +60,9 @@ def fit(
     labels: Annotated[Path | None, typer.Option(help="Write the cluster of every sample (.csv, .npy).")] = None,
     embedding: Annotated[Path | None, typer.Option(help="Write the embedding (.csv, .npy).")] = None,
     clusters: Annotated[int, typer.Option("--clusters", "-k", min=1, help="How many.")] = 2,
-    epochs: Annotated[int | None, _option("Passes over the data.", "150; rbm: 15", min=1)] = None,
+    epochs: Annotated[int | None, _option("Passes over the data.", "150; rbm: auto", min=1)] = None,
     batch_size: Annotated[int | None, _option("0: all samples.", "0; rbm: 64", min=0)] = None,
-    learning_rate: Annotated[float | None, _option("Of the optimizer.", "0.01; rbm: 0.001")] = None,
+    learning_rate: Annotated[float | None, _option("Of the optimizer.", "0.01; rbm: auto")] = None,
     optimizer: Annotated[Optimizer | None, _option("What makes steps of gradients.", "adam")] = None,
     clip_norm: Annotated[float | None, _option("Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float | None, _option("Stop when the loss improves less; 0 runs all epochs.", "0")] = None,
@@ -109,11 +109,11 @@ def fit(
     momentum: Annotated[float | None, _option("Of --optimizer sgd.", "0", _RBM)] = None,
     weight_decay: Annotated[float | None, _option("λ of ½ λ ‖W‖².", "0", _RBM)] = None,
     standing_epochs: Annotated[
-        int | None, _option("First epochs, in which the first assignment stands.", "1", _RBM, min=0)
+        int | None, _option("First epochs, in which the first assignment stands.", "auto", _RBM, min=0)
     ] = None,
     ais_chains: Annotated[int | None, _option("Of the estimate of log Z.", "100", _RBM, min=2)] = None,
     ais_betas: Annotated[int | None, _option("Temperatures of the same.", "1000", _RBM, min=2)] = None,
-    ais_every: Annotated[int | None, _option("Epochs between two estimates.", "5", _RBM, min=1)] = None,
+    ais_every: Annotated[int | None, _option("Epochs between two estimates.", "auto", _RBM, min=1)] = None,
     filters_gif: Annotated[
         Path | None, _option("Write an animation of the filters while they are learnt.", None, _RBM)
     ] = None,

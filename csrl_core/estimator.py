@@ -1,11 +1,13 @@
 """Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
@@ -16,6 +18,7 @@ from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, Reporter, with_callbacks
 from csrl_core.device_input import check_weight
+from csrl_core.empty_clusters import of_empty_clusters
 from csrl_core.likelihood import Likelihood
 from csrl_core.streams import draw_key
 from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
@@ -70,6 +73,11 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             An argument is not what is expected; the message names it.
         NonFiniteLossError
             Training diverged; the estimator holds the last parameters whose loss was finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            A cluster has no samples, or a machine has learnt next to nothing; the message says what to do.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
@@ -107,7 +115,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         objective = self._objective(
             model, backend, key, shift, self._initial(target, shift, len(X)), self._batches(len(X))
         )
-        trainer = Trainer(objective, data, self._settings(key), backend)
+        trainer = Trainer(objective, data, self._settings(key, self._batches(len(X))), backend)
         best, best_score, run = None, -np.inf, None
 
         def save_checkpoint(path):
@@ -121,7 +129,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             fitted._install(self._learnt(objective, run, key))
             return fitted
 
-        reporter = Reporter(self, X, y, self.n_init, self.epochs, save_checkpoint, snapshot)
+        reporter = Reporter(self, X, y, self.n_init, trainer.settings.epochs, save_checkpoint, snapshot)
         after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
         first = 0
         if checkpoint:
@@ -149,6 +157,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         run = best
         self._install(attributes())
         reporter.end()
+        for message in self._complaints(objective, run, data, trainer.settings) if run.epoch else ():
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+    def _complaints(self, objective, run, data, settings, advice=""):
+        """What to warn of after a fit: clusters without samples, once for all of them."""
+        message = of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice)
+        return [] if message is None else [message]
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
@@ -185,11 +200,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 objective.set_layout(self._shapes)
             objective.begin(run)
             loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
-            Optimizer(backend, self._settings(key)).apply(run, gradient, weight_sum)
+            settings = self._settings(key, batches=1)
+            Optimizer(backend, settings).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
                 raise NonFiniteLossError(
                     f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
-                    f"{self.learning_rate:g}, or scale the data. The estimator is as it was before the call"
+                    f"{settings.learning_rate:g}, or scale the data. The estimator is as it was before the call"
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)
@@ -213,9 +229,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
-    def _settings(self, key):
+    def _epochs(self, batches):
+        """How many, where an epoch has so many batches."""
+        return self.epochs
+
+    def _settings(self, key, batches):
         return Settings(
-            epochs=self.epochs,
+            epochs=self._epochs(batches),
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,

@@ -20,6 +20,8 @@ from csrl_core.rbm_objective import PartitionRule, RBMAssignment, RBMModel
 from csrl_core.reference.rbm import VISIBLE
 from csrl_core.streams import draw_key
 
+STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
+RATES = {"bernoulli": 0.01, "gaussian": 0.001}  # learning rates by default
 FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
 SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
 
@@ -50,10 +52,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Whether chains go on from batch to batch (PCD) instead of starting at the data.
     n_chains : int or None, default=None
         Persistent chains of each cluster; None takes ``batch_size`` (100 where that is None).
-    epochs : int, default=15
+    epochs : int or "auto", default="auto"
+        "auto": as many as make 1000 steps of the optimizer, and ten at least.
     batch_size : int or None, default=64
         None is full batch.
-    learning_rate : float, default=0.001
+    learning_rate : float or "auto", default="auto"
+        "auto": 0.01, and 0.001 for Gaussian units, whose values have no bound.
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
@@ -63,9 +67,13 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Whether each cluster's centre is subtracted. "auto": for Gaussian units only. (The paper's code subtracts it
         from what it then takes as binary units: ``center=True`` with Bernoulli units.)
     update : {"assign-then-step", "step-then-assign"}, default="assign-then-step"
-    standing_epochs : int, default=1
+    standing_epochs : int or "auto", default="auto"
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
-        alike, and say nothing of clusters. 0 for the paper's procedure.
+        alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
+        "auto": an assignment stands for 100 steps (at least an epoch). Then all samples are assigned at once, except
+        those whose likelihoods differ by no more than a nat and twice the error of log Z; five times, and the last
+        assignment stands. Left out where a cluster would lose half of what it started with, and for Gaussian units
+        altogether: of clusters narrower than their variance of one, the likeliest number is one.
     center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"
         Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of
@@ -73,9 +81,10 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         free energies of two machines are not on one scale; with log Z_j, by annealed importance sampling, they are.
     ais_chains, ais_betas : int, default=100, 1000
         Chains and temperatures of the annealing.
-    ais_every : int, default=5
+    ais_every : int or "auto", default="auto"
         Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters: rough
-        ones, with at most 100 temperatures. The fit's last estimate has all.
+        ones, with at most 100 temperatures. The fit's last estimate has all. "auto": five, and none while an
+        assignment stands and needs none.
     tol, n_iter_no_change : float and int, default=0 and 10
         0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no assignment changed and the
         best loss improved by no more than tol·max(1, |best|).
@@ -103,12 +112,12 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     Examples
     --------
     >>> import numpy as np
-    >>> from csrl_core import TensorizedRBM
+    >>> from csrl_core import TensorizedRBM, metrics
     >>> rng = np.random.default_rng(0)
     >>> X = (rng.random((200, 12)) < np.repeat([[0.1], [0.9]], 100, axis=0)).astype(float)
-    >>> model = TensorizedRBM(n_hidden=4, epochs=3, random_state=0).fit(X)
-    >>> model.transform(X).shape
-    (200, 4)
+    >>> model = TensorizedRBM(n_hidden=4, random_state=0).fit(X)
+    >>> metrics.adjusted_rand_index(np.repeat([0, 1], 100), model.labels_)
+    1.0
     """
 
     _parameter_constraints = {
@@ -121,11 +130,13 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
-        "standing_epochs": [Interval(Integral, 0, None, closed="left")],
+        "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
         "ais_betas": [Interval(Integral, 2, None, closed="left")],
-        "ais_every": [Interval(Integral, 1, None, closed="left")],
+        "ais_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -137,20 +148,20 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         gibbs_steps=1,
         persistent=False,
         n_chains=None,
-        epochs=15,
+        epochs="auto",
         batch_size=64,
-        learning_rate=0.001,
+        learning_rate="auto",
         optimizer="adam",
         momentum=0.0,
         weight_decay=0.0,
         center="auto",
         update="assign-then-step",
-        standing_epochs=1,
+        standing_epochs="auto",
         center_update="mean",
         assignment="likelihood",
         ais_chains=100,
         ais_betas=1000,
-        ais_every=5,
+        ais_every="auto",
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
@@ -221,19 +232,39 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     def _fitted(self, dtype, params=None, centers=None):
         return FittedRBM(self, dtype, params, centers)
 
-    def _settings(self, key):
-        return replace(super()._settings(key), momentum=self.momentum)
+    def _settings(self, key, batches):
+        rate = RATES[self.visible] if self.learning_rate == "auto" else self.learning_rate
+        return replace(super()._settings(key, batches), learning_rate=rate, momentum=self.momentum)
 
     def _objective_class(self):
         return RBMAssignment
 
+    def _epochs(self, batches):
+        return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs == "auto" else self.epochs
+
     def _objective_options(self, model, key, batches):
         return {
             "weight_decay": self.weight_decay,
-            "standing_steps": self.standing_epochs * batches,
-            "refresh_every": self.ais_every,
+            "standing_steps": None if self.standing_epochs == "auto" else self.standing_epochs * batches,
+            "batches": batches,
+            "refresh_every": None if self.ais_every == "auto" else self.ais_every,
             "partition": self._partition(model, key),
         }
+
+    def _complaints(self, objective, run, data, settings, advice=""):
+        if self.assignment == "likelihood" and self.standing_epochs != "auto":
+            advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
+        messages = super()._complaints(objective, run, data, settings, advice)
+        untaught = objective.untaught(run, data, objective.backend.own(as_numpy(self.labels_)))
+        if untaught:
+            j, found, independent = untaught[0]
+            messages.append(
+                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: that "
+                f"of cluster {j} gives its samples a log-likelihood of {found:.4g}, the means of single features alone "
+                f"would give them {independent:.4g}. What it draws is noise; raise epochs (now {run.epoch}) or "
+                f"learning_rate (now {settings.learning_rate:g})"
+            )
+        return messages
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)

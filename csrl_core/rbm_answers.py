@@ -25,6 +25,12 @@ class FittedRBM(Fitted):
             return np.zeros_like(x, shape=(len(x),), dtype=np.int64)
         return super().assign(x)
 
+    def costs(self, x):
+        if self.rule is not None and not int(self.state["n_estimates"][0]):
+            self.estimator._ensure_partition()  # of an epoch in which assignment did not need it
+            self.state = self.estimator.state_
+        return super().costs(x)
+
     def losses(self, x):
         if "chains" in self.state:
             return (self.free_energy(x) - self._chain_energies).astype(x.dtype)

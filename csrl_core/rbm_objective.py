@@ -5,7 +5,7 @@ numbers a step takes, and how log Z is kept up to date.
 """
 
 import numpy as np
-from scipy.special import logit, logsumexp
+from scipy.special import logit, logsumexp, xlogy
 
 from csrl_core.algorithm import CHUNK, ClusterModel, JointAssignment
 from csrl_core.backend import as_numpy
@@ -15,6 +15,11 @@ from csrl_core.streams import Use, stream
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
 ROUGH = 100  # temperatures of an estimate in training
+EVERY = 5  # epochs between two estimates by default, where every batch is assigned
+ROUND, ROUNDS = 100, 5  # steps (at least an epoch) that an assignment stands by default, how often it is made anew
+ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
+MARGIN, BAND = 1, 2  # nats, and standard errors of log Z, by which costs must differ for a round to move a sample
+KEPT = 0.5  # of the weight that it started with, which every cluster must have after a round for that to count
 _NO_KEY = np.zeros(2, np.uint32)
 
 
@@ -213,20 +218,28 @@ class RBMAssignment(JointAssignment):
     The state has besides, where the model has persistent chains, chains (k, n_chains, d): where the visible units of
     those of every cluster stand, in its coordinates, and chains_hidden (k, n_chains, m), where the hidden ones do.
 
-    weight_decay : float, λ of ½ λ ‖W‖²; standing_steps : int, steps during which the first assignment stands;
-    refresh_every : int, epochs between two estimates of log Z; partition : PartitionRule
+    weight_decay : float, λ of ½ λ ‖W‖²
+    standing_steps : int, steps during which the first assignment stands; None : see `TensorizedRBM`
+    batches : int, of an epoch
+    refresh_every : int, epochs between two estimates of log Z; None : where assignment needs them
+    partition : PartitionRule
     """
 
-    def __init__(self, *arguments, weight_decay, standing_steps, refresh_every, partition, **options):
+    def __init__(self, *arguments, weight_decay, standing_steps, batches, refresh_every, partition, **options):
         super().__init__(*arguments, **options)
         self.n_chains = self.model.n_chains
-        self.weight_decay, self.standing_steps = weight_decay, standing_steps
+        # Where clusters are narrower than units of variance one, it is likelier to merge them: there the first stands.
+        self.rounds = ROUNDS if standing_steps is None and self.n_clusters > 1 and self.model.bernoulli else 0
+        self.standing_steps = np.inf if standing_steps is None else standing_steps
+        self.weight_decay, self.batches, self.step_done, self.first_totals = weight_decay, batches, 0, None
         self.refresh_every, self.partition, self.restart = refresh_every, partition, 0
+        self.moves_every_epoch = self.moves_every_epoch or self.rounds > 0
 
     def start(self, data, restart):
         """Parameters and assignment, and persistent chains at samples of their cluster."""
-        self.restart = restart
+        self.restart, self.step_done, self.first_totals = restart, 0, None
         run = super().start(data, restart)
+        self.first_totals = run.state["totals"].copy()
         if self.n_chains:
             self._start_chains(run.params, run.state, data)
         return run
@@ -264,7 +277,7 @@ class RBMAssignment(JointAssignment):
         ValueError
             They have another shape.
         """
-        self.restart = run.restart
+        self.restart, self.step_done = run.restart, run.step
         if not self.n_chains or "chains" not in run.state:
             return
         expected = (self.n_clusters, self.n_chains, run.state["centers"].shape[1])
@@ -320,23 +333,107 @@ class RBMAssignment(JointAssignment):
                 run.state[name][j] = run.state[name][donor]
 
     def refresh(self, params, state, data):
-        """A new rough estimate of log Z when it is due."""
+        """A new rough estimate of log Z when it is due; while an assignment stands, only where that was asked for."""
         state["age"] += 1
-        if int(state["age"][0]) >= self.refresh_every or not int(state["n_estimates"][0]):
+        if self.refresh_every is not None or self.step_done >= self.standing_steps:
+            self._estimate_when_due(params, state)
+
+    def _estimate_when_due(self, params, state):
+        if int(state["age"][0]) >= (self.refresh_every or EVERY) or not int(state["n_estimates"][0]):
             self.rule.estimate(Parameters(self.layout, params), state, self.restart, rough=True)
+
+    def end_of_epoch(self, run, data, fused):
+        """As for every model; and a round of assignment where one is over."""
+        self.step_done = run.step
+        moved = super().end_of_epoch(run, data, fused)
+        number, rest = divmod(run.epoch + 1, -(-ROUND // self.batches))
+        return moved + (self._assign_anew(run, data) if not rest and number <= self.rounds else 0)
+
+    def reseeds(self, run):
+        """Not by likelihood without centres: with its donor's parameters a machine is as likely, but π is 1/n."""
+        return self.rule is None or self.center or run.step < self.standing_steps
+
+    def _assign_anew(self, run, data):
+        """Assign all samples by the machines as they are; returns how many moved.
+
+        A sample moves where costs differ by more than a nat beyond the error of log Z: less is no evidence, for
+        machines have seen the samples that they are asked about. If a cluster had less than half of the weight that
+        it started with, its machine was outbid rather than its samples misplaced, and the old assignment stands; so it
+        does while a machine says less of its samples than independent units would.
+        """
+        kernel, state = self.backend.assign, run.state
+        if self.rule is None:
+            A = self.losses(run.params, state, data.X, data.target)
+        else:
+            self.rule.estimate(Parameters(self.layout, run.params), state, run.restart, rough=True)
+            A = self.costs(run.params, state, data.X)
+            error = as_numpy(state["log_partition_error"])
+            band = (MARGIN + BAND * np.hypot(error[:, None], error)) * (1 - np.eye(len(error)))
+            A = A + self.backend.own(band, A.dtype)[state["assign"]]
+        if self.untaught(run, data, state["assign"]):
+            return 0
+        new = kernel.assign(A)
+        sums, totals, counts = kernel.cluster_sums(data.target, new, data.weight, self.n_clusters)
+        if self.first_totals is None:  # of a run that was taken up: as it started
+            self.first_totals = self._initial_state(data, run.restart)["totals"]
+        if not bool((totals >= KEPT * self.first_totals).all()):
+            return 0
+        moved = int((new != state["assign"]).sum())
+        for name, fresh in (("assign", new), ("sums", sums), ("totals", totals), ("counts", counts)):
+            state[name][...] = fresh
+        if not self.running:
+            kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        return moved
 
     def accumulate(self, params, state, batch, assigned, step):
         """As for every model, a call being an epoch: samples may stand with the nearest centre, log Z may be due."""
-        if step < self.standing_steps and not assigned:
+        stands = step < min(self.standing_steps, ROUND)
+        if stands and not assigned:
             centers = self.backend.own(state["centers"], batch.target.dtype)
             state["assign"] = self.backend.assign.nearest(batch.target, centers)
         if self.rule is not None:
-            self.refresh(params, state, batch)
+            state["age"] += 1
+            self._estimate_when_due(params, state)
         elif "n_estimates" in state:  # log Z that somebody asked for is that of other parameters
             state["n_estimates"][...] = 0
         if self.n_chains and "chains" not in state:  # of a machine that had none so far
             self._start_chains(params, state, batch)
         return super().accumulate(params, state, batch, assigned, step)
+
+    def final(self, run, data):
+        """As for every model; of a fit that is stopped before assignment needed log Z, that is estimated here."""
+        if self.rule is not None and not int(run.state["n_estimates"][0]):
+            self.rule.estimate(Parameters(self.layout, run.params), run.state, self.restart)
+        return super().final(run, data)
+
+    def untaught(self, run, data, labels):
+        """Clusters whose machine says less of its samples than independent units with their means would.
+
+        labels : (n,) int64, of data
+        returns list of (cluster, mean log-likelihood, or pseudo-likelihood without log Z, that of independent units)
+        """
+        if not self.model.bernoulli:
+            return []
+        parameters, centers = Parameters(self.layout, run.params), self.loss_centers(run.state, data.X.dtype)
+        found, error, rows = [], np.zeros(self.n_clusters), np.arange(len(data.X))
+        own = as_numpy(labels)
+        # Less the centres they are no binary units, and log Z is that of something else.
+        if self.rule is None or self.center or not int(run.state["n_estimates"][0]):
+            scores = self.model.pseudo_likelihood(parameters, data.X, centers, labels, self.key, run.restart)
+        else:
+            costs = as_numpy(self.costs(run.params, run.state, data.X))[rows, own].astype(np.float64)
+            scores, error = -costs - self.rule.log_mixing(run.state)[own], as_numpy(run.state["log_partition_error"])
+        sums, totals, counts = map(
+            as_numpy, self.backend.assign.cluster_sums(data.X, labels, data.weight, self.n_clusters)
+        )
+        for j in np.flatnonzero(counts > 1):
+            share = as_numpy(data.weight)[own == j] / totals[j]
+            mean, p = float(share @ scores[own == j]), np.clip(sums[j] / totals[j], 0, 1)
+            independent = float((xlogy(p, p) + xlogy(1 - p, 1 - p)).sum())
+            variance = np.sum(share**2 * (scores[own == j] - mean) ** 2) + error[j] ** 2
+            if mean + ERRORS * np.sqrt(variance) < independent:
+                found.append((int(j), mean, independent))
+        return found
 
     def finish(self, run, data):
         """The labels of a fit rest on log Z of its last parameters."""

@@ -1,0 +1,276 @@
+"""Default arguments of `TensorizedRBM` on small data: what they keep of a good start, and what a fit warns of."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, load
+from csrl_core.rbm_objective import RBMAssignment
+
+QUICK = {"n_hidden": 12, "ais_betas": 100, "ais_chains": 50}
+
+
+def two_classes():
+    """The docstring's example."""
+    rng = np.random.default_rng(0)
+    return (rng.random((200, 12)) < np.repeat([[0.1], [0.9]], 100, axis=0)).astype(float), np.repeat([0, 1], 100)
+
+
+def bernoulli(sizes, d, low, high, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    p = np.where(rng.random((len(sizes), d)) < 0.5, low, high)
+    return (rng.random((len(y), d)) < p[y]).astype(float), y
+
+
+def gaussian():
+    rng = np.random.default_rng(1)
+    y = np.repeat([0, 1, 2], [80, 50, 30])
+    X = 2 * rng.normal(size=(3, 6))[y] + rng.normal(size=(160, 6))
+    return (X - X.mean(axis=0)) / X.std(axis=0), y
+
+
+def digits():
+    D = load_digits()
+    rows = np.isin(D.target, [3, 5])
+    return D.data[rows] / 16, D.target[rows]
+
+
+X, Y = two_classes()
+SETS = {
+    "two classes": (two_classes, {}),
+    "unequal": (lambda: bernoulli((120, 50, 30), 20, 0.1, 0.9), {}),
+    "near": (lambda: bernoulli((60, 60), 40, 0.35, 0.65), {}),
+    "Gaussian": (gaussian, {"visible": "gaussian"}),
+    "digits": (digits, {"n_hidden": 50}),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_defaults_keep_what_the_start_had(name):
+    draw, changes = SETS[name]
+    Z, y = draw()
+    k, found, start = len(np.unique(y)), [], []
+    for seed in range(3):
+        arguments = QUICK | {"n_clusters": k, "random_state": seed} | changes
+        model = TensorizedRBM(**arguments).fit(Z)
+        assert np.bincount(model.labels_, minlength=k).all()
+        np.testing.assert_array_equal(model.labels_, model.predict(Z))
+        found.append(adjusted_rand_score(y, model.labels_))
+        start.append(adjusted_rand_score(y, TensorizedRBM(**arguments | {"epochs": 0}).fit(Z).state_["assign"]))
+    assert np.mean(found) > np.mean(start) - 0.05
+    if name == "digits":  # machines know more of digits than distances do
+        assert np.mean(found) > np.mean(start) + 0.05
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 15, 60])
+def test_a_good_start_is_kept_however_short_the_fit_is(epochs):
+    for seed in range(3):
+        model = TensorizedRBM(n_hidden=4, epochs=epochs, random_state=seed).fit(X)
+        assert adjusted_rand_score(Y, model.labels_) == 1
+        assert model.n_reseeded_ == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "epochs"), [(90, 64, 500), (200, 64, 250), (3000, 64, 22), (60_000, 64, 10), (200, None, 1000)]
+)
+def test_epochs_follow_from_steps(n, batch_size, epochs):
+    model = TensorizedRBM(batch_size=batch_size)
+    assert model._epochs(model._batches(n)) == epochs
+    assert model.set_params(epochs=7)._epochs(model._batches(n)) == 7
+
+
+def test_as_many_epochs_are_made_and_reported():
+    history = callbacks.LossHistory()
+    model = TensorizedRBM(n_hidden=2, batch_size=None, ais_betas=2).set_callbacks(history).fit(X[::10])
+    assert model.n_iter_ == model.n_steps_ == len(history.history) == 1000
+
+
+class Assignments(callbacks.EpochCallback):
+    """Keeps every epoch's assignment, and what the estimator would predict."""
+
+    def __init__(self, ask=()):
+        self.assigned, self.asked, self.ask = [], {}, ask
+
+    def on_epoch_end(self, estimator, epoch):
+        self.assigned.append(np.array(epoch.run.state["assign"]))
+        if epoch.epoch in self.ask:
+            self.asked[epoch.epoch] = epoch.fitted().predict(X)
+        return False
+
+
+FLAWED = np.where(np.arange(200) % 100 < 20, 1 - Y, Y)  # a fifth of each class begins in the other's cluster
+# 20 batches: an assignment stands for 5 epochs
+ROUNDS = {**QUICK, "batch_size": 10, "epochs": 28, "init": FLAWED, "random_state": 0}
+
+
+def test_assignments_stand_for_a_hundred_steps_five_times(monkeypatch):
+    seen, rounds = Assignments(), []
+    assign_anew = RBMAssignment._assign_anew
+
+    def counted(objective, run, data):
+        rounds.append(run.epoch + 1)
+        return assign_anew(objective, run, data)
+
+    monkeypatch.setattr(RBMAssignment, "_assign_anew", counted)
+    TensorizedRBM(**ROUNDS).set_callbacks(seen).fit(X)
+    assert rounds == [5, 10, 15, 20, 25]
+    changed = [e + 1 for e in range(1, 28) if (seen.assigned[e] != seen.assigned[e - 1]).any()]
+    assert changed[0] == 5
+    assert set(changed) <= set(rounds)
+    for changes in ({"visible": "gaussian"}, {"standing_epochs": 28}):
+        seen = Assignments()
+        TensorizedRBM(**ROUNDS | changes).set_callbacks(seen).fit(X)
+        assert (np.array(seen.assigned) == FLAWED).all()
+    assert len(rounds) == 5
+
+
+@pytest.mark.parametrize("assignment", ["likelihood", "cd"])
+def test_backends_agree_on_rounds(assignment):
+    arguments = ROUNDS | {"assignment": assignment, "epochs": 6, "n_hidden": 3, "ais_chains": 8, "ais_betas": 20}
+    first, *others = (TensorizedRBM(**arguments, backend=name).fit(X) for name in ("numpy", "numba", "emulated"))
+    for other in others:
+        np.testing.assert_array_equal(other.state_["assign"], first.state_["assign"])
+        np.testing.assert_allclose(other.loss_curve_, first.loss_curve_, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("epochs", [7, 10])
+def test_a_fit_by_rounds_resumes_to_the_same_curve_even_of_a_shorter_one(epochs, tmp_path):
+    whole = TensorizedRBM(**ROUNDS).fit(X)
+    short = TensorizedRBM(**ROUNDS | {"epochs": epochs}).set_callbacks(callbacks.Checkpoint(tmp_path / "c", 1)).fit(X)
+    assert short.loss_curve_ == whole.loss_curve_[:epochs]
+    resumed = TensorizedRBM(**ROUNDS).fit(X, resume=tmp_path / "c")
+    assert resumed.loss_curve_ == whole.loss_curve_
+    np.testing.assert_array_equal(resumed.params_, whole.params_)
+    np.testing.assert_array_equal(resumed.log_partition_, whole.log_partition_)
+
+
+def estimates(**changes):
+    return int(TensorizedRBM(**QUICK | {"epochs": 6} | changes).fit(X).state_["n_estimates"][0])
+
+
+def test_log_z_is_estimated_where_it_is_needed():
+    assert estimates() == 1  # 24 steps: one assignment, then the labels
+    assert estimates(standing_epochs=3) == 2  # at the fourth epoch's beginning, and for the labels
+    # As told, whatever stands: at the start, every other epoch, and for the labels.
+    assert estimates(ais_every=2, standing_epochs=3) == estimates(ais_every=2) == 5
+
+
+def test_asked_while_an_assignment_stands_a_fit_answers_and_goes_on_alike():
+    arguments = QUICK | {"epochs": 6, "random_state": 0}
+    seen = Assignments(ask=[1, 4])
+    asked, alone = TensorizedRBM(**arguments).set_callbacks(seen).fit(X), TensorizedRBM(**arguments).fit(X)
+    np.testing.assert_array_equal(asked.params_, alone.params_)
+    np.testing.assert_array_equal(asked.log_partition_, alone.log_partition_)
+    assert [adjusted_rand_score(Y, labels) for labels in seen.asked.values()] == [1, 1]
+
+
+# -- a round -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def standing():
+    """(objective, data, run) of a fit in which half a cluster's samples stand in the other, and log Z to be told."""
+    from csrl_core import backend
+    from csrl_core.algorithm import as_batch
+
+    labels = np.where(np.arange(200) % 100 < 40, 1 - Y, Y)
+    model = TensorizedRBM(**QUICK | {"init": labels, "random_state": 0})
+    model.n_features_in_ = 12
+    floor, key = backend.get("numpy"), np.zeros(2, np.uint32)
+    objective = model._objective(model._model(floor), floor, key, np.zeros(12), labels, 4)
+    data = as_batch(X, X, np.ones(200), np.zeros(12))
+    return objective, data, objective.start(data, 0)
+
+
+def tell(objective, monkeypatch, log_z, error, energies):
+    def estimate(parameters, state, restart=0, rough=False):
+        state["log_partition"][...], state["log_partition_error"][...] = log_z, error
+
+    monkeypatch.setattr(objective.rule, "estimate", estimate)
+    monkeypatch.setattr(objective.rule, "codes", lambda parameters, X, centers: energies)
+    monkeypatch.setattr(objective, "untaught", lambda run, data, labels: [])
+
+
+@pytest.mark.parametrize(
+    ("log_z", "error", "gap", "moved"),
+    [
+        ((0, 0), (0, 0), 1.5, 80),  # samples are likelier by 1.5 nats where they belong
+        ((0, 0), (0, 0), 0.5, 0),  # less than a nat
+        ((0, 0), (0.3, 0.4), 1.9, 0),  # less than a nat and two errors
+        ((0, 0), (0.3, 0.4), 2.1, 80),
+        ((0, 50), (0, 0), 1.5, 0),  # one machine outbids the other: nobody moves
+    ],
+)
+def test_a_round_moves_samples_on_evidence_alone(standing, monkeypatch, log_z, error, gap, moved):
+    objective, data, run = standing
+    before = run.state["assign"].copy()
+    tell(objective, monkeypatch, log_z, error, gap * (Y[:, None] != np.arange(2)))
+    assert objective._assign_anew(run, data) == moved
+    np.testing.assert_array_equal(run.state["assign"], Y if moved else before)
+    np.testing.assert_allclose(run.state["sums"], [X[run.state["assign"] == j].sum(axis=0) for j in range(2)])
+    np.testing.assert_allclose(run.state["centers"], [X[run.state["assign"] == j].mean(axis=0) for j in range(2)])
+
+
+def test_machines_that_have_learnt_nothing_have_no_say(standing, monkeypatch):
+    objective, data, run = standing
+    before = run.state["assign"].copy()
+    tell(objective, monkeypatch, (0, 0), (0, 0), 5.0 * (Y[:, None] != np.arange(2)))
+    monkeypatch.setattr(objective, "untaught", lambda run, data, labels: [(0, -9.0, -8.0)])
+    assert objective._assign_anew(run, data) == 0
+    np.testing.assert_array_equal(run.state["assign"], before)
+
+
+# -- warnings ----------------------------------------------------------------------------------------
+
+
+def fitted_with_warnings(model, Z):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(Z)
+    return model, caught
+
+
+def test_an_empty_cluster_is_warned_of_once_and_not_reseeded_in_vain():
+    early = {"epochs": 60, "standing_epochs": 1, "learning_rate": 0.001, "n_hidden": 4, "random_state": 0}
+    model, caught = fitted_with_warnings(TensorizedRBM(**early), X)
+    assert np.bincount(model.labels_, minlength=2).min() == 0
+    assert model.n_reseeded_ == 0
+    (empty,) = [w for w in caught if "no samples" in str(w.message)]
+    assert empty.category is ConvergenceWarning
+    assert empty.filename == __file__
+    for word in ("cluster ", "sizes: ", "n_clusters=1", "init='k-means'", "n_init", "standing_epochs=1, or 'auto'"):
+        assert word in str(empty.message)
+
+
+def test_every_model_warns_of_empty_clusters_and_stops_reseeding_them():
+    Z = np.repeat([[0.0, 1.0], [2.0, 3.0]], 20, axis=0)
+    model = TensorizedAutoencoder(n_clusters=4, epochs=60, hidden=(1,), random_state=0)
+    model, caught = fitted_with_warnings(model, Z)
+    assert 0 < model.n_reseeded_ <= 40 + 2
+    assert sum("no samples after training" in str(w.message) for w in caught) == 1
+
+
+def test_a_machine_that_has_learnt_nothing_says_so(tmp_path):
+    D, _ = digits()
+    slow = TensorizedRBM(**QUICK | {"epochs": 2, "learning_rate": 0.001, "random_state": 0})
+    model, caught = fitted_with_warnings(slow, D)
+    (noise,) = [w for w in caught if "learnt next to nothing" in str(w.message)]
+    assert noise.category is ConvergenceWarning
+    assert noise.filename == __file__
+    for word in ("2 of 2 machines", "12 steps", "epochs (now 2)", "learning_rate (now 0.001)"):
+        assert word in str(noise.message)
+    _, caught = fitted_with_warnings(TensorizedRBM(**QUICK | {"n_hidden": 50, "random_state": 0}), D)
+    assert not caught
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").get_params()["standing_epochs"] == "auto"
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "standing_epochs", "ais_every"])
+def test_words_are_auto_or_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' .* Got 'always'"):
+        TensorizedRBM(**{name: "always"}).fit(X)
