@@ -72,7 +72,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
         "auto": an assignment stands for 100 steps (at least an epoch). Then all samples are assigned at once, except
         those whose likelihoods differ by no more than a nat and twice the error of log Z; five times, and the last
-        assignment stands. Left out where a cluster would lose half of its samples at once, and for Gaussian units
+        assignment stands. Left out where a cluster would lose half of what it started with, and for Gaussian units
         altogether: of clusters narrower than their variance of one, the likeliest number is one.
     center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"

@@ -19,7 +19,7 @@ EVERY = 5  # epochs between two estimates by default, where every batch is assig
 ROUND, ROUNDS = 100, 5  # steps (at least an epoch) that an assignment stands by default, how often it is made anew
 ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
 MARGIN, BAND = 1, 2  # nats, and standard errors of log Z, by which costs must differ for a round to move a sample
-KEPT = 0.5  # of its weight, that every cluster must keep in a round for it to count
+KEPT = 0.5  # of the weight that it started with, which every cluster must have after a round for that to count
 _NO_KEY = np.zeros(2, np.uint32)
 
 
@@ -233,14 +233,15 @@ class RBMAssignment(JointAssignment):
         # Where clusters are narrower than units of variance one, it is likelier to merge them: there the first stands.
         self.rounds = ROUNDS if standing_steps is None and self.n_clusters > 1 and self.model.bernoulli else 0
         self.standing_steps = np.inf if standing_steps is None else standing_steps
-        self.weight_decay, self.batches, self.step_done = weight_decay, batches, 0
+        self.weight_decay, self.batches, self.step_done, self.first_totals = weight_decay, batches, 0, None
         self.refresh_every, self.partition, self.restart = refresh_every, partition, 0
         self.moves_every_epoch = self.moves_every_epoch or self.rounds > 0
 
     def start(self, data, restart):
         """Parameters and assignment, and persistent chains at samples of their cluster."""
-        self.restart, self.step_done = restart, 0
+        self.restart, self.step_done, self.first_totals = restart, 0, None
         run = super().start(data, restart)
+        self.first_totals = run.state["totals"].copy()
         if self.n_chains:
             self._start_chains(run.params, run.state, data)
         return run
@@ -358,8 +359,9 @@ class RBMAssignment(JointAssignment):
         """Assign all samples by the machines as they are; returns how many moved.
 
         A sample moves where costs differ by more than a nat beyond the error of log Z: less is no evidence, for
-        machines have seen the samples that they are asked about. If a cluster lost more than half of its weight, its
-        machine was outbid rather than its samples misplaced, and the old assignment stands.
+        machines have seen the samples that they are asked about. If a cluster had less than half of the weight that
+        it started with, its machine was outbid rather than its samples misplaced, and the old assignment stands; so it
+        does while a machine says less of its samples than independent units would.
         """
         kernel, state = self.backend.assign, run.state
         if self.rule is None:
@@ -370,11 +372,15 @@ class RBMAssignment(JointAssignment):
             error = as_numpy(state["log_partition_error"])
             band = (MARGIN + BAND * np.hypot(error[:, None], error)) * (1 - np.eye(len(error)))
             A = A + self.backend.own(band, A.dtype)[state["assign"]]
+        if self.untaught(run, data, state["assign"]):
+            return 0
         new = kernel.assign(A)
         sums, totals, counts = kernel.cluster_sums(data.target, new, data.weight, self.n_clusters)
-        if not bool((totals >= KEPT * state["totals"]).all()):
+        if self.first_totals is None:  # of a run that was taken up: as it started
+            self.first_totals = self._initial_state(data, run.restart, self.init, 0)["totals"]
+        if not bool((totals >= KEPT * self.first_totals).all()):
             return 0
-        moved = int((new != state["assign"]).sum())
+        moved = int(((new != state["assign"]) & (data.weight > 0)).sum())
         for name, fresh in (("assign", new), ("sums", sums), ("totals", totals), ("counts", counts)):
             state[name][...] = fresh
         if not self.running:

@@ -193,6 +193,7 @@ def tell(objective, monkeypatch, log_z, error, energies):
 
     monkeypatch.setattr(objective.rule, "estimate", estimate)
     monkeypatch.setattr(objective.rule, "codes", lambda parameters, X, centers: energies)
+    monkeypatch.setattr(objective, "untaught", lambda run, data, labels: [])
 
 
 @pytest.mark.parametrize(
@@ -213,6 +214,15 @@ def test_a_round_moves_samples_on_evidence_alone(standing, monkeypatch, log_z, e
     np.testing.assert_array_equal(run.state["assign"], Y if moved else before)
     np.testing.assert_allclose(run.state["sums"], [X[run.state["assign"] == j].sum(axis=0) for j in range(2)])
     np.testing.assert_allclose(run.state["centers"], [X[run.state["assign"] == j].mean(axis=0) for j in range(2)])
+
+
+def test_machines_that_have_learnt_nothing_have_no_say(standing, monkeypatch):
+    objective, data, run = standing
+    before = run.state["assign"].copy()
+    tell(objective, monkeypatch, (0, 0), (0, 0), 5.0 * (Y[:, None] != np.arange(2)))
+    monkeypatch.setattr(objective, "untaught", lambda run, data, labels: [(0, -9.0, -8.0)])
+    assert objective._assign_anew(run, data) == 0
+    np.testing.assert_array_equal(run.state["assign"], before)
 
 
 # -- warnings ----------------------------------------------------------------------------------------
