@@ -282,6 +282,8 @@ def fit_times(problem, threads, quick):
                 batch_size=setting.batch,
                 learning_rate=RATE,
                 init=problem.assign,
+                assignment="loss",
+                start="uniform",
                 n_jobs=threads,
                 random_state=0,
             )

@@ -23,6 +23,7 @@ CASES = {
 }
 QUICK = {"small, full": (400, 20, 3, (6, 2), None), "small, 100": (400, 20, 3, (6, 2), 100)}
 REG, RATE = 0.1, 1e-3
+PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}  # what torch does here, too
 
 
 def ours(X, k, hidden, batch, name, count):
@@ -39,7 +40,7 @@ def ours(X, k, hidden, batch, name, count):
     clock = Clock()
     model = TensorizedAutoencoder(
         n_clusters=k, hidden=hidden, batch_size=batch, reg=REG, learning_rate=RATE, epochs=count + 2,
-        random_state=0, backend=name,
+        random_state=0, backend=name, **PAPERS,
     )  # fmt: skip
     model.set_callbacks(clock).fit(X)
     return sorted(np.diff(clock.at)[1:].tolist()), model.loss_curve_, model
@@ -141,7 +142,7 @@ def epochs(b, quick, torch):
             raise SystemExit(f"{title}: first losses are {curve[0]} on cupy and {theirs[0]} on numba")
         if torch is not None and torch.cuda.is_available():
             start = TensorizedAutoencoder(
-                n_clusters=k, hidden=hidden, reg=REG, epochs=0, random_state=0, backend="numba"
+                n_clusters=k, hidden=hidden, reg=REG, epochs=0, random_state=0, backend="numba", **PAPERS
             ).fit(X)
             found["torch"], first = timed_torch(torch, X, start, k, batch, "cuda", count)
             expected = start.value_and_gradient(X, start.state_["assign"])[0] / n

@@ -29,15 +29,15 @@ BITS = (_random.random((300, 40)) < 0.4).astype(float)
 _TAE, _RBM = {"n_clusters": 3, "random_state": 0}, {"n_hidden": 16, "batch_size": 50, "random_state": 0}
 _RBM |= {"ais_chains": 20, "ais_betas": 50}
 MODELS = {
-    "autoencoder": (SMALL, TensorizedAutoencoder(epochs=200, **_TAE)),
-    "autoencoder, batches": (SMALL, TensorizedAutoencoder(epochs=40, batch_size=50, **_TAE)),
+    "autoencoder": (SMALL, TensorizedAutoencoder(epochs=200, assignment="loss", **_TAE)),
+    "autoencoder, batches": (SMALL, TensorizedAutoencoder(epochs=40, batch_size=50, assignment="loss", **_TAE)),
     "autoencoder, likelihood": (SMALL, TensorizedAutoencoder(epochs=40, assignment="likelihood", **_TAE)),
     "autoencoder, exact": (
         SMALL,
         TensorizedAutoencoder(epochs=30, hidden=(2,), reg=0, assignment="likelihood", solver="exact", **_TAE),
     ),
-    "autoencoder, skinny": (WIDE, TensorizedAutoencoder(epochs=40, hidden=(3,), **_TAE)),
-    "autoencoder, wide": (WIDE, TensorizedAutoencoder(epochs=5, hidden=(40, 10), **_TAE)),
+    "autoencoder, skinny": (WIDE, TensorizedAutoencoder(epochs=40, hidden=(3,), assignment="loss", **_TAE)),
+    "autoencoder, wide": (WIDE, TensorizedAutoencoder(epochs=5, hidden=(40, 10), assignment="loss", **_TAE)),
     "one machine, CD": (BITS, TensorizedRBM(n_clusters=1, epochs=15, **_RBM)),
     "one machine, PCD": (BITS, TensorizedRBM(n_clusters=1, epochs=15, persistent=True, **_RBM)),
     "machines, CD": (BITS, TensorizedRBM(n_clusters=3, epochs=10, **_RBM)),

@@ -307,6 +307,7 @@ def fit_times(problem, threads, quick):
                 epochs=epochs,
                 batch_size=s.batch,
                 assignment="cd",
+                standing_epochs=0,
                 random_state=0,
                 n_jobs=threads,
             )

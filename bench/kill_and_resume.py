@@ -55,14 +55,15 @@ def machine(**arguments):
 
 # name → (estimator, X, its callbacks), made anew for every fit
 CASES = {
-    "TAE, full batch": lambda: (autoencoder(epochs=60, n_init=2), LINES, []),
+    "TAE, full batch": lambda: (autoencoder(epochs=60, n_init=2, assignment="loss"), LINES, []),
+    "TAE, defaults": lambda: (autoencoder(epochs=60, n_init=2), LINES, []),
     "TAE, likelihood": lambda: (
         autoencoder(epochs=60, batch_size=64, activation="tanh", assignment="likelihood"),
         LINES,
         [callbacks.LossHistory()],
     ),
     "PTAE, minibatch": lambda: (
-        autoencoder(epochs=300, batch_size=32, shared=1, learning_rate=0.05),
+        autoencoder(epochs=300, batch_size=32, shared=1, learning_rate=0.05, assignment="loss", start="uniform"),
         LINES,
         [callbacks.EarlyStopping(patience=20, min_delta=1e-4)],
     ),
