@@ -7,6 +7,8 @@ components (Eckart & Young 1936). `csrl_core.exact` goes there in one step; `com
 import numpy as np
 from scipy.linalg import eigh
 
+from csrl_core.training import NonFiniteLossError
+
 CHUNK = 8192  # rows of a product whose result does not grow with them
 
 
@@ -87,6 +89,11 @@ def _leading(X, weights, h, scatter=None):
     """
     n, d = X.shape
     scatter = _scatter(X, weights) if scatter is None else scatter
+    if not np.isfinite(scatter):
+        raise NonFiniteLossError(
+            f"the squares of X's deviations from its clusters' centres overflow (the largest is {np.abs(X).max():.3g}); "
+            f"scale the data"
+        )
     found = min(h, n, d)
     if n >= d:
         S = np.zeros((d, d))

@@ -341,7 +341,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
 
     def _state_shapes(self):
         required, optional = super()._state_shapes()
-        if self.assignment == "likelihood":
+        if self._by_likelihood:
             k, h = self.n_clusters, self._code_width()
             required |= {
                 "scatter": ((k, h, h), np.float64),

@@ -201,7 +201,8 @@ def test_parameters_are_the_concatenation_of_their_names(fitted):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_value_and_gradient_is_what_scipy_takes(lines, backend):
     X, y = lines
-    model = TensorizedAutoencoder(n_clusters=3, activation="tanh", epochs=5, random_state=0, backend=backend).fit(X)
+    arguments = {"n_clusters": 3, "activation": "tanh", "assignment": "loss", "init": "k-means++"}
+    model = TensorizedAutoencoder(epochs=5, random_state=0, backend=backend, **arguments).fit(X)
     value, gradient = model.value_and_gradient(X, y)
     assert isinstance(value, float)
     L = model.cluster_losses(X)

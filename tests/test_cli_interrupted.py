@@ -113,7 +113,9 @@ def test_kill_9_and_resume_give_the_same_curve():
     from csrl_core.persistence import read_checkpoint
 
     X = datasets.load("iris").data
-    reached = read_checkpoint("state", TensorizedAutoencoder(**ARGUMENTS), X).run.epoch
+    estimator = TensorizedAutoencoder(**ARGUMENTS)
+    estimator.n_features_in_ = X.shape[1]  # as a fit does before it reads one
+    reached = read_checkpoint("state", estimator, X).run.epoch
     assert reached % 7 == 0
     assert reached > 0
     epochs = reached + 30

@@ -22,7 +22,9 @@ B = (RANDOM.rand(60, 6) < np.repeat([[0.1], [0.9]], 30, axis=0)).astype(np.float
 
 def autoencoder(**changes):
     return TensorizedAutoencoder(
-        **{"n_clusters": 3, "hidden": (2, 1), "init": "k-means", "epochs": 4, "n_init": 2, "random_state": 0} | changes
+        **{"n_clusters": 3, "hidden": (2, 1), "init": "k-means", "epochs": 4, "n_init": 2, "random_state": 0}
+        | {"assignment": "loss", "start": "uniform"}  # defaults when the files in tests/data were written
+        | changes
     )
 
 

@@ -108,7 +108,7 @@ def test_trained_there_and_loaded_here(cupy, lines, tmp_path):
 def test_a_checkpoint_goes_on_there(cupy, lines, tmp_path):
     from csrl_core.callbacks import Checkpoint
 
-    arguments = {"n_clusters": 3, "random_state": 0, "n_init": 2, "batch_size": 100}
+    arguments = {"n_clusters": 3, "random_state": 0, "batch_size": 100}
     whole = TensorizedAutoencoder(epochs=6, backend="numpy", **arguments).fit(lines)
     half = TensorizedAutoencoder(epochs=3, backend="cupy", **arguments)
     half.set_callbacks(Checkpoint(tmp_path / "state")).fit(cupy.asarray(lines))

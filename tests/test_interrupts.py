@@ -44,12 +44,14 @@ def test_signals_at_random(name):
 _random = np.random.default_rng(0)
 _X, _BITS = _random.random((60, 6)), (_random.random((60, 20)) < 0.5).astype(float)
 _MACHINES = {"n_hidden": 4, "epochs": 3, "batch_size": 30, "ais_chains": 2, "ais_betas": 5, "random_state": 0}
+_AUTOENCODERS = {"epochs": 3, "init": "k-means++", "random_state": 0}
+_BY_LOSS = {"assignment": "loss", "start": "uniform"} | _AUTOENCODERS
 SHORT = {
-    "fused": (_X, TensorizedAutoencoder(epochs=3, random_state=0)),
-    "composed": (_X, TensorizedAutoencoder(epochs=3, hidden=(64,), batch_size=30, n_init=2, random_state=0)),
+    "fused": (_X, TensorizedAutoencoder(**_BY_LOSS)),
+    "composed": (_X, TensorizedAutoencoder(hidden=(64,), batch_size=30, n_init=2, **_BY_LOSS)),
     "exact": (
         _X,
-        TensorizedAutoencoder(epochs=3, hidden=(2,), reg=0, assignment="likelihood", solver="exact", random_state=0),
+        TensorizedAutoencoder(hidden=(2,), reg=0, assignment="likelihood", solver="exact", **_AUTOENCODERS),
     ),
     "one machine": (_BITS, TensorizedRBM(n_clusters=1, persistent=True, **_MACHINES)),
     "machines": (_BITS, TensorizedRBM(n_clusters=2, persistent=True, **_MACHINES)),

@@ -151,13 +151,13 @@ _X, _WIDE = _random.random((60, 6)), _random.random((300, 60))
 _BITS = (_random.random((60, 20)) < 0.5).astype(float)
 _MACHINES = {"n_hidden": 4, "epochs": 2, "batch_size": 20, "ais_chains": 2, "ais_betas": 5}
 MODELS = {
-    "small": (_X, TensorizedAutoencoder(epochs=2)),
-    "batches": (_X, TensorizedAutoencoder(epochs=2, batch_size=20)),
-    "not fused": (_X, TensorizedAutoencoder(epochs=2, hidden=(64,))),
+    "small": (_X, TensorizedAutoencoder(epochs=2, assignment="loss")),
+    "batches": (_X, TensorizedAutoencoder(epochs=2, batch_size=20, assignment="loss")),
+    "not fused": (_X, TensorizedAutoencoder(epochs=2, hidden=(64,), assignment="loss")),
     "likelihood": (_X, TensorizedAutoencoder(epochs=2, assignment="likelihood")),
-    "skinny": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(3,))),
-    "wide": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(40, 10))),
-    "wide, shared": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(40, 10), shared=1)),
+    "skinny": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(3,), assignment="loss")),
+    "wide": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(40, 10), assignment="loss")),
+    "wide, shared": (_WIDE, TensorizedAutoencoder(epochs=2, hidden=(40, 10), shared=1, assignment="loss")),
     "CD": (_BITS, TensorizedRBM(n_clusters=1, **_MACHINES)),
     "PCD": (_BITS, TensorizedRBM(n_clusters=1, persistent=True, **_MACHINES)),
     "machines": (_BITS, TensorizedRBM(n_clusters=2, persistent=True, **_MACHINES)),

@@ -69,7 +69,7 @@ def test_embeddings_far_away_are_decoded_by_a_cluster(dtype, size, name):
 
 def test_labels_are_what_predict_says_unless_a_target_decides():
     noisy = X + np.random.RandomState(0).randn(*X.shape)
-    model = TensorizedAutoencoder(n_clusters=3, epochs=30, random_state=0).fit(noisy)
+    model = TensorizedAutoencoder(n_clusters=3, assignment="loss", epochs=30, random_state=0).fit(noisy)
     np.testing.assert_array_equal(model.labels_, model.predict(noisy))
     model.fit(noisy, target=X)
     own = model.value_and_gradient(noisy, model.labels_, target=X)[0]

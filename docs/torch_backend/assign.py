@@ -40,11 +40,11 @@ def cluster_sums(X, assign, weights, k):
 def move(X, index, new, assign, weights, sums, totals, counts):
     """Carry what moved from the old clusters' sums to the new ones', in place."""
     old = assign[index]
-    moved, counted = old != new, (old != new) & (weights > 0)
+    moved = (old != new) & (weights > 0)
     assign[index] = new
     wx, w = (weights[:, None] * X).astype(np.float64), weights.astype(np.float64)
     for clusters, sign in ((old, -1), (new, 1)):
-        for i in np.flatnonzero(counted):
+        for i in np.flatnonzero(moved):
             sums[clusters[i]] += sign * wx[i]
             totals[clusters[i]] += sign * w[i]
             counts[clusters[i]] += sign
