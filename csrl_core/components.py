@@ -91,8 +91,8 @@ def _leading(X, weights, h, scatter=None):
     scatter = _scatter(X, weights) if scatter is None else scatter
     if not np.isfinite(scatter):
         raise NonFiniteLossError(
-            f"the squares of X's deviations from its clusters' centres overflow (the largest is {np.abs(X).max():.3g}); "
-            f"scale the data"
+            f"the squares of X's deviations from its clusters' centres overflow (the largest deviation is "
+            f"{np.abs(X).max():.3g}); scale the data"
         )
     found = min(h, n, d)
     if n >= d:
