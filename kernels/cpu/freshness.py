@@ -25,7 +25,8 @@ def watch_over(package):
     package : path of its ``__init__.py``
     """
     folder = Path(package).absolute().parent
-    stamp, others = digest(folder), list(caching.CacheImpl._locator_classes)
+    cache = getattr(caching, "CacheImpl", None) or caching._CacheImpl  # its name in some versions
+    stamp, others = digest(folder), list(cache._locator_classes)
 
     class Locator:
         """Says to Numba where code is kept: where it would be anyway, with another stamp; or None for other files."""
@@ -40,4 +41,4 @@ def watch_over(package):
                 locator.get_source_stamp = lambda: stamp
             return locator
 
-    caching.CacheImpl._locator_classes.insert(0, Locator)
+    cache._locator_classes.insert(0, Locator)

@@ -11,7 +11,8 @@ import time
 
 from llvmlite.binding.executionengine import ExecutionEngine
 
-_CALLBACKS = [ExecutionEngine._raw_object_cache_notify, ExecutionEngine._raw_object_cache_getbuffer]
+_NAMES = "_raw_object_cache_notify", "_raw_object_cache_getbuffer"  # llvmlite's own: other versions may lack them
+_CALLBACKS = [getattr(ExecutionEngine, name) for name in _NAMES if hasattr(ExecutionEngine, name)]
 _MOMENT = 0.01  # seconds, after which the callback has returned; if it meets another one it is lost and raised again
 
 _swallowed = []  # kinds of exceptions
