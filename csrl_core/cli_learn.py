@@ -62,7 +62,7 @@ def fit(
     clusters: Annotated[int, typer.Option("--clusters", "-k", min=1, help="How many.")] = 2,
     epochs: Annotated[int | None, _option("Passes over the data.", "150; rbm: auto", min=1)] = None,
     batch_size: Annotated[int | None, _option("0: all samples.", "0; rbm: 64", min=0)] = None,
-    learning_rate: Annotated[float | None, _option("Of the optimizer.", "0.01; rbm: 0.003")] = None,
+    learning_rate: Annotated[float | None, _option("Of the optimizer.", "0.01; rbm: auto")] = None,
     optimizer: Annotated[Optimizer | None, _option("What makes steps of gradients.", "adam")] = None,
     clip_norm: Annotated[float | None, _option("Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float | None, _option("Stop when the loss improves less; 0 runs all epochs.", "0")] = None,

@@ -21,6 +21,7 @@ from csrl_core.reference.rbm import VISIBLE
 from csrl_core.streams import draw_key
 
 STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
+RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # learning rates by default
 FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
 SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
 
@@ -55,7 +56,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "auto": as many as make 1000 steps of the optimizer, and ten at least.
     batch_size : int or None, default=64
         None is full batch.
-    learning_rate : float, default=0.003
+    learning_rate : float or "auto", default="auto"
+        "auto": 0.003, and 0.001 for Gaussian units.
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
@@ -128,6 +130,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
@@ -146,7 +149,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         n_chains=None,
         epochs="auto",
         batch_size=64,
-        learning_rate=0.003,
+        learning_rate="auto",
         optimizer="adam",
         momentum=0.0,
         weight_decay=0.01,
@@ -248,7 +251,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return FittedRBM(self, dtype, params, centers)
 
     def _settings(self, key, batches):
-        return replace(super()._settings(key, batches), momentum=self.momentum)
+        rate = RATES[self.visible] if self.learning_rate == "auto" else self.learning_rate
+        return replace(super()._settings(key, batches), learning_rate=rate, momentum=self.momentum)
 
     def _objective_class(self):
         return RBMAssignment

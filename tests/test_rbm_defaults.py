@@ -193,7 +193,7 @@ def test_a_machine_that_has_learnt_nothing_says_so(tmp_path):
     assert load(tmp_path / "model").get_params()["standing_epochs"] == "auto"
 
 
-@pytest.mark.parametrize("name", ["epochs", "standing_epochs", "ais_every"])
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "standing_epochs", "ais_every"])
 def test_words_are_auto_or_refused(name):
     with pytest.raises(ValueError, match=f"'{name}' .* Got 'always'"):
         TensorizedRBM(**{name: "always"}).fit(X)
