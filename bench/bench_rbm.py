@@ -304,6 +304,7 @@ def fit_times(problem, threads, quick):
                 persistent=s.persistent,
                 learning_rate=SGD_RATE if s.persistent else HYPER[0],
                 optimizer="sgd" if s.persistent else "adam",
+                weight_decay=0.0,
                 epochs=epochs,
                 batch_size=s.batch,
                 assignment="cd",

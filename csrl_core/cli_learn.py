@@ -107,7 +107,7 @@ def fit(
         int | None, _option("Persistent chains of each cluster; default: the batch size.", None, _RBM, min=1)
     ] = None,
     momentum: Annotated[float | None, _option("Of --optimizer sgd.", "0", _RBM)] = None,
-    weight_decay: Annotated[float | None, _option("λ of ½ λ ‖W‖².", "0", _RBM)] = None,
+    weight_decay: Annotated[float | None, _option("λ of ½ λ ‖W‖².", "0.01", _RBM)] = None,
     standing_epochs: Annotated[
         int | None, _option("First epochs, in which the first assignment stands.", "auto", _RBM, min=0)
     ] = None,

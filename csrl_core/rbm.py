@@ -21,7 +21,7 @@ from csrl_core.reference.rbm import VISIBLE
 from csrl_core.streams import draw_key
 
 STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
-RATES = {"bernoulli": 0.01, "gaussian": 0.001}  # learning rates by default
+RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # learning rates by default
 FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
 SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
 
@@ -57,12 +57,13 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     batch_size : int or None, default=64
         None is full batch.
     learning_rate : float or "auto", default="auto"
-        "auto": 0.01, and 0.001 for Gaussian units, whose values have no bound.
+        "auto": 0.003, and 0.001 for Gaussian units.
     optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
-    weight_decay : float, default=0
+    weight_decay : float, default=0.01
         λ of a penalty ½ λ ‖W‖² whose gradient is added to the mean one's; biases have none, and losses leave it out.
+        With it labels keep more of a good start where samples are few and features many.
     center : bool or "auto", default="auto"
         Whether each cluster's centre is subtracted. "auto": for Gaussian units only. (The paper's code subtracts it
         from what it then takes as binary units: ``center=True`` with Bernoulli units.)
@@ -70,10 +71,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     standing_epochs : int or "auto", default="auto"
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
         alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
-        "auto": an assignment stands for 100 steps (at least an epoch). Then all samples are assigned at once, except
-        those whose likelihoods differ by no more than a nat and twice the error of log Z; five times, and the last
-        assignment stands. Left out where a cluster would lose half of what it started with, and for Gaussian units
-        altogether: of clusters narrower than their variance of one, the likeliest number is one.
+        "auto": it stands throughout, and labels are by likelihood in the end. (In `partial_fit` samples stand with
+        the nearest centre.)
     center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"
         Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of
@@ -153,7 +152,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         learning_rate="auto",
         optimizer="adam",
         momentum=0.0,
-        weight_decay=0.0,
+        weight_decay=0.01,
         center="auto",
         update="assign-then-step",
         standing_epochs="auto",
@@ -265,7 +264,6 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         return {
             "weight_decay": self.weight_decay,
             "standing_steps": None if self.standing_epochs == "auto" else self.standing_epochs * batches,
-            "batches": batches,
             "refresh_every": None if self.ais_every == "auto" else self.ais_every,
             "partition": self._partition(model, key),
         }
@@ -336,8 +334,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         ----------
         rbm : BernoulliRBM, fitted
         **arguments
-            Constructor arguments of the new estimator, where they are not the old one's: persistent chains, SGD,
-            ``learning_rate``, ``batch_size`` and ``n_iter``.
+            Constructor arguments of the new estimator, where they are not the old one's: persistent chains, SGD
+            without ``weight_decay``, ``learning_rate``, ``batch_size`` and ``n_iter``.
         """
         check_is_fitted(rbm, "components_")
         weight = check_array(rbm.components_, dtype=FLOATS, input_name="components_").T
@@ -349,6 +347,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
             "batch_size": rbm.batch_size,
             "learning_rate": rbm.learning_rate,
             "optimizer": "sgd",
+            "weight_decay": 0.0,
         } | arguments
         estimator = cls(**arguments)
         if (estimator.n_clusters, estimator.n_hidden, estimator.visible) != (1, m, "bernoulli"):

@@ -16,10 +16,7 @@ from csrl_core.streams import Use, stream
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
 ROUGH = 100  # temperatures of an estimate in training
 EVERY = 5  # epochs between two estimates by default, where every batch is assigned
-ROUND, ROUNDS = 100, 5  # steps (at least an epoch) that an assignment stands by default, how often it is made anew
 ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
-MARGIN, BAND = 1, 2  # nats, and standard errors of log Z, by which costs must differ for a round to move a sample
-KEPT = 0.5  # of the weight that it started with, which every cluster must have after a round for that to count
 _NO_KEY = np.zeros(2, np.uint32)
 
 
@@ -219,29 +216,24 @@ class RBMAssignment(JointAssignment):
     those of every cluster stand, in its coordinates, and chains_hidden (k, n_chains, m), where the hidden ones do.
 
     weight_decay : float, λ of ½ λ ‖W‖²
-    standing_steps : int, steps during which the first assignment stands; None : see `TensorizedRBM`
-    batches : int, of an epoch
+    standing_steps : int, steps during which the first assignment stands; None : all
     refresh_every : int, epochs between two estimates of log Z; None : where assignment needs them
     partition : PartitionRule
     """
 
     loss_falls = False  # of contrastive divergence: it may rise while the machine gets better
 
-    def __init__(self, *arguments, weight_decay, standing_steps, batches, refresh_every, partition, **options):
+    def __init__(self, *arguments, weight_decay, standing_steps, refresh_every, partition, **options):
         super().__init__(*arguments, **options)
         self.n_chains = self.model.n_chains
-        # Where clusters are narrower than units of variance one, it is likelier to merge them: there the first stands.
-        self.rounds = ROUNDS if standing_steps is None and self.n_clusters > 1 and self.model.bernoulli else 0
         self.standing_steps = np.inf if standing_steps is None else standing_steps
-        self.weight_decay, self.batches, self.step_done, self.first_totals = weight_decay, batches, 0, None
+        self.weight_decay, self.step_done = weight_decay, 0
         self.refresh_every, self.partition, self.restart = refresh_every, partition, 0
-        self.moves_every_epoch = self.moves_every_epoch or self.rounds > 0
 
     def start(self, data, restart):
         """Parameters and assignment, and persistent chains at samples of their cluster."""
-        self.restart, self.step_done, self.first_totals = restart, 0, None
+        self.restart, self.step_done = restart, 0
         run = super().start(data, restart)
-        self.first_totals = run.state["totals"].copy()
         if self.n_chains:
             self._start_chains(run.params, run.state, data)
         return run
@@ -345,52 +337,17 @@ class RBMAssignment(JointAssignment):
             self.rule.estimate(Parameters(self.layout, params), state, self.restart, rough=True)
 
     def end_of_epoch(self, run, data, fused):
-        """As for every model; and a round of assignment where one is over."""
+        """As for every model; how far the run is tells whether its assignment stands."""
         self.step_done = run.step
-        moved = super().end_of_epoch(run, data, fused)
-        number, rest = divmod(run.epoch + 1, -(-ROUND // self.batches))
-        return moved + (self._assign_anew(run, data) if not rest and number <= self.rounds else 0)
+        return super().end_of_epoch(run, data, fused)
 
     def reseeds(self, run):
         """Not by likelihood without centres: with its donor's parameters a machine is as likely, but π is 1/n."""
         return self.rule is None or self.center or run.step < self.standing_steps
 
-    def _assign_anew(self, run, data):
-        """Assign all samples by the machines as they are; returns how many moved.
-
-        A sample moves where costs differ by more than a nat beyond the error of log Z: less is no evidence, for
-        machines have seen the samples that they are asked about. If a cluster had less than half of the weight that
-        it started with, its machine was outbid rather than its samples misplaced, and the old assignment stands; so it
-        does while a machine says less of its samples than independent units would.
-        """
-        kernel, state = self.backend.assign, run.state
-        if self.rule is None:
-            A = self.losses(run.params, state, data.X, data.target)
-        else:
-            self.rule.estimate(Parameters(self.layout, run.params), state, run.restart, rough=True)
-            A = self.costs(run.params, state, data.X)
-            error = as_numpy(state["log_partition_error"])
-            band = (MARGIN + BAND * np.hypot(error[:, None], error)) * (1 - np.eye(len(error)))
-            A = A + self.backend.own(band, A.dtype)[state["assign"]]
-        if self.untaught(run, data, state["assign"]):
-            return 0
-        new = kernel.assign(A)
-        sums, totals, counts = kernel.cluster_sums(data.target, new, data.weight, self.n_clusters)
-        if self.first_totals is None:  # of a run that was taken up: as it started
-            self.first_totals = self._initial_state(data, run.restart, self.init, 0)["totals"]
-        if not bool((totals >= KEPT * self.first_totals).all()):
-            return 0
-        moved = int(((new != state["assign"]) & (data.weight > 0)).sum())
-        for name, fresh in (("assign", new), ("sums", sums), ("totals", totals), ("counts", counts)):
-            state[name][...] = fresh
-        if not self.running:
-            kernel.means(state["sums"], state["totals"], state["centers"], 0)
-        return moved
-
     def accumulate(self, params, state, batch, assigned, step):
         """As for every model, a call being an epoch: samples may stand with the nearest centre, log Z may be due."""
-        stands = step < min(self.standing_steps, ROUND)
-        if stands and not assigned:
+        if step < self.standing_steps and not assigned:
             centers = self.backend.own(state["centers"], batch.target.dtype)
             state["assign"] = self.backend.assign.nearest(batch.target, centers)
         if self.rule is not None:

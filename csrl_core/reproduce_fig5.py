@@ -206,7 +206,8 @@ def make_run(job):
     model = TensorizedRBM(
         **job.arguments,
         **{"n_hidden": job.n_hidden, "gibbs_steps": job.gibbs_steps, "epochs": job.epochs, "batch_size": 64},
-        **{"learning_rate": problem.learning_rate, "ais_betas": job.ais_betas, "ais_chains": job.ais_chains},
+        **{"learning_rate": problem.learning_rate, "weight_decay": 0.0},
+        **{"ais_betas": job.ais_betas, "ais_chains": job.ais_chains},
         **{"backend": job.backend, "n_jobs": job.n_jobs, "random_state": seed},
     )
     begin = time.perf_counter()

@@ -386,6 +386,7 @@ def test_training_stops_when_the_free_energy_gap_grows():
 def test_a_machine_from_scikit_learn(tmp_path):
     theirs = BernoulliRBM(5, n_iter=4, random_state=0).fit(X)
     ours = TensorizedRBM.from_bernoulli_rbm(theirs, random_state=0)
+    assert ours.weight_decay == 0  # as theirs
     np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-12)
     np.testing.assert_allclose(ours.free_energy(X)[:, 0], theirs._free_energy(X), rtol=1e-12)
     np.testing.assert_array_equal(ours.predict(X), 0)
