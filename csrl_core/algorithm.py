@@ -15,7 +15,7 @@ from sklearn.cluster import kmeans_plusplus
 from csrl_core.backend import aligned_empty, as_numpy, is_device_array
 from csrl_core.parameters import Layout, Parameters
 from csrl_core.persistence import ModelFileError
-from csrl_core.starts import best_start
+from csrl_core.starts import best_k_means, best_start
 from csrl_core.streams import LAYERS, Use, stream
 from csrl_core.training import Batch, Objective, Run
 
@@ -162,7 +162,7 @@ class JointAssignment(Objective):
         if not (isinstance(self.init, str) and self.init == "auto"):
             return self.start_from(self.init, data, restart)
         if self.n_clusters == 1 or not self.compares_starts:
-            return self.start_from("k-means", data, restart)
+            return self.start_from("k-means", data, restart, best_k_means(self, data, restart))
         run = best_start(self, data, restart)
         self.fit_clusters(run, data, Draws(self.backend.philox, self.key, restart))
         return run
@@ -199,7 +199,7 @@ class JointAssignment(Objective):
     def start_from(self, init, data, restart, number=0):
         """A run from one first assignment; number : of the try, which has random numbers of its own."""
         draws = Draws(self.backend.philox, self.key, restart)
-        state = self._initial_state(data, restart, init, number)
+        state = self.first_state(data, restart, init, number)
         named = self.model.init_from_clusters(data, state["assign"], self.loss_centers(state, np.float64), draws)
         self.set_layout({name: np.shape(array) for name, array in named.items()})
         params = self.backend.own(self.layout.flatten(named, data.X.dtype))
@@ -221,7 +221,8 @@ class JointAssignment(Objective):
             raise ValueError(f"the model has {len(shapes)} arrays of parameters; expected at most {LAYERS}")
         self.layout = Layout(shapes)
 
-    def _initial_state(self, data, restart, init, number):
+    def first_state(self, data, restart, init, number=0):
+        """The state of a first assignment; arguments as of `start_from`."""
         kernel, k = self.backend.assign, self.n_clusters
         T, own = data.target, self.backend.own
         centers = None

@@ -67,7 +67,7 @@ def fit(
     clip_norm: Annotated[float | None, _option("Global norm to which the gradient is clipped.")] = None,
     tol: Annotated[float | None, _option("Stop when the loss improves less; 0 runs all epochs.", "0")] = None,
     n_init: Annotated[int | None, _option("Restarts; the best by loss or likelihood is kept.", "1", min=1)] = None,
-    init: Annotated[Init | None, _option("The first assignment; auto: autoencoder.", "auto; rbm: k-means")] = None,
+    init: Annotated[Init | None, _option("The first assignment.", "auto")] = None,
     assignment: Annotated[
         Assignment | None,
         _option("What a sample's cluster is chosen by; auto, loss: autoencoder, cd: rbm.", "auto; rbm: likelihood"),

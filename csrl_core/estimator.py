@@ -422,8 +422,8 @@ class ClusterSpecific(BaseClusterSpecific):
         Stopping; ``tol=0`` runs all epochs.
     n_init, init
         Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
-        "auto" is "k-means", and for a model with ``follows_clusters`` the better of that and "k-means++"
-        (`csrl_core.starts`).
+        "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of such a one and of
+        "k-means++" (`csrl_core.starts`).
     backend, n_jobs, random_state, verbose
     """
 

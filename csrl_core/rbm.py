@@ -89,8 +89,9 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         best loss improved by no more than tol·max(1, |best|).
     n_init : int, default=1
         Restarts; the one with the highest mean log-likelihood, or pseudo-likelihood where log Z is not known, is kept.
-    init : {"k-means", "k-means++", "random"}, labels (n,) or centres (k, d), default="k-means"
-        Machines keep what they first learn, so the first assignment should be a good one.
+    init : {"auto", "k-means", "k-means++", "random"}, labels (n,) or centres (k, d), default="auto"
+        The first assignment; "auto": the best of ten k-means (one, if X has more than 2²⁰ values).
+        Machines keep what they first learn, so that it should be a good one.
     clip_norm : float or None, default=None
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
     n_jobs : int or None, default=None
@@ -129,6 +130,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -164,7 +166,7 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         tol=0.0,
         n_iter_no_change=10,
         n_init=1,
-        init="k-means",
+        init="auto",
         clip_norm=None,
         backend="auto",
         n_jobs=None,

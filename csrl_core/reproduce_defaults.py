@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass, fields
 
 import numpy as np
+from sklearn.base import clone
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, metrics
 from csrl_core.reproduce_defaults_sets import SETS
@@ -114,7 +115,12 @@ def make_run(job):
 
 
 def first_assignment(model, X, arguments):
-    """What the model's ``init`` gives without training: every sample with the nearest of the first centres, (n,)."""
+    """What the model's ``init`` gives without training: every sample with the nearest of the first centres, (n,).
+
+    Of an autoencoder, whose ``init`` goes some rounds further, that of one component for each cluster.
+    """
+    if isinstance(model, TensorizedRBM):
+        return clone(model).set_params(epochs=0, ais_betas=2).fit(X).state_["assign"]
     start = TensorizedAutoencoder(
         init=model.init, epochs=0, hidden=(1,), assignment="loss", start="components", **arguments
     )

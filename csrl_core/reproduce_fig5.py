@@ -76,7 +76,7 @@ _PAPERS = {"assignment": "cd", "center": True, "standing_epochs": 0, "update": "
 SAME_SIZE = "RBM of the TRBM's size"
 MACHINES = (
     Machine("papers", "TRBM", {"n_clusters": 2} | _PAPERS),
-    Machine("ours", "TRBM", {"n_clusters": 2, "standing_epochs": 1, "ais_every": 5}),
+    Machine("ours", "TRBM", {"n_clusters": 2, "init": "k-means", "standing_epochs": 1, "ais_every": 5}),
     Machine("standard", "RBM", {"n_clusters": 1}),
     # Two machines have 2 m (d + 1) + d parameters: exactly those of one with 2 m hidden units.
     Machine("standard", SAME_SIZE, {"n_clusters": 1}, share=2),

@@ -1,7 +1,8 @@
 """Which first assignment: what ``init="auto"`` does.
 
 Where clusters lie apart k-means finds them and seeds of k-means++ hardly ever do; where they cross it is the other way
-round. So starts of both kinds are tried, and what is maximised in the end decides: the likelihood, or the loss.
+round. So starts of both kinds are tried, and what is maximised in the end decides: the likelihood, or the loss. Where a
+model says nothing of clusters before it is trained, the best of ten k-means is taken.
 """
 
 import numpy as np
@@ -45,10 +46,19 @@ def best_start(objective, data, restart):
     return run
 
 
+def best_k_means(objective, data, restart):
+    """Which of as many tries of k-means ends lowest, int: what there is to go by where starts cannot be compared."""
+    tries = 2 * STARTS if objective.n_clusters > 1 and data.target.size <= LARGE else 1
+    if tries == 1:
+        return 0
+    return _first_best([_between(objective.first_state(data, restart, "k-means", number)) for number in range(tries)])
+
+
 def _between(state):
-    """Σ_j W_j ‖c_j‖²: the larger, the lower is the objective of k-means on the same data."""
+    """Σ_j W_j ‖c_j − mean‖²: the larger, the lower is the objective of k-means on the same data."""
     sums, totals = as_numpy(state["sums"]), as_numpy(state["totals"])
-    return float(np.sum(np.sum(sums**2, axis=1) / np.where(totals > 0, totals, 1.0)))
+    means = sums / np.where(totals > 0, totals, 1.0)[:, None]
+    return float(np.sum(totals * np.sum((means - sums.sum(axis=0) / totals.sum()) ** 2, axis=1)))
 
 
 def _first_best(values):

@@ -121,9 +121,8 @@ def test_the_first_assignment_stands_and_labels_are_by_likelihood(visible, assig
 
 
 def test_batch_by_batch_samples_stand_with_the_nearest_centre(monkeypatch):
-    noise = (np.random.default_rng(0).random((120, 12)) < 0.5).astype(
-        float
-    )  # where likelihood would say something else
+    # Noise, of which likelihood would say something else.
+    noise = (np.random.default_rng(0).random((120, 12)) < 0.5).astype(float)
     accumulated = RBMAssignment.accumulate
     seen = []
 
@@ -134,7 +133,7 @@ def test_batch_by_batch_samples_stand_with_the_nearest_centre(monkeypatch):
         return found
 
     monkeypatch.setattr(RBMAssignment, "accumulate", recorded)
-    model = TensorizedRBM(**QUICK | {"random_state": 0})
+    model = TensorizedRBM(init="k-means", **QUICK | {"random_state": 0})
     for _ in range(130):
         model.partial_fit(noise)
     last = [entry for entry in seen if not entry[0]][-1]

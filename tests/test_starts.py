@@ -75,10 +75,10 @@ def test_rows_without_weight_say_nothing():
 
 
 def test_a_model_that_knows_nothing_of_clusters_starts_at_k_means():
-    X, _ = crossing_lines(0)
-    arguments = {"n_clusters": 3, "activation": "tanh", "epochs": 3, "random_state": 0}
-    auto, k_means = (TensorizedAutoencoder(init=init, **arguments).fit(X) for init in ("auto", "k-means"))
-    np.testing.assert_array_equal(auto.params_, k_means.params_)
+    X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], 20, axis=0) + np.random.default_rng(0).normal(size=(60, 2))
+    model = TensorizedAutoencoder(n_clusters=3, activation="tanh", hidden=(1,), epochs=0, random_state=0).fit(X)
+    assert adjusted_rand_index(np.arange(60) // 20, model.state_["assign"]) == 1
+    assert TensorizedAutoencoder(activation="tanh").init == "auto"
 
 
 class Means(ClusterModel):
@@ -147,11 +147,27 @@ def test_refusals():
         TensorizedAutoencoder(init="kmeans").fit(X)
     with pytest.raises(ValueError, match=r"'assignment' .* must be a str among .*auto.* Got 'posterior'"):
         TensorizedAutoencoder(assignment="posterior").fit(X)
-    with pytest.raises(ValueError, match=r"'init' .* must be .* Got 'auto'"):
-        TensorizedRBM(init="auto").fit((X > 0).astype(float))
+    with pytest.raises(ValueError, match=r"'init' .* must be .* Got 'kmeans'"):
+        TensorizedRBM(init="kmeans").fit((X > 0).astype(float))
 
 
 def test_equal_solutions_are_told_apart_by_their_place():
     assert _first_best([1.0, 1.0 + 1e-9, 0.5]) == 0
     assert _first_best([-2.0, -1.0, -1.0 + 1e-7]) == 1
     assert _first_best([3.0, -np.inf, 4.0]) == 2
+
+
+def test_machines_start_at_the_best_of_several_k_means():
+    rng = np.random.default_rng(3)
+    p = rng.choice([0.15, 0.85], (6, 30))
+    X = (rng.random((240, 30)) < p[np.arange(240) % 6]).astype(float)
+    arguments = {"n_clusters": 6, "n_hidden": 2, "epochs": 0, "ais_betas": 2, "ais_chains": 2}
+
+    def within(init, seed):
+        model = TensorizedRBM(init=init, random_state=seed, **arguments).fit(X)
+        assign = model.state_["assign"]
+        return sum(((X[assign == j] - X[assign == j].mean(axis=0)) ** 2).sum() for j in range(6) if (assign == j).any())
+
+    single, several = ([within(init, seed) for seed in range(5)] for init in ("k-means", "auto"))
+    assert all(b <= a * (1 + 1e-9) for a, b in zip(single, several, strict=True))
+    assert np.mean(several) < np.mean(single)
