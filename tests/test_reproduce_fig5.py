@@ -69,7 +69,7 @@ def test_a_run_measures_what_it_says(made):
     problem = PROBLEMS["digits"]
     (X, y), (T, t) = problem.load(0)
     arguments = {"n_hidden": 12, "epochs": 20, "ais_betas": 8, "ais_chains": 6, "random_state": 0, "backend": "numpy"}
-    arguments |= {"standing_epochs": 1, "ais_every": 5, "weight_decay": 0.0}
+    arguments |= {"init": "k-means", "standing_epochs": 1, "ais_every": 5, "weight_decay": 0.0}
     model = TensorizedRBM(n_clusters=2, learning_rate=0.01, **arguments).fit(X)
     run, (pictures, own) = made["ours", "TRBM"]
     wanted = metrics.adjusted_rand_index(y, model.labels_), metrics.adjusted_rand_index(t, model.predict(T))
