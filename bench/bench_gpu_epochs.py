@@ -13,6 +13,7 @@ import numpy as np
 from common import percentile
 
 from csrl_core import TensorizedAutoencoder
+from csrl_core.demo import PAPERS  # what torch does here, too
 from csrl_core.kernels.gpu import autoencoder
 
 # n, d, k, hidden, batch
@@ -23,7 +24,6 @@ CASES = {
 }
 QUICK = {"small, full": (400, 20, 3, (6, 2), None), "small, 100": (400, 20, 3, (6, 2), 100)}
 REG, RATE = 0.1, 1e-3
-PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}  # what torch does here, too
 
 
 def ours(X, k, hidden, batch, name, count):

@@ -23,6 +23,7 @@ from csrl_core.training import NonFiniteLossError
 RATES = (0.01, 0.1)
 RESTARTS = 5
 REG = 0.1  # of TAE and PTAE; the plain AE has none
+# The papers' rule and start, which are no longer the defaults; their experiments and benchmarks state them.
 PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}
 METHODS = {
     "AE + k-means": {"reg": 0.0, "center": False},

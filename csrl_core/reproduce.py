@@ -22,6 +22,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
+from csrl_core.demo import PAPERS
 from csrl_core.reproduce_authors import authors_draw
 from csrl_core.training import NonFiniteLossError
 
@@ -32,7 +33,6 @@ VERSIONS = ("papers", "ours")
 NOISE = 0.1
 RESTARTS = 10
 REG = 0.1
-PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}  # where a method says nothing else
 # What a run is asked for: it tells runs apart, all else is measured.
 KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed", "epochs", "n_init")
 
@@ -71,6 +71,7 @@ class Method:
         """The estimator."""
         hidden = tuple(k if width == "k" else width for width in self.hidden)
         own = {"n_clusters": 1, "center": False, "reg": 0.0} if self.plain else {"n_clusters": k, "reg": REG}
+        # PAPERS where a method says nothing else
         return TensorizedAutoencoder(**PAPERS | own | {"hidden": hidden} | self.arguments | others)
 
 
