@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from sklearn.base import clone
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks
@@ -225,6 +226,34 @@ def test_checkpoints_of_the_first_format_are_resumed():
     np.testing.assert_array_equal(resumed.labels_, resumed.predict(X))
     with pytest.raises(ModelFileError, match="made on other data"):
         autoencoder().fit(X[::-1], resume=path)
+
+
+# -- files of the second format, written before modules moved into rooms -----------------------------------------
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "exact", "rbm", "rbm-likelihood"])
+def test_models_of_the_second_format_are_read(name):
+    model = csrl_core.load(HERE / "data" / f"{name}-format-2.safetensors")
+    data = B if name.startswith("rbm") else X
+    np.testing.assert_array_equal(model.predict(data), model.labels_)
+    if name != "exact":
+        before = model.n_iter_
+        model.partial_fit(data)
+        assert model.n_iter_ == before + 1
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "rbm"])
+def test_checkpoints_of_the_second_format_are_resumed(name):
+    """After two of five epochs: what follows is what a fit without a stop has."""
+    path = HERE / "data" / f"{name}-checkpoint-format-2.safetensors"
+    common = {"n_clusters": 3, "random_state": 0, "epochs": 5}
+    machine = {"n_hidden": 4, "batch_size": 20, "persistent": True, "n_chains": 5}
+    estimator, data = (TensorizedRBM(**machine, **common), B) if name == "rbm" else (TensorizedAutoencoder(**common), X)
+    whole = clone(estimator).fit(data)
+    resumed = estimator.fit(data, resume=path)
+    assert resumed.n_iter_ == 5
+    np.testing.assert_array_equal(resumed.labels_, whole.labels_)
+    np.testing.assert_allclose(resumed.loss_curve_, whole.loss_curve_, rtol=1e-4)
 
 
 # -- many ------------------------------------------------------------------------------------------------------
