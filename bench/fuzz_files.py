@@ -169,7 +169,7 @@ def work(folder, files, seed, first, stop):
     import resource
 
     from csrl_core._readers import DataFileError
-    from csrl_core.persistence import ModelFileError
+    from csrl_core.training.persistence import ModelFileError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")

@@ -12,10 +12,10 @@ from csrl_core._version import __version__
 _HOME = {
     "TensorizedAutoencoder": "autoencoder",
     "TensorizedRBM": "rbm",
-    "ClusterModel": "algorithm",
+    "ClusterModel": "training.joint",
     "ClusterSpecific": "estimator",
-    "load": "persistence",
-    "NonFiniteLossError": "training",
+    "load": "training.persistence",
+    "NonFiniteLossError": "training.loop",
     "BackendError": "backend",
     **dict.fromkeys(
         ["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "reproduce", "selection", "verify"]
@@ -41,10 +41,10 @@ def __dir__():
 
 if TYPE_CHECKING:
     from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection, verify
-    from csrl_core.algorithm import ClusterModel
     from csrl_core.autoencoder import TensorizedAutoencoder
     from csrl_core.backend import BackendError
     from csrl_core.estimator import ClusterSpecific
-    from csrl_core.persistence import load
     from csrl_core.rbm import TensorizedRBM
-    from csrl_core.training import NonFiniteLossError
+    from csrl_core.training.joint import ClusterModel
+    from csrl_core.training.loop import NonFiniteLossError
+    from csrl_core.training.persistence import load

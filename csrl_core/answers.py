@@ -12,13 +12,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
 
 from csrl_core import backend as backends
-from csrl_core import persistence
-from csrl_core.algorithm import CHUNK, as_batch, check_shape
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.device_input import FLOATS, check_beside, check_X
-from csrl_core.file_checks import plain
-from csrl_core.likelihood import responsibilities
-from csrl_core.parameters import Layout, Parameters
+from csrl_core.training import persistence
+from csrl_core.training.file_checks import plain
+from csrl_core.training.joint import CHUNK, as_batch, check_shape
+from csrl_core.training.likelihood import responsibilities
+from csrl_core.training.parameters import Layout, Parameters
 
 
 class Fitted:
@@ -89,7 +89,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @abstractmethod
     def _rule(self, model, backend, key):
-        """The `csrl_core.likelihood.Rule` of assignment, None where that is by loss."""
+        """The `csrl_core.training.likelihood.Rule` of assignment, None where that is by loss."""
 
     @property
     def _centred(self):
@@ -245,7 +245,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @available_if(lambda estimator: estimator._has_gaussians())
     def gaussians(self):
-        """π, σ² and Σ of the clusters, a `csrl_core.likelihood.Gaussians`. Under the likelihood rule only."""
+        """π, σ² and Σ of the clusters, a `csrl_core.training.likelihood.Gaussians`. Under the likelihood rule only."""
         self._check_fitted()
         return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 

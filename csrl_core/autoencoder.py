@@ -8,13 +8,13 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from csrl_core.algorithm import ClusterModel
 from csrl_core.backend import as_numpy
 from csrl_core.components import component_layers, component_weights
 from csrl_core.estimator import BaseClusterSpecific
-from csrl_core.exact import ExactAssignment
-from csrl_core.likelihood import orthonormal_decoder
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
+from csrl_core.training.exact import ExactAssignment
+from csrl_core.training.joint import ClusterModel
+from csrl_core.training.likelihood import orthonormal_decoder
 
 NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
 
@@ -102,7 +102,7 @@ class AutoencoderModel(ClusterModel):
         )
 
     def codes(self, params, X, centers):
-        """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.likelihood`.
+        """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.training.likelihood`.
 
         A linear decoder spans a subspace: coordinates in it, which are the optimal code and not the encoder's.
         Otherwise the encoder's code and the reconstruction's error.

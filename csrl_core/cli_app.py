@@ -79,7 +79,8 @@ def plot(
 ):
     """Draw a model's embedding, loss, reconstructions, filters, or samples (its own, or of DATA by cluster)."""
     from csrl_core import cli_files as files
-    from csrl_core import persistence, plotting
+    from csrl_core import plotting
+    from csrl_core.training import persistence
 
     files.check_outputs({"--out": (out, files.PICTURES)}, [model, data])
     shape = None if image_shape is None else files.integers("--image-shape", image_shape)

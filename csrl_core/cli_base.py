@@ -72,7 +72,7 @@ def command(function):
 
 def _expected(error):
     from csrl_core.backend import BackendError
-    from csrl_core.training import NonFiniteLossError
+    from csrl_core.training.loop import NonFiniteLossError
 
     return isinstance(error, (ValueError, OSError, BackendError, NonFiniteLossError, ImportError, MemoryError))
 

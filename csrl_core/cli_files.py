@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import atomic_files, datasets, doctor, persistence
+from csrl_core import datasets, doctor
 from csrl_core._readers import NUMPY_ERRORS, csv_rows, is_number
+from csrl_core.training import atomic_files, persistence
 
 BUILT_IN = "data:"
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -192,7 +193,7 @@ def check_outputs(outputs, inputs=()):
 
 @contextmanager
 def replacing(path):
-    """As `csrl_core.atomic_files.replacing`, with errors that name the path."""
+    """As `csrl_core.training.atomic_files.replacing`, with errors that name the path."""
     try:
         with atomic_files.replacing(path) as file:
             yield file

@@ -16,7 +16,7 @@ from csrl_core.autoencoder import TensorizedAutoencoder
 from csrl_core.callbacks import Checkpoint, LogLines
 from csrl_core.metrics import scores
 from csrl_core.rbm import TensorizedRBM
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 MODELS = {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}

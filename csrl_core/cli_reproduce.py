@@ -11,7 +11,7 @@ from csrl_core import reproduce_defaults_summary as defaults_summary
 from csrl_core import reproduce_fig5 as fig5
 from csrl_core import reproduce_fig5_summary as fig5_summary
 from csrl_core.cli_files import WrongUsage, say_if_compiling
-from csrl_core.persistence import write_atomically
+from csrl_core.training.persistence import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
 

@@ -1,13 +1,13 @@
 """Principal components of clusters: the subspaces of linear autoencoders, and a start for their gradient.
 
 For a linear autoencoder without penalty the best subspace of a cluster is that of its leading principal
-components (Eckart & Young 1936). `csrl_core.exact` goes there in one step; `component_weights` begins there.
+components (Eckart & Young 1936). `csrl_core.training.exact` goes there in one step; `component_weights` begins there.
 """
 
 import numpy as np
 from scipy.linalg import eigh
 
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 CHUNK = 8192  # rows of a product whose result does not grow with them
 

@@ -13,19 +13,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from csrl_core import backend as backends
-from csrl_core import persistence
-from csrl_core.algorithm import ClusterModel, JointAssignment, as_batch
 from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.convergence import of_an_early_end
 from csrl_core.device_input import check_weight
-from csrl_core.empty_clusters import of_empty_clusters
-from csrl_core.file_checks import data_digest
-from csrl_core.likelihood import Likelihood
-from csrl_core.reporter import Reporter
-from csrl_core.streams import RESTARTS, draw_key
-from csrl_core.training import NonFiniteLossError, Optimizer, Run, Settings, Trainer
+from csrl_core.training import persistence
+from csrl_core.training.convergence import of_an_early_end
+from csrl_core.training.draws import RESTARTS, draw_key
+from csrl_core.training.empty_clusters import of_empty_clusters
+from csrl_core.training.file_checks import data_digest
+from csrl_core.training.joint import ClusterModel, JointAssignment, as_batch
+from csrl_core.training.likelihood import Likelihood
+from csrl_core.training.loop import NonFiniteLossError, Optimizer, Run, Settings, Trainer
+from csrl_core.training.reporter import Reporter
 
 
 class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
@@ -423,7 +423,7 @@ class ClusterSpecific(BaseClusterSpecific):
     n_init, init
         Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
         "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of such a one and of
-        "k-means++" (`csrl_core.starts`).
+        "k-means++" (`csrl_core.training.starts`).
     backend, n_jobs, random_state, verbose
     """
 

@@ -18,7 +18,7 @@ from csrl_core.estimator import BaseClusterSpecific
 from csrl_core.rbm_answers import FittedRBM, RBMAnswers
 from csrl_core.rbm_objective import PartitionRule, RBMAssignment, RBMModel
 from csrl_core.reference.rbm import VISIBLE
-from csrl_core.streams import draw_key
+from csrl_core.training.draws import draw_key
 
 STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
 RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # learning rates by default

@@ -7,11 +7,11 @@ numbers a step takes, and how log Z is kept up to date.
 import numpy as np
 from scipy.special import logit, logsumexp, xlogy
 
-from csrl_core.algorithm import CHUNK, ClusterModel, JointAssignment
 from csrl_core.backend import as_numpy
-from csrl_core.likelihood import Rule, log_sum
-from csrl_core.parameters import Parameters
-from csrl_core.streams import Use, stream
+from csrl_core.training.draws import Use, stream
+from csrl_core.training.joint import CHUNK, ClusterModel, JointAssignment
+from csrl_core.training.likelihood import Rule, log_sum
+from csrl_core.training.parameters import Parameters
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
 ROUGH = 100  # temperatures of an estimate in training

@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from csrl_core import TensorizedAutoencoder, datasets, metrics
 from csrl_core.demo import PAPERS
 from csrl_core.reproduce_authors import authors_draw
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 SETS = (*MIXTURES, "iris", "penguins", "mnist_5")

@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedRBM, datasets, metrics
 from csrl_core.plotting_rbm import reconstructions
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 STEPS = (1, 2, 5, 10, 20)
 EPOCHS = {5: 10, 20: 10}  # 15 otherwise

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import plotting
-from csrl_core.persistence import write_atomically
 from csrl_core.reproduce_fig5 import PROBLEMS, SAME_SIZE, Run, make_run
 from csrl_core.reproduce_summary import write_rows
+from csrl_core.training.persistence import write_atomically
 
 
 def read_runs(path):

@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from csrl_core import reproduce
-from csrl_core.persistence import write_atomically
 from csrl_core.reproduce import Run
+from csrl_core.training.persistence import write_atomically
 
 
 class RunTable:

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from csrl_core import atomic_files
-from csrl_core.atomic_files import write_atomically
+from csrl_core.training import atomic_files
+from csrl_core.training.atomic_files import write_atomically
 
 KILLED = """
 import os, signal

@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import clone
 
 from csrl_core import ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, datasets
-from csrl_core.algorithm import ClusterModel
-from csrl_core.parameters import Layout, Parameters
+from csrl_core.training.joint import ClusterModel
+from csrl_core.training.parameters import Layout, Parameters
 
 X, Y = datasets.make_lines_3d(random_state=0)
 B = (np.random.RandomState(0).rand(60, 8) < 0.5).astype(np.float32)

@@ -12,7 +12,8 @@ import pytest
 from cli_helpers import IRIS, error_of, listing, run
 
 import csrl_core
-from csrl_core import TensorizedAutoencoder, persistence
+from csrl_core import TensorizedAutoencoder
+from csrl_core.training import persistence
 
 
 @pytest.fixture

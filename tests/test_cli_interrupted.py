@@ -110,7 +110,7 @@ def test_kill_9_and_resume_give_the_same_curve():
         process.wait(PATIENCE)
     assert process.returncode == -signal.SIGKILL
     assert not Path("model").exists()
-    from csrl_core.persistence import read_checkpoint
+    from csrl_core.training.persistence import read_checkpoint
 
     X = datasets.load("iris").data
     estimator = TensorizedAutoencoder(**ARGUMENTS)

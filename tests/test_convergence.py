@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, datasets
-from csrl_core.convergence import SHARE, late_descent
+from csrl_core.training.convergence import SHARE, late_descent
 
 PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}
 

@@ -12,8 +12,8 @@ from sklearn.base import clone
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks
-from csrl_core.file_checks import digest_of
-from csrl_core.persistence import ModelFileError
+from csrl_core.training.file_checks import digest_of
+from csrl_core.training.persistence import ModelFileError
 
 HERE = Path(__file__).parent
 RANDOM = np.random.RandomState(0)

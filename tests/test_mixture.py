@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 
 from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, backend, datasets, load
 from csrl_core.callbacks import Checkpoint
-from csrl_core.likelihood import FLOOR, gaussians, orthonormal_decoder
 from csrl_core.metrics import adjusted_rand_index
+from csrl_core.training.likelihood import FLOOR, gaussians, orthonormal_decoder
 
 pytestmark = pytest.mark.sensitive
 
@@ -127,7 +127,7 @@ def test_the_basis_does_not_matter():
 
 def _objective(model):
     """The objective and data of a fitted model."""
-    from csrl_core.algorithm import as_batch
+    from csrl_core.training.joint import as_batch
 
     floor, shift = backend.get("numpy"), model.state_["shift"]
     objective = model._objective(model._model(floor), floor, model._key, shift, "random", batches=1)

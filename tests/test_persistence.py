@@ -13,9 +13,10 @@ import pytest
 import safetensors.numpy
 
 import csrl_core
-from csrl_core import ClusterSpecific, TensorizedAutoencoder, callbacks, datasets, persistence
-from csrl_core.file_checks import digest_of
-from csrl_core.persistence import ModelFileError
+from csrl_core import ClusterSpecific, TensorizedAutoencoder, callbacks, datasets
+from csrl_core.training import persistence
+from csrl_core.training.file_checks import digest_of
+from csrl_core.training.persistence import ModelFileError
 
 X, Y = datasets.make_lines_3d(random_state=0)
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from csrl_core import backend
-from csrl_core.streams import Use, draw_key, stream
+from csrl_core.training.draws import Use, draw_key, stream
 
 KEY = np.array([0xA4093822, 0x299F31D0], dtype=np.uint32)
 DRAW = (KEY, 7, 3, 1)  # key, stream, step, substep

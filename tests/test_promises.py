@@ -8,7 +8,7 @@ import pytest
 import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend, datasets
 from csrl_core.backend import as_numpy
-from csrl_core.streams import RESTARTS, Use, stream
+from csrl_core.training.draws import RESTARTS, Use, stream
 
 X, Y = datasets.make_lines_3d(random_state=0)
 RANDOM = np.random.RandomState(0)

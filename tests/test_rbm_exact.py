@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 
 from csrl_core.reference import philox, rbm, rbm_exact
 from csrl_core.reference.rbm import BERNOULLI, GAUSSIAN, VISIBLE_STREAM
-from csrl_core.streams import Use, stream
+from csrl_core.training.draws import Use, stream
 
 pytestmark = pytest.mark.sensitive
 

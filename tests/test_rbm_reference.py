@@ -11,7 +11,7 @@ from csrl_core.reference import philox, rbm
 from csrl_core.reference.rbm import BERNOULLI, GAUSSIAN, VISIBLE_STREAM
 from csrl_core.reference.rbm_exact import states
 from csrl_core.reference.sigmoid import sigmoid
-from csrl_core.streams import Use, stream
+from csrl_core.training.draws import Use, stream
 
 pytestmark = pytest.mark.sensitive
 

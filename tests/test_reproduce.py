@@ -13,7 +13,7 @@ from csrl_core.reproduce_authors import authors_draw
 from csrl_core.reproduce_summary import summarise
 from csrl_core.reproduce_table import RunTable, complete
 from csrl_core.selection import select
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 
 def small(**changes):

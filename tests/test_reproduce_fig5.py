@@ -17,7 +17,7 @@ from csrl_core import (
 )
 from csrl_core.reproduce_fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run, of_binary_images
 from csrl_core.reproduce_fig5_summary import GAIN, Images, complete, draw, is_missing, lines, read_runs, summarise
-from csrl_core.training import NonFiniteLossError
+from csrl_core.training.loop import NonFiniteLossError
 
 SMALL = {"steps": (1,), "repetitions": 1, "epochs": 20, "n_hidden": 12, "ais_betas": 8, "ais_chains": 6}
 SMALL |= {"data": "digits", "backend": "numpy"}

@@ -9,7 +9,7 @@ from resume_helpers import BINARY, REAL, Countdown, EveryEpoch, held, same, same
 from sklearn.base import clone
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks
-from csrl_core.persistence import ModelFileError
+from csrl_core.training.persistence import ModelFileError
 
 FAST = {"n_clusters": 3, "n_hidden": 4, "ais_chains": 8, "ais_betas": 200, "learning_rate": 0.01, "random_state": 0}
 

@@ -9,7 +9,7 @@ from test_resume import MODELS, problem
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder
-from csrl_core.persistence import ModelFileError
+from csrl_core.training.persistence import ModelFileError
 
 
 @pytest.mark.parametrize("seed", range(20, 24))

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, callbacks, datasets
 from csrl_core.metrics import adjusted_rand_index
 from csrl_core.reproduce_defaults_sets import SETS, subspaces
-from csrl_core.starts import _first_best
+from csrl_core.training.starts import _first_best
 
 EXACT = {"assignment": "likelihood", "solver": "exact", "reg": 0, "hidden": (2,)}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import NonFiniteLossError, backend
-from csrl_core.training import Batch, Objective, Run, Settings, Trainer
+from csrl_core.training.loop import Batch, Objective, Run, Settings, Trainer
 
 KEY = np.array([7, 11], np.uint32)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from csrl_core.cases import Case
 from csrl_core.reference import rbm
-from csrl_core.streams import Use, stream
+from csrl_core.training.draws import Use, stream
 
 # n, d, k, m
 SIZES = {

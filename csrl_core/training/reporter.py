@@ -3,7 +3,7 @@
 import json
 
 from csrl_core.callbacks import Epoch, LogLines
-from csrl_core.persistence import ModelFileError
+from csrl_core.training.persistence import ModelFileError
 
 
 class Reporter:

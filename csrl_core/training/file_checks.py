@@ -10,8 +10,8 @@ from numbers import Integral
 import numpy as np
 
 from csrl_core.backend import as_numpy
-from csrl_core.parameters import Layout
-from csrl_core.streams import RESTARTS
+from csrl_core.training.draws import RESTARTS
+from csrl_core.training.parameters import Layout
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 COUNT = range(2**63)  # what an int of a file may be

@@ -1,7 +1,7 @@
 """The loop every objective shares: epochs, batches, optimizer, clipping, stopping, restarts.
 
 It drives any `Objective`; what a loss is, and whether there are clusters at all, is the
-objective's affair (`csrl_core.algorithm` holds the joint assignment objective). Everything a run
+objective's affair (`csrl_core.training.joint` holds the joint assignment objective). Everything a run
 consists of lies in a `Run`, in arrays that are changed in place, so that it can be snapshot,
 saved at any epoch's end, and continued to the same curve.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core.backend import aligned_empty
-from csrl_core.streams import Use, stream
+from csrl_core.training.draws import Use, stream
 
 
 class NonFiniteLossError(FloatingPointError):

@@ -1,7 +1,7 @@
 """Models and checkpoints on disk: safetensors with a JSON header and a checksum, written atomically.
 
-Nothing in a file is ever executed, and nothing computes with what `csrl_core.file_checks` has not seen. A file is
-written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
+Nothing in a file is ever executed, and nothing computes with what `csrl_core.training.file_checks` has not seen. A
+file is written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
 """
 
 import json
@@ -14,9 +14,9 @@ import safetensors
 import safetensors.numpy
 
 from csrl_core._version import __version__
-from csrl_core.atomic_files import write_atomically
 from csrl_core.backend import as_numpy
-from csrl_core.file_checks import (
+from csrl_core.training.atomic_files import write_atomically
+from csrl_core.training.file_checks import (
     ModelFileError,
     check_arguments,
     check_array,
@@ -26,7 +26,7 @@ from csrl_core.file_checks import (
     check_shapes,
     digest_of,
 )
-from csrl_core.training import Run
+from csrl_core.training.loop import Run
 
 FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)

@@ -8,10 +8,10 @@ maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal com
 
 import numpy as np
 
-from csrl_core.algorithm import JointAssignment
 from csrl_core.backend import as_numpy
 from csrl_core.components import principal_axes
-from csrl_core.parameters import Parameters
+from csrl_core.training.joint import JointAssignment
+from csrl_core.training.parameters import Parameters
 
 
 class ExactAssignment(JointAssignment):

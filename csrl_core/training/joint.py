@@ -13,11 +13,11 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from csrl_core.backend import aligned_empty, as_numpy, is_device_array
-from csrl_core.parameters import Layout, Parameters
-from csrl_core.persistence import ModelFileError
-from csrl_core.starts import best_k_means, best_start
-from csrl_core.streams import LAYERS, Use, stream
-from csrl_core.training import Batch, Objective, Run
+from csrl_core.training.draws import LAYERS, Use, stream
+from csrl_core.training.loop import Batch, Objective, Run
+from csrl_core.training.parameters import Layout, Parameters
+from csrl_core.training.persistence import ModelFileError
+from csrl_core.training.starts import best_k_means, best_start
 
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 LLOYD_ITERATIONS = 300
@@ -145,7 +145,7 @@ class JointAssignment(Objective):
         The authors' running centres.
     init : "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
     key : (2,) uint32
-    rule : csrl_core.likelihood.Rule or None
+    rule : csrl_core.training.likelihood.Rule or None
         What assignment minimises, where that is not the loss.
     """
 
