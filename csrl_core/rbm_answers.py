@@ -7,7 +7,7 @@ import numpy as np
 
 from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
-from csrl_core.rbm_objective import PartitionRule, chain_energies
+from csrl_core.models.rbm import PartitionRule, chain_energies
 from csrl_core.training.draws import Use, draw_key, stream
 
 

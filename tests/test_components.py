@@ -6,8 +6,8 @@ from sklearn.base import clone
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, callbacks, datasets
-from csrl_core.components import component_layers, component_weights
 from csrl_core.metrics import adjusted_rand_index
+from csrl_core.models.components import component_layers, component_weights
 
 pytestmark = pytest.mark.sensitive
 

@@ -5,8 +5,8 @@ import pytest
 from sklearn.decomposition import PCA, TruncatedSVD
 
 from csrl_core import TensorizedAutoencoder, datasets
-from csrl_core.components import principal_axes
 from csrl_core.metrics import adjusted_rand_index
+from csrl_core.models.components import principal_axes
 
 pytestmark = pytest.mark.sensitive
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from csrl_core import TensorizedRBM, backend, callbacks, load
-from csrl_core.rbm_objective import PartitionRule
+from csrl_core.models.rbm import PartitionRule
 from csrl_core.reference import rbm, rbm_exact
 
 EXPECTED_FAILURES = {

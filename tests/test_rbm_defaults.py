@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, load
-from csrl_core.rbm_objective import RBMAssignment
+from csrl_core.models.rbm import RBMAssignment
 
 QUICK = {"n_hidden": 12, "ais_betas": 100, "ais_chains": 50}
 

@@ -1,7 +1,7 @@
 """The exact solver of linear models: principal components of every cluster, then assignment, in turn.
 
 For a linear autoencoder without penalty the best subspace of a cluster is that of its leading principal
-components (`csrl_core.components`), so parameters need no gradient: each half of an epoch is a minimum over its own
+components (`csrl_core.models.components`), so parameters need no gradient: each half of an epoch is a minimum over its own
 unknowns. Under the loss the objective never rises; under the likelihood this is classification expectation
 maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal component analysers.
 """
@@ -9,7 +9,7 @@ maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal com
 import numpy as np
 
 from csrl_core.backend import as_numpy
-from csrl_core.components import principal_axes
+from csrl_core.models.components import principal_axes
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.parameters import Parameters
 
