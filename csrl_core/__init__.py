@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from csrl_core._version import __version__
 
 _HOME = {
-    "TensorizedAutoencoder": "autoencoder",
-    "TensorizedRBM": "rbm",
+    "TensorizedAutoencoder": "estimators.autoencoder",
+    "TensorizedRBM": "estimators.rbm",
     "ClusterModel": "training.joint",
-    "ClusterSpecific": "estimator",
+    "ClusterSpecific": "estimators.base",
     "load": "training.persistence",
     "NonFiniteLossError": "training.loop",
     "BackendError": "backend",
@@ -41,10 +41,10 @@ def __dir__():
 
 if TYPE_CHECKING:
     from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection, verify
-    from csrl_core.autoencoder import TensorizedAutoencoder
     from csrl_core.backend import BackendError
-    from csrl_core.estimator import ClusterSpecific
-    from csrl_core.rbm import TensorizedRBM
+    from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+    from csrl_core.estimators.base import ClusterSpecific
+    from csrl_core.estimators.rbm import TensorizedRBM
     from csrl_core.training.joint import ClusterModel
     from csrl_core.training.loop import NonFiniteLossError
     from csrl_core.training.persistence import load

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import cli_files as files
-from csrl_core.autoencoder import TensorizedAutoencoder
 from csrl_core.callbacks import Checkpoint, LogLines
+from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.rbm import TensorizedRBM
 from csrl_core.metrics import scores
-from csrl_core.rbm import TensorizedRBM
 from csrl_core.training.loop import NonFiniteLossError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it

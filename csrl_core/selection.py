@@ -123,7 +123,7 @@ class Selection:
 
 def default_estimator(random_state=None):
     """Linear, by the exact solver, ten restarts from k-means: no learning rate to choose."""
-    from csrl_core.autoencoder import TensorizedAutoencoder
+    from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 
     return TensorizedAutoencoder(
         assignment="likelihood", solver="exact", reg=0.0, n_init=10, init="k-means", random_state=random_state

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, backend, datasets
-from csrl_core.autoencoder import AutoencoderModel
+from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
 from csrl_core.training.joint import JointAssignment, as_batch
 from csrl_core.training.loop import Settings, Trainer

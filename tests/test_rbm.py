@@ -24,7 +24,7 @@ SMALL = {"n_hidden": 3, "epochs": 2, "ais_betas": 5, "ais_chains": 4, "visible":
 SMALL |= {"init": "k-means"}  # one start, so that the expected failure is one whatever the draw
 
 
-@pytest.mark.filterwarnings("ignore::csrl_core.rbm.ScaleWarning")
+@pytest.mark.filterwarnings("ignore::csrl_core.estimators.rbm.ScaleWarning")
 @parametrize_with_checks(
     # Real units, for the checks' data are; binary ones refuse them, as tests below say.
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend, datasets
-from csrl_core.rbm import ScaleWarning
+from csrl_core.estimators.rbm import ScaleWarning
 
 X, Y = datasets.make_lines_3d(random_state=0)
 KEPT = np.arange(len(X)) % 3 > 0

@@ -32,9 +32,9 @@ FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)
 HEADER = "csrl_core"
 CLASSES = {
-    "TensorizedAutoencoder": "csrl_core.autoencoder",
-    "TensorizedRBM": "csrl_core.rbm",
-    "ClusterSpecific": "csrl_core.estimator",
+    "TensorizedAutoencoder": "csrl_core.estimators.autoencoder",
+    "TensorizedRBM": "csrl_core.estimators.rbm",
+    "ClusterSpecific": "csrl_core.estimators.base",
 }
 
 OUTPUTS = "default", "pandas", "polars"  # of scikit-learn's set_output

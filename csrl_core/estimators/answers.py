@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 
 from csrl_core import backend as backends
 from csrl_core.backend import as_numpy, is_device_array
-from csrl_core.device_input import FLOATS, check_beside, check_X
+from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
 from csrl_core.training import persistence
 from csrl_core.training.file_checks import plain
 from csrl_core.training.joint import CHUNK, as_batch, check_shape

@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from csrl_core import backend as backends
-from csrl_core.answers import Answers, home_of
 from csrl_core.backend import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.device_input import check_weight
+from csrl_core.estimators.answers import Answers, home_of
+from csrl_core.estimators.device_input import check_weight
 from csrl_core.training import persistence
 from csrl_core.training.convergence import of_an_early_end
 from csrl_core.training.draws import RESTARTS, draw_key

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.backend import as_numpy
-from csrl_core.estimator import BaseClusterSpecific
+from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.models.components import component_layers, component_weights
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 from csrl_core.training.exact import ExactAssignment

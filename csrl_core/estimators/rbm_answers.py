@@ -5,8 +5,8 @@ from numbers import Integral
 
 import numpy as np
 
-from csrl_core.answers import Fitted, home_of
 from csrl_core.backend import as_numpy
+from csrl_core.estimators.answers import Fitted, home_of
 from csrl_core.models.rbm import PartitionRule, chain_energies
 from csrl_core.training.draws import Use, draw_key, stream
 
@@ -75,7 +75,7 @@ class FittedRBM(Fitted):
 
 
 class RBMAnswers:
-    """Mixin of the fitted machine's methods, before `csrl_core.answers.Answers`."""
+    """Mixin of the fitted machine's methods, before `csrl_core.estimators.answers.Answers`."""
 
     def free_energy(self, X):
         """F_j(x − c_j) under every cluster's machine, (n, k): −log p_j(x) − log Z_j.

@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from csrl_core import backend as backends
 from csrl_core.backend import as_numpy
-from csrl_core.device_input import FLOATS
-from csrl_core.estimator import BaseClusterSpecific
+from csrl_core.estimators.base import BaseClusterSpecific
+from csrl_core.estimators.device_input import FLOATS
+from csrl_core.estimators.rbm_answers import FittedRBM, RBMAnswers
 from csrl_core.models.rbm import PartitionRule, RBMAssignment, RBMModel
-from csrl_core.rbm_answers import FittedRBM, RBMAnswers
 from csrl_core.reference.rbm import VISIBLE
 from csrl_core.training.draws import draw_key
 
