@@ -148,9 +148,10 @@ def verify(
     from dataclasses import asdict
     from json import dumps
 
-    from csrl_core import cli_files, contract, verify_report
+    from csrl_core import cli_files, contract
     from csrl_core import verify as agreement
-    from csrl_core.third_party import resolve
+    from csrl_core.contract import report as verify_report
+    from csrl_core.contract.third_party import resolve
 
     for name in stem or ():
         if name not in contract.STEMS:

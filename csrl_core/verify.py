@@ -2,7 +2,7 @@
 
     from csrl_core import verify
     print(verify.table(verify.verify(["numba"])))
-    print(verify.table(verify.verify(["their.package"])))      # somebody's kernels: see csrl_core.third_party
+    print(verify.table(verify.verify(["their.package"])))      # somebody's kernels: see csrl_core.contract.third_party
 
 Every case is run by the reference in float64 on the arguments as the backend gets them (for float32:
 rounded first), and by the backend. Integers must be equal. An array of floats may differ by
@@ -22,8 +22,8 @@ import numpy as np
 
 from csrl_core import backend as backends_
 from csrl_core import contract
-from csrl_core.cases import all_cases
-from csrl_core.third_party import resolve
+from csrl_core.contract.cases import all_cases
+from csrl_core.contract.third_party import resolve
 
 DTYPES = (np.float32, np.float64)
 
@@ -68,7 +68,7 @@ def check(case, backend, dtype):
 
     Parameters
     ----------
-    case : csrl_core.cases.Case
+    case : csrl_core.contract.cases.Case
     backend : str, a backend's or a package's name, or object with ``name`` and one attribute per stem
     dtype : float32 or float64
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from csrl_core import backend, contract, verify
-from csrl_core.cases import all_cases
-from csrl_core.cases.autoencoder import TIES, TIES_REG, ties
+from csrl_core.contract.cases import all_cases
+from csrl_core.contract.cases.autoencoder import TIES, TIES_REG, ties
 from csrl_core.reference import autoencoder
 
 pytestmark = pytest.mark.sensitive

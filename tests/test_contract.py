@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csrl_core import backend, contract
-from csrl_core.cases import all_cases
+from csrl_core.contract.cases import all_cases
 
 TWINS = ["numba"]
 ENTRIES = [pytest.param(entry, id=f"{entry.stem}.{entry.name}") for entry in contract.CONTRACT.values()]

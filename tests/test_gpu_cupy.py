@@ -10,7 +10,7 @@ import pytest
 import csrl_core
 from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets, verify
 from csrl_core.backend import DeviceMemoryError
-from csrl_core.cases import all_cases
+from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import device
 
 VARIANTS = {

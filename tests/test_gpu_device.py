@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets, verify
-from csrl_core.cases import rbm as rbm_cases
+from csrl_core.contract.cases import rbm as rbm_cases
 from csrl_core.reference import rbm as rbm_reference
 
 pytestmark = pytest.mark.gpu

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csrl_core import TensorizedAutoencoder, backend, contract, datasets, verify
-from csrl_core.cases import all_cases
+from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import autoencoder, launch
 
 ENTRIES = [pytest.param(entry, id=f"{entry.stem}.{entry.name}") for entry in contract.CONTRACT.values()]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from csrl_core import verify
-from csrl_core.cases import all_cases
-from csrl_core.cases import rbm as cases
+from csrl_core.contract.cases import all_cases
+from csrl_core.contract.cases import rbm as cases
 from csrl_core.kernels.gpu import emulator, rbm_passes
 from csrl_core.kernels.gpu.launch import KernelError
 from csrl_core.reference import rbm as reference

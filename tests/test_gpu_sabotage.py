@@ -8,7 +8,7 @@ import pytest
 from test_gpu_emulated import activations_differ
 
 from csrl_core import verify
-from csrl_core.cases import all_cases
+from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import emulator, nvrtc
 from csrl_core.kernels.gpu.launch import KernelError, Source
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csrl_core import TensorizedAutoencoder, backend
-from csrl_core.cases import all_cases
+from csrl_core.contract.cases import all_cases
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 

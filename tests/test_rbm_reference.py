@@ -6,7 +6,7 @@ What needs a machine's exact distribution is in test_rbm_exact, σ in test_sigmo
 import numpy as np
 import pytest
 
-from csrl_core.cases.rbm import CASES
+from csrl_core.contract.cases.rbm import CASES
 from csrl_core.reference import philox, rbm
 from csrl_core.reference.rbm import BERNOULLI, GAUSSIAN, VISIBLE_STREAM
 from csrl_core.reference.rbm_exact import states

@@ -9,7 +9,7 @@ import pytest
 from cli_helpers import error_of, run
 
 from csrl_core import BackendError, contract, verify
-from csrl_core.third_party import ThirdParty, resolve
+from csrl_core.contract.third_party import ThirdParty, resolve
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WHOLE = "from csrl_core.reference.assign import assign, nearest, objective, cluster_sums, move, means\n"
@@ -140,7 +140,7 @@ def test_nothing_to_compare_is_an_error(package, tmp_path, monkeypatch):
 
 
 def test_the_worst_case_of_a_stem_comes_first(package):
-    from csrl_core.verify_report import html
+    from csrl_core.contract.report import html
 
     name = package("theirs_worst", assign=WHOLE + "def assign(costs): return costs.argmax(1)\n")
     results = verify.verify([name], ["assign"])

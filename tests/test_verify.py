@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from csrl_core import backend, contract, verify
-from csrl_core.cases import Case, all_cases
+from csrl_core.contract.cases import Case, all_cases
 
 DTYPES = ["float32", "float64"]
 

@@ -1,7 +1,7 @@
 """The exact solver of linear models: principal components of every cluster, then assignment, in turn.
 
-For a linear autoencoder without penalty the best subspace of a cluster is that of its leading principal
-components (`csrl_core.models.components`), so parameters need no gradient: each half of an epoch is a minimum over its own
+For a linear autoencoder without penalty the best subspace of a cluster is that of its leading principal components
+(`csrl_core.models.components`), so parameters need no gradient: each half of an epoch is a minimum over its own
 unknowns. Under the loss the objective never rises; under the likelihood this is classification expectation
 maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal component analysers.
 """

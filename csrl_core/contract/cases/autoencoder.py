@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from csrl_core.cases import Case
+from csrl_core.contract.cases import Case
 from csrl_core.reference import assign as assignment
 from csrl_core.reference.dense import layer_table
 

@@ -32,4 +32,4 @@ class Case:
 def all_cases(stem=None):
     """The cases of one stem, or of every stem in the contract's order."""
     stems = contract.STEMS if stem is None else [stem]
-    return [case for name in stems for case in import_module(f"csrl_core.cases.{name}").CASES]
+    return [case for name in stems for case in import_module(f"csrl_core.contract.cases.{name}").CASES]

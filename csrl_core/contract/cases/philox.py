@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from csrl_core.cases import Case
+from csrl_core.contract.cases import Case
 
 KEY = np.array([0xA4093822, 0x299F31D0], dtype=np.uint32)
 LAST = 2**32 - 1

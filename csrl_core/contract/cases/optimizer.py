@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from csrl_core.cases import Case
+from csrl_core.contract.cases import Case
 
 SIZES = {"one parameter": 1, "odd": 37, "one chunk": 1024, "several chunks": 5001}
 

@@ -6,7 +6,7 @@ follows: cases are small enough, and their seeds such, that none lies so near (`
 
 import numpy as np
 
-from csrl_core.cases import Case
+from csrl_core.contract.cases import Case
 from csrl_core.reference import rbm
 from csrl_core.training.draws import Use, stream
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from csrl_core.cases import Case
+from csrl_core.contract.cases import Case
 
 # n, k, h
 SIZES = {
