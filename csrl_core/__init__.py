@@ -40,8 +40,9 @@ def __dir__():
 
 
 if TYPE_CHECKING:
-    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection, verify
+    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection
     from csrl_core.backend import BackendError
+    from csrl_core.contract import verify
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
     from csrl_core.estimators.base import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM

@@ -149,8 +149,8 @@ def verify(
     from json import dumps
 
     from csrl_core import cli_files, contract
-    from csrl_core import verify as agreement
     from csrl_core.contract import report as verify_report
+    from csrl_core.contract import verify as agreement
     from csrl_core.contract.third_party import resolve
 
     for name in stem or ():

@@ -189,7 +189,7 @@ def test_verify_fails_when_a_backend_disagrees(csrl, monkeypatch):
     assert "assign." in csrl("verify", "--backend", "numpy", "--stem", "assign").stdout
     from dataclasses import replace
 
-    from csrl_core import verify
+    from csrl_core.contract import verify
 
     check = verify.check
     monkeypatch.setattr(verify, "check", lambda *args: replace(check(*args), ok=False))

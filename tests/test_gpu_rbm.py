@@ -7,7 +7,7 @@ import gpu_helpers
 import numpy as np
 import pytest
 
-from csrl_core import verify
+from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.contract.cases import rbm as cases
 from csrl_core.kernels.gpu import emulator, rbm_passes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_gpu_emulated import activations_differ
 
-from csrl_core import verify
+from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import emulator, nvrtc
 from csrl_core.kernels.gpu.launch import KernelError, Source

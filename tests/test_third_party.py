@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import error_of, run
 
-from csrl_core import BackendError, contract, verify
+from csrl_core import BackendError, contract
+from csrl_core.contract import verify
 from csrl_core.contract.third_party import ThirdParty, resolve
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -15,7 +15,7 @@ from csrl_core.backend import BackendError
 
 
 class ThirdParty:
-    """A package as what `csrl_core.verify` takes for a backend.
+    """A package as what `csrl_core.contract.verify` takes for a backend.
 
     name : str, the dotted name to import
 
