@@ -103,7 +103,7 @@ def read(path, kind, original):
 
 def _read_data(path, name):
     from csrl_core import cli_files
-    from csrl_core._readers import read_idx, read_table
+    from csrl_core.datasets.readers import read_idx, read_table
 
     if "idx" in name:
         return [read_idx(path)]
@@ -168,7 +168,7 @@ def work(folder, files, seed, first, stop):
     """Do cases one by one and tell of each: its number before, what became of it after."""
     import resource
 
-    from csrl_core._readers import DataFileError
+    from csrl_core.datasets.readers import DataFileError
     from csrl_core.training.persistence import ModelFileError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

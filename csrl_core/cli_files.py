@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import datasets, doctor
-from csrl_core._readers import NUMPY_ERRORS, csv_rows, is_number
+from csrl_core.datasets.readers import NUMPY_ERRORS, csv_rows, is_number
 from csrl_core.training import atomic_files, persistence
 
 BUILT_IN = "data:"

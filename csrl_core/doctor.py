@@ -154,7 +154,7 @@ def say_if_compiling(backend, say):
 def data():
     """The folder of real data, and which sets lie in it."""
     from csrl_core import datasets
-    from csrl_core._data_folder import FILES
+    from csrl_core.datasets.folder import FILES
 
     folder = os.environ.get(datasets.DATA_VARIABLE)
     rows = [(datasets.DATA_VARIABLE, folder or "not set; penguins, MNIST and Fashion-MNIST need it", None)]

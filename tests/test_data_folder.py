@@ -88,7 +88,7 @@ def test_fashion_mnist(data_folder, check_bunch):
 )
 def test_published_files_are_recognised(data_folder, file, published):
     """The published md5 is the packed file's; the loaders compare the unpacked contents. Both agree."""
-    from csrl_core._data_folder import _CONTENT_MD5
+    from csrl_core.datasets.folder import _CONTENT_MD5
 
     packed = (data_folder / file).read_bytes()
     assert hashlib.md5(packed).hexdigest() == published

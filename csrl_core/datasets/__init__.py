@@ -16,9 +16,9 @@ from numbers import Integral
 
 import numpy as np
 
-from csrl_core import _data_folder
-from csrl_core._data_folder import DATA_VARIABLE, ORIGINS, DataNotFoundError
-from csrl_core._readers import DataFileError, read_idx, read_table
+from csrl_core.datasets import folder as _data_folder
+from csrl_core.datasets.folder import DATA_VARIABLE, ORIGINS, DataNotFoundError
+from csrl_core.datasets.readers import DataFileError, read_idx, read_table
 
 __all__ = [
     "DATA_VARIABLE",

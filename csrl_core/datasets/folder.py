@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core._readers import DataFileError, csv_rows, is_number, read_idx, read_table
+from csrl_core.datasets.readers import DataFileError, csv_rows, is_number, read_idx, read_table
 
 DATA_VARIABLE = "CSRL_DATA"
 
