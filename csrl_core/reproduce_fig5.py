@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedRBM, datasets, metrics
-from csrl_core.plotting_rbm import reconstructions
+from csrl_core.plotting.machines import reconstructions
 from csrl_core.training.loop import NonFiniteLossError
 
 STEPS = (1, 2, 5, 10, 20)

@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, plotting, plotting_rbm
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, plotting
+from csrl_core.plotting import machines as plotting_rbm
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 H, W, K, M = 2, 3, 2, 5

@@ -19,10 +19,10 @@ _OF_BOLTZMANN_MACHINES = (
 
 
 def __getattr__(name):
-    """What `csrl_core.plotting_rbm` draws with the help of this module: imported on first use, after it."""
+    """What `csrl_core.plotting.machines` draws with the help of this module: imported on first use, after it."""
     if name not in _OF_BOLTZMANN_MACHINES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from csrl_core import plotting_rbm
+    from csrl_core.plotting import machines as plotting_rbm
 
     return getattr(plotting_rbm, name)
 
