@@ -40,12 +40,12 @@ def __dir__():
 
 
 if TYPE_CHECKING:
-    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection
+    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, selection, verify
     from csrl_core.backend import BackendError
-    from csrl_core.contract import verify
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
     from csrl_core.estimators.base import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM
+    from csrl_core.experiments import mixtures as reproduce
     from csrl_core.training.joint import ClusterModel
     from csrl_core.training.loop import NonFiniteLossError
     from csrl_core.training.persistence import load

@@ -6,7 +6,7 @@ import textwrap
 import time
 from contextlib import contextmanager
 
-from csrl_core import demo
+from csrl_core.experiments import demo
 
 NARROW = 80  # columns where there is no terminal that says how wide it is
 

@@ -5,12 +5,13 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from csrl_core import datasets, doctor, reproduce, reproduce_figures, reproduce_summary, reproduce_table
-from csrl_core import reproduce_defaults as defaults
-from csrl_core import reproduce_defaults_summary as defaults_summary
-from csrl_core import reproduce_fig5 as fig5
-from csrl_core import reproduce_fig5_summary as fig5_summary
+from csrl_core import datasets, doctor
 from csrl_core.cli_files import WrongUsage, say_if_compiling
+from csrl_core.experiments import defaults, defaults_summary, fig5, fig5_summary
+from csrl_core.experiments import figures as reproduce_figures
+from csrl_core.experiments import mixtures as reproduce
+from csrl_core.experiments import summary as reproduce_summary
+from csrl_core.experiments import table as reproduce_table
 from csrl_core.training.persistence import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2

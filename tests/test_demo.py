@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from csrl_core import NonFiniteLossError, TensorizedAutoencoder, cli_demo, datasets, demo, metrics
+from csrl_core import NonFiniteLossError, TensorizedAutoencoder, cli_demo, datasets, metrics
+from csrl_core.experiments import demo
 
 METHODS = ["k-means", "AE + k-means", "TAE", "PTAE"]
 SMALL = {"backend": "numpy", "seed": 0, "repeats": 2, "epochs": 4, "n_init": 2}

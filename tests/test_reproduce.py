@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from csrl_core import TensorizedAutoencoder, cli_reproduce, metrics, reproduce, reproduce_figures
-from csrl_core.reproduce import METHODS, jobs, make_run
-from csrl_core.reproduce_authors import authors_draw
-from csrl_core.reproduce_summary import summarise
-from csrl_core.reproduce_table import RunTable, complete
+from csrl_core import TensorizedAutoencoder, cli_reproduce, metrics
+from csrl_core.experiments import figures as reproduce_figures
+from csrl_core.experiments import mixtures as reproduce
+from csrl_core.experiments.authors import authors_draw
+from csrl_core.experiments.mixtures import METHODS, jobs, make_run
+from csrl_core.experiments.summary import summarise
+from csrl_core.experiments.table import RunTable, complete
 from csrl_core.selection import select
 from csrl_core.training.loop import NonFiniteLossError
 

@@ -8,9 +8,9 @@ import pytest
 from cli_helpers import error_of, listing, run
 
 from csrl_core import cli_experiments  # noqa: F401 (whose commands these are)
-from csrl_core import reproduce_defaults as defaults
-from csrl_core import reproduce_defaults_summary as summary
-from csrl_core.reproduce_defaults_sets import SETS
+from csrl_core.experiments import defaults
+from csrl_core.experiments import defaults_summary as summary
+from csrl_core.experiments.defaults_sets import SETS
 
 
 @pytest.fixture

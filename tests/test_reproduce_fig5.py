@@ -8,15 +8,10 @@ import pytest
 from cli_helpers import error_of
 from cli_helpers import run as csrl
 
-from csrl_core import (
-    TensorizedRBM,
-    cli_experiments,  # noqa: F401 (registers csrl reproduce)
-    datasets,
-    metrics,
-    reproduce_fig5_summary,
-)
-from csrl_core.reproduce_fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run, of_binary_images
-from csrl_core.reproduce_fig5_summary import GAIN, Images, complete, draw, is_missing, lines, read_runs, summarise
+from csrl_core import TensorizedRBM, datasets, metrics
+from csrl_core.experiments import fig5_summary as reproduce_fig5_summary
+from csrl_core.experiments.fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run, of_binary_images
+from csrl_core.experiments.fig5_summary import GAIN, Images, complete, draw, is_missing, lines, read_runs, summarise
 from csrl_core.training.loop import NonFiniteLossError
 
 SMALL = {"steps": (1,), "repetitions": 1, "epochs": 20, "n_hidden": 12, "ais_betas": 8, "ais_chains": 6}

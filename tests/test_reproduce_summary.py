@@ -10,9 +10,9 @@ from scipy.stats import kstest, kstwo
 from sklearn.cluster import KMeans
 
 from csrl_core import datasets, metrics
-from csrl_core.reproduce import Run
-from csrl_core.reproduce_authors import _MIXTURES, NO_FIGURE, Figure, authors_draw, authors_figures
-from csrl_core.reproduce_summary import SUBSETS, compared, lines, means, standard_error, summarise, uniformity
+from csrl_core.experiments.authors import _MIXTURES, NO_FIGURE, Figure, authors_draw, authors_figures
+from csrl_core.experiments.mixtures import Run
+from csrl_core.experiments.summary import SUBSETS, compared, lines, means, standard_error, summarise, uniformity
 
 
 def run(**changes):

@@ -5,8 +5,8 @@ import pytest
 from sklearn.cluster import KMeans
 
 from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, callbacks, datasets
+from csrl_core.experiments.defaults_sets import SETS, subspaces
 from csrl_core.metrics import adjusted_rand_index
-from csrl_core.reproduce_defaults_sets import SETS, subspaces
 from csrl_core.training.starts import _first_best
 
 EXACT = {"assignment": "likelihood", "solver": "exact", "reg": 0, "hidden": (2,)}

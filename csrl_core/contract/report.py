@@ -1,4 +1,4 @@
-"""What `csrl_core.contract.verify` found, as one HTML file: a table a stem, worst cases first; no network, no script."""
+"""The results of `csrl_core.contract.verify` as one HTML file: a table a stem, worst cases first; no network needed."""
 
 import platform
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ _COLUMNS = ("function", "case", "backend", "dtype", "error", "budget", "part of 
 def html(results, missing=()):
     """The report as text.
 
-    results : list of `csrl_core.contract.verify.Result`; missing : list of (backend's name, stem) that there are no kernels for
+    results : list of `verify.Result`; missing : list of (backend's name, stem) that there are no kernels for
     """
     failed = sum(not result.ok for result in results)
     verdict = f"{failed} of {len(results)} cases FAILED" if failed else f"all {len(results)} cases agree"

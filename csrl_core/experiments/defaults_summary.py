@@ -1,4 +1,4 @@
-"""What the runs of `csrl_core.reproduce_defaults` say: means, a table in Markdown, and a picture."""
+"""What the runs of `csrl_core.experiments.defaults` say: means, a table in Markdown, and a picture."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The pictures of `csrl_core.reproduce`, and the runs of Figure 1, which is a picture of its own."""
+"""The pictures of `csrl_core.experiments.mixtures`, and the runs of Figure 1, which is a picture of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
 
-from csrl_core import metrics, plotting, reproduce
-from csrl_core.reproduce_summary import write_rows
+from csrl_core import metrics, plotting
+from csrl_core.experiments import mixtures as reproduce
+from csrl_core.experiments.summary import write_rows
 
 THEIRS = "the authors' code"
 

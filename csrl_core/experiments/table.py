@@ -6,8 +6,8 @@ import os
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from csrl_core import reproduce
-from csrl_core.reproduce import Run
+from csrl_core.experiments import mixtures as reproduce
+from csrl_core.experiments.mixtures import Run
 from csrl_core.training.persistence import write_atomically
 
 
@@ -62,7 +62,7 @@ def _parsed(kind_of_row, row):
 def complete(table, wanted, *, make_run=None, n_processes=None, done=None):
     """Make the runs that the table lacks, on several processes, and append each when it is finished.
 
-    table : RunTable; wanted : list of Job; make_run : function of a Job, by default that of `csrl_core.reproduce`
+    table : RunTable; wanted : list of Job; make_run : function of a Job, by default that of `mixtures`
     n_processes : int or None, all usable cores
     done : callable, optional, ``done(count, of, run)`` after each
     returns list of Run, those wanted, in their order

@@ -31,7 +31,7 @@ NO_FIGURE = Figure(float("nan"), float("nan"), float("nan"))
 
 def authors_figures():
     """(panel, data, model, rate or None) → `Figure`; None holds the best of all rates."""
-    text = (resources.files("csrl_core") / "authors_figures.csv").read_text()
+    text = (resources.files("csrl_core.experiments") / "authors_figures.csv").read_text()
     found = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         rate = float(row["learning_rate"]) if row["learning_rate"] else None

@@ -1,4 +1,4 @@
-"""What the runs of `csrl_core.reproduce` say: means and standard errors, rates chosen, the authors' figures beside.
+"""The runs of `mixtures` in a table: means and standard errors, rates chosen, the authors' figures beside.
 
 An experiment is what the authors did: a few runs at each rate, and of the rates the best by the mean.
 """
@@ -11,8 +11,8 @@ from math import comb
 
 import numpy as np
 
-from csrl_core.reproduce import COUNTERPARTS, MIXTURES, TENSORIZED
-from csrl_core.reproduce_authors import NO_FIGURE, authors_figures, their_runs
+from csrl_core.experiments.authors import NO_FIGURE, authors_figures, their_runs
+from csrl_core.experiments.mixtures import COUNTERPARTS, MIXTURES, TENSORIZED
 from csrl_core.training.persistence import write_atomically
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random

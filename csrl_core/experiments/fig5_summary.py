@@ -1,4 +1,4 @@
-"""What the runs of `csrl_core.reproduce_fig5` leave on disk and say: the table, means, and a picture for each K.
+"""What the runs of `csrl_core.experiments.fig5` leave on disk and say: the table, means, and a picture for each K.
 
 Rows are on disk when they are finished, and a rerun skips what is there.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import plotting
-from csrl_core.reproduce_fig5 import PROBLEMS, SAME_SIZE, Run, make_run
-from csrl_core.reproduce_summary import write_rows
+from csrl_core.experiments.fig5 import PROBLEMS, SAME_SIZE, Run, make_run
+from csrl_core.experiments.summary import write_rows
 from csrl_core.training.persistence import write_atomically
 
 

@@ -1,7 +1,6 @@
 """Every cluster model with its default arguments on many data sets, beside k-means and beside its own start.
 
-The sets are those of `csrl_core.reproduce_defaults_sets`. A repetition has a seed of its own, for the model and, where
-there is more than one draw, for the data. Classes give the number of clusters and the scores, and nothing else.
+The sets are those of `defaults_sets`. A repetition has a seed of its own, for the model and, where there is more than one draw, for the data. Classes give the number of clusters and the scores, and nothing else.
 """
 
 import time
@@ -12,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, metrics
-from csrl_core.reproduce_defaults_sets import SETS
+from csrl_core.experiments.defaults_sets import SETS
 
 SEEDS = 3
 QUICK = ("Bernoulli, small", "Gaussian, small", "parallel_line", "iris")
