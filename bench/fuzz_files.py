@@ -102,7 +102,7 @@ def read(path, kind, original):
 
 
 def _read_data(path, name):
-    from csrl_core import cli_files
+    from csrl_core.cli import files as cli_files
     from csrl_core.datasets.readers import read_idx, read_table
 
     if "idx" in name:

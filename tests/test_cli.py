@@ -10,7 +10,8 @@ import pytest
 from cli_helpers import IRIS, error_of, listing, run
 
 import csrl_core
-from csrl_core import TensorizedAutoencoder, cli_files, datasets
+from csrl_core import TensorizedAutoencoder, datasets
+from csrl_core.cli import files as cli_files
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from cli_helpers import IRIS, error_of, listing, run
 
 import csrl_core
-from csrl_core import TensorizedAutoencoder, cli_experiments, datasets
+from csrl_core import TensorizedAutoencoder, datasets
+from csrl_core.cli import experiments as cli_experiments
 
 
 @pytest.fixture

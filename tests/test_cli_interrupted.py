@@ -14,7 +14,7 @@ from cli_helpers import IRIS, listing, run
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, datasets
-from csrl_core.cli_fit import one_interrupt
+from csrl_core.cli.fit import one_interrupt
 
 ARGUMENTS = {"n_clusters": 3, "random_state": 5, "batch_size": 40, "backend": "numpy"}
 FIT = [sys.executable, "-m", "csrl_core.cli", "fit", "data:iris", "--out", "model", "-k", "3", "--seed", "5",
@@ -72,7 +72,7 @@ def test_ctrl_c_after_the_fit_loses_no_model(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("csrl_core.cli_fit.scores", interrupted)
+    monkeypatch.setattr("csrl_core.cli.fit.scores", interrupted)
     run(*IRIS, "--epochs", "2", "--out", "model", code=130)
     assert csrl_core.load("model").n_iter_ == 2
 

@@ -9,7 +9,8 @@ import pytest
 from cli_helpers import error_of, listing, run
 
 import csrl_core
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, cli_learn
+from csrl_core import TensorizedAutoencoder, TensorizedRBM
+from csrl_core.cli import learn as cli_learn
 from csrl_core.plotting.machines import FilterAnimation
 
 D = 9

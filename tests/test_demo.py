@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from csrl_core import NonFiniteLossError, TensorizedAutoencoder, cli_demo, datasets, metrics
+from csrl_core import NonFiniteLossError, TensorizedAutoencoder, datasets, metrics
+from csrl_core.cli import demo as cli_demo
 from csrl_core.experiments import demo
 
 METHODS = ["k-means", "AE + k-means", "TAE", "PTAE"]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from csrl_core import TensorizedAutoencoder, cli_reproduce, metrics
+from csrl_core import TensorizedAutoencoder, metrics
+from csrl_core.cli import reproduce as cli_reproduce
 from csrl_core.experiments import figures as reproduce_figures
 from csrl_core.experiments import mixtures as reproduce
 from csrl_core.experiments.authors import authors_draw

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cli_helpers import error_of, listing, run
 
-from csrl_core import cli_experiments  # noqa: F401 (whose commands these are)
+from csrl_core.cli import experiments as cli_experiments  # noqa: F401 (whose commands these are)
 from csrl_core.experiments import defaults
 from csrl_core.experiments import defaults_summary as summary
 from csrl_core.experiments.defaults_sets import SETS

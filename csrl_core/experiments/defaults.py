@@ -1,6 +1,7 @@
 """Every cluster model with its default arguments on many data sets, beside k-means and beside its own start.
 
-The sets are those of `defaults_sets`. A repetition has a seed of its own, for the model and, where there is more than one draw, for the data. Classes give the number of clusters and the scores, and nothing else.
+The sets are those of `defaults_sets`. A repetition has a seed of its own, for the model and, where there is more than
+one draw, for the data. Classes give the number of clusters and the scores, and nothing else.
 """
 
 import time

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, doctor, metrics
-from csrl_core.cli_files import MIXTURES
+from csrl_core.cli.files import MIXTURES
 from csrl_core.training.loop import NonFiniteLossError
 from csrl_core.training.persistence import write_atomically
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csrl_core.cli_base import (
+from csrl_core.cli.base import (
     Backend,
     BackendOption,
     DataPath,
@@ -45,7 +45,7 @@ def demo(
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions, each with a seed of its own.")] = 3,
 ):
     """Compare k-means, AE + k-means, TAE and PTAE on four data sets, and draw them; under a minute."""
-    from csrl_core import cli_demo
+    from csrl_core.cli import demo as cli_demo
 
     cli_demo.main(out, backend=backend.value, seed=seed, repeats=repeats, say=say)
 
@@ -129,7 +129,7 @@ def fit(
     jobs: Jobs = None,
 ):
     """Learn clusters and their autoencoders or Boltzmann machines; write model, labels and embedding."""
-    from csrl_core import cli_fit
+    from csrl_core.cli import fit as cli_fit
 
     given = {
         "epochs": epochs,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import cli_files as files
 from csrl_core import selection
+from csrl_core.cli import files
 
 
 def numbers(text, option):

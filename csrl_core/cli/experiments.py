@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from csrl_core import cli_app  # noqa: F401 (whose commands come first)
-from csrl_core.cli_base import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
+from csrl_core.cli import app as cli_app  # noqa: F401 (whose commands come first)
+from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
 
 Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig5", "defaults")})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
@@ -51,7 +51,7 @@ def reproduce(
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10,
 ):
     """Figures 1, 2 and 5 of the paper, and defaults on many data sets; a rerun goes on where one stopped (not fig1)."""
-    from csrl_core import cli_reproduce
+    from csrl_core.cli import reproduce as cli_reproduce
 
     return cli_reproduce.main(
         figure.value,
@@ -87,7 +87,7 @@ def select(
     label_column: LabelColumn = None,
 ):
     """Choose the number of clusters and the latent width by BIC or held-out likelihood, with a curve."""
-    from csrl_core import cli_select
+    from csrl_core.cli import select as cli_select
 
     return cli_select.main(
         data,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import cli_files as files
 from csrl_core.callbacks import Checkpoint, LogLines
+from csrl_core.cli import files
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.rbm import TensorizedRBM
 from csrl_core.metrics import scores

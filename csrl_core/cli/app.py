@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from csrl_core import cli_learn  # noqa: F401 (registers csrl demo and csrl fit)
-from csrl_core.cli_base import (
+from csrl_core.cli import learn as cli_learn  # noqa: F401 (registers csrl demo and csrl fit)
+from csrl_core.cli.base import (
     DataPath,
     DivideBy,
     ImageShape,
@@ -39,7 +39,7 @@ def predict(
     divide_by: DivideBy = 1.0,
 ):
     """Write the cluster of every sample; an NPY file may be larger than memory."""
-    from csrl_core import cli_files
+    from csrl_core.cli import files as cli_files
 
     cli_files.answer(model, data, out, "predict", "cluster", backend, jobs, key, label_column, divide_by, say)
 
@@ -57,7 +57,7 @@ def transform(
     divide_by: DivideBy = 1.0,
 ):
     """Write every sample's embedding under its cluster; an NPY file may be larger than memory."""
-    from csrl_core import cli_files
+    from csrl_core.cli import files as cli_files
 
     method = "transform_all" if all_ else "transform"
     cli_files.answer(model, data, out, method, "z", backend, jobs, key, label_column, divide_by, say)
@@ -78,8 +78,8 @@ def plot(
     divide_by: DivideBy = 1.0,
 ):
     """Draw a model's embedding, loss, reconstructions, filters, or samples (its own, or of DATA by cluster)."""
-    from csrl_core import cli_files as files
     from csrl_core import plotting
+    from csrl_core.cli import files
     from csrl_core.training import persistence
 
     files.check_outputs({"--out": (out, files.PICTURES)}, [model, data])
@@ -148,7 +148,8 @@ def verify(
     from dataclasses import asdict
     from json import dumps
 
-    from csrl_core import cli_files, contract
+    from csrl_core import contract
+    from csrl_core.cli import files as cli_files
     from csrl_core.contract import report as verify_report
     from csrl_core.contract import verify as agreement
     from csrl_core.contract.third_party import resolve

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli_files import WrongUsage, say_if_compiling
+from csrl_core.cli.files import WrongUsage, say_if_compiling
 from csrl_core.experiments import defaults, defaults_summary, fig5, fig5_summary
 from csrl_core.experiments import figures as reproduce_figures
 from csrl_core.experiments import mixtures as reproduce
