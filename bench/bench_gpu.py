@@ -18,7 +18,8 @@ import numpy as np
 from bench_gpu_epochs import epochs, machines
 from common import append_rows, machine, percentile, print_table
 
-from csrl_core import BackendError, backend
+from csrl_core import BackendError
+from csrl_core import backends as backend
 from csrl_core.contract import verify
 
 try:

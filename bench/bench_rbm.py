@@ -20,7 +20,8 @@ import numpy as np
 from common import append_rows, machine, percentile, print_table, product_rate, time_in_turns
 from threadpoolctl import threadpool_limits
 
-from csrl_core import backend, datasets
+from csrl_core import backends as backend
+from csrl_core import datasets
 from csrl_core.reference import rbm as reference
 
 try:

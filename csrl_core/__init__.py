@@ -16,9 +16,20 @@ _HOME = {
     "ClusterSpecific": "estimators.base",
     "load": "training.persistence",
     "NonFiniteLossError": "training.loop",
-    "BackendError": "backend",
+    "BackendError": "backends",
     **dict.fromkeys(
-        ["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "reproduce", "selection", "verify"]
+        [
+            "backend",
+            "backends",
+            "callbacks",
+            "contract",
+            "datasets",
+            "metrics",
+            "plotting",
+            "reproduce",
+            "selection",
+            "verify",
+        ]
     ),
 }
 
@@ -40,8 +51,9 @@ def __dir__():
 
 
 if TYPE_CHECKING:
-    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, selection, verify
-    from csrl_core.backend import BackendError
+    from csrl_core import backends as backend
+    from csrl_core import callbacks, contract, datasets, metrics, plotting, selection, verify
+    from csrl_core.backends import BackendError
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
     from csrl_core.estimators.base import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM

@@ -56,7 +56,8 @@ def _version(name):
 
 def backends():
     """Each backend, and why it cannot be used if it cannot; only numpy and numba must be usable."""
-    from csrl_core import backend, contract
+    from csrl_core import backends as backend
+    from csrl_core import contract
 
     rows = []
     for name in backend.BACKENDS:

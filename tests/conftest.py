@@ -41,7 +41,7 @@ def use(monkeypatch):
     """Puts a stand-in in CuPy's place."""
     import cupy_double
 
-    from csrl_core import backend
+    from csrl_core import backends as backend
     from csrl_core.kernels.gpu import device
 
     def put(module=None, wheels=None, **options):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.kernels.gpu import emulator, launch
 
 

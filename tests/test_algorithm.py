@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, backend, datasets
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, datasets
+from csrl_core import backends as backend
 from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
 from csrl_core.training.joint import JointAssignment, as_batch

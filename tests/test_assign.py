@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csrl_core import backend
+from csrl_core import backends as backend
 
 BACKENDS = ["numpy", "numba"]
 

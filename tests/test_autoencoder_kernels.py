@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.contract.cases.autoencoder import SHAPES, SKINNY, SMALL, WIDE, arguments, fused
 from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference

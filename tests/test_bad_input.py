@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
 
-from csrl_core import BackendError, NonFiniteLossError, TensorizedAutoencoder, backend, datasets
+from csrl_core import BackendError, NonFiniteLossError, TensorizedAutoencoder, datasets
+from csrl_core import backends as backend
 
 X, Y = datasets.make_lines_3d(random_state=0)
 

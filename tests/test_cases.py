@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from csrl_core import backend, contract
+from csrl_core import backends as backend
+from csrl_core import contract
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.contract.cases.autoencoder import TIES, TIES_REG, ties

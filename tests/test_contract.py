@@ -8,7 +8,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from csrl_core import backend, contract
+from csrl_core import backends as backend
+from csrl_core import contract
 from csrl_core.contract.cases import all_cases
 
 TWINS = ["numba"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.reference import dense as reference
 
 pytestmark = pytest.mark.sensitive

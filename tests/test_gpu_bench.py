@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csrl_core import BackendError, TensorizedAutoencoder, backend
+from csrl_core import BackendError, TensorizedAutoencoder
+from csrl_core import backends as backend
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 

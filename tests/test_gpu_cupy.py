@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import csrl_core
-from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets
-from csrl_core.backend import DeviceMemoryError
+from csrl_core import BackendError, TensorizedAutoencoder, contract, datasets
+from csrl_core import backends as backend
+from csrl_core.backends import DeviceMemoryError
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import device

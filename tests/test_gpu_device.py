@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from csrl_core import BackendError, TensorizedAutoencoder, backend, contract, datasets
+from csrl_core import BackendError, TensorizedAutoencoder, contract, datasets
+from csrl_core import backends as backend
 from csrl_core.contract import verify
 from csrl_core.contract.cases import rbm as rbm_cases
 from csrl_core.reference import rbm as rbm_reference

@@ -8,7 +8,8 @@ import gpu_helpers
 import numpy as np
 import pytest
 
-from csrl_core import TensorizedAutoencoder, backend, contract, datasets
+from csrl_core import TensorizedAutoencoder, contract, datasets
+from csrl_core import backends as backend
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu import autoencoder, launch

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from csrl_core import BackendError, backend
+from csrl_core import BackendError
+from csrl_core import backends as backend
 from csrl_core.kernels.gpu import assign, emulator, launch
 
 
@@ -79,7 +80,7 @@ def test_the_cache_is_the_users(monkeypatch, tmp_path):
 
 
 def test_kernels_without_a_backend():
-    with pytest.raises(launch.DeviceError, match=r"run under a backend: csrl_core.backend.get\('cupy'\).assign"):
+    with pytest.raises(launch.DeviceError, match=r"run under a backend: csrl_core.backends.get\('cupy'\).assign"):
         assign.assign(np.ones((2, 2)))
 
 

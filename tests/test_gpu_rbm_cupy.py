@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import csrl_core
-from csrl_core import TensorizedRBM, backend
+from csrl_core import TensorizedRBM
+from csrl_core import backends as backend
 
 rng = np.random.default_rng(0)
 Y = np.arange(120) % 2

@@ -7,7 +7,8 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 
-from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, backend, datasets, load
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, datasets, load
+from csrl_core import backends as backend
 from csrl_core.callbacks import Checkpoint
 from csrl_core.metrics import adjusted_rand_index
 from csrl_core.training.likelihood import FLOOR, gaussians, orthonormal_decoder

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csrl_core import TensorizedAutoencoder, backend
+from csrl_core import TensorizedAutoencoder
+from csrl_core import backends as backend
 from csrl_core.contract.cases import all_cases
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"

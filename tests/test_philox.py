@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.training.draws import Use, draw_key, stream
 
 KEY = np.array([0xA4093822, 0x299F31D0], dtype=np.uint32)

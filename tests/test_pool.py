@@ -9,7 +9,7 @@ import pytest
 from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.kernels.cpu import team
 from csrl_core.kernels.cpu.team import read, run, write
 

@@ -13,7 +13,8 @@ from numba import njit
 from numba.core.serialize import _numba_unpickle
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend
+from csrl_core import TensorizedAutoencoder, TensorizedRBM
+from csrl_core import backends as backend
 from csrl_core.kernels.cpu import swallowed
 
 pool = backend.get("numba").pool

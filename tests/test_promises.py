@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import csrl_core
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend, datasets
-from csrl_core.backend import as_numpy
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, datasets
+from csrl_core import backends as backend
+from csrl_core.backends import as_numpy
 from csrl_core.training.draws import RESTARTS, Use, stream
 
 X, Y = datasets.make_lines_3d(random_state=0)

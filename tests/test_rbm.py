@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from csrl_core import TensorizedRBM, backend, callbacks, load
+from csrl_core import TensorizedRBM, callbacks, load
+from csrl_core import backends as backend
 from csrl_core.models.rbm import PartitionRule
 from csrl_core.reference import rbm, rbm_exact
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csrl_core import backend
+from csrl_core import backends as backend
 from csrl_core.contract.cases.rbm import KEY, STREAM, arguments
 from csrl_core.kernels.cpu import pool, products, rbm_single, rbm_units
 from csrl_core.reference import philox

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from csrl_core import NonFiniteLossError, backend
+from csrl_core import NonFiniteLossError
+from csrl_core import backends as backend
 from csrl_core.training.loop import Batch, Objective, Run, Settings, Trainer
 
 KEY = np.array([7, 11], np.uint32)

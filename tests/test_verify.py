@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from csrl_core import backend, contract
+from csrl_core import backends as backend
+from csrl_core import contract
 from csrl_core.contract import verify
 from csrl_core.contract.cases import Case, all_cases
 

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend, datasets
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, datasets
+from csrl_core import backends as backend
 from csrl_core.estimators.rbm import ScaleWarning
 
 X, Y = datasets.make_lines_3d(random_state=0)

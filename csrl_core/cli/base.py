@@ -71,7 +71,7 @@ def command(function):
 
 
 def _expected(error):
-    from csrl_core.backend import BackendError
+    from csrl_core.backends import BackendError
     from csrl_core.training.loop import NonFiniteLossError
 
     return isinstance(error, (ValueError, OSError, BackendError, NonFiniteLossError, ImportError, MemoryError))

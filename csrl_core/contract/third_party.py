@@ -9,9 +9,8 @@ A stem may be missing; a function of a stem that is there may not.
 
 from importlib import import_module
 
-from csrl_core import backend as backends
-from csrl_core import contract
-from csrl_core.backend import BackendError
+from csrl_core import backends, contract
+from csrl_core.backends import BackendError
 
 
 class ThirdParty:

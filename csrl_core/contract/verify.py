@@ -20,7 +20,7 @@ from itertools import groupby
 
 import numpy as np
 
-from csrl_core import backend as backends_
+from csrl_core import backends as backends_
 from csrl_core import contract
 from csrl_core.contract.cases import all_cases
 from csrl_core.contract.third_party import resolve

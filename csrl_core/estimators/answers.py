@@ -11,8 +11,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, Transfor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
 
-from csrl_core import backend as backends
-from csrl_core.backend import as_numpy, is_device_array
+from csrl_core import backends
+from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
 from csrl_core.training import persistence
 from csrl_core.training.file_checks import plain

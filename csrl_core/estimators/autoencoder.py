@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.models.components import component_layers, component_weights
 from csrl_core.reference.dense import ACTIVATIONS, layer_table

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
-from csrl_core import backend as backends
-from csrl_core.backend import as_numpy, is_device_array
+from csrl_core import backends
+from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
 from csrl_core.estimators.answers import Answers, home_of
 from csrl_core.estimators.device_input import check_weight

@@ -6,8 +6,8 @@ An array of any library with the CUDA array interface is taken as it lies; resul
 import numpy as np
 from sklearn.utils.validation import _check_n_features, check_array, validate_data
 
-from csrl_core import backend as backends
-from csrl_core.backend import is_device_array
+from csrl_core import backends
+from csrl_core.backends import is_device_array
 
 FLOATS = [np.float64, np.float32]
 

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from csrl_core import backend as backends
-from csrl_core.backend import as_numpy
+from csrl_core import backends
+from csrl_core.backends import as_numpy
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.device_input import FLOATS
 from csrl_core.estimators.rbm_answers import FittedRBM, RBMAnswers

@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.estimators.answers import Fitted, home_of
 from csrl_core.models.rbm import PartitionRule, chain_energies
 from csrl_core.training.draws import Use, draw_key, stream

@@ -7,7 +7,7 @@ numbers a step takes, and how log Z is kept up to date.
 import numpy as np
 from scipy.special import logit, logsumexp, xlogy
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.training.draws import Use, stream
 from csrl_core.training.joint import CHUNK, ClusterModel, JointAssignment
 from csrl_core.training.likelihood import Rule, log_sum

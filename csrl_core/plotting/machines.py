@@ -9,7 +9,7 @@ from numbers import Integral
 import numpy as np
 
 from csrl_core import plotting
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.callbacks import EpochCallback
 
 _PANELS_IN_A_ROW = 5

@@ -8,7 +8,7 @@ maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal com
 
 import numpy as np
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.models.components import principal_axes
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.parameters import Parameters

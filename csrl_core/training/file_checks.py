@@ -9,7 +9,7 @@ from numbers import Integral
 
 import numpy as np
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.training.draws import RESTARTS
 from csrl_core.training.parameters import Layout
 

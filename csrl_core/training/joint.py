@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from csrl_core.backend import aligned_empty, as_numpy, is_device_array
+from csrl_core.backends import aligned_empty, as_numpy, is_device_array
 from csrl_core.training.draws import LAYERS, Use, stream
 from csrl_core.training.loop import Batch, Objective, Run
 from csrl_core.training.parameters import Layout, Parameters

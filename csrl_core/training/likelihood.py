@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 
 FLOOR = 1e-6  # of the data's mean variance: no variance of a Gaussian falls below it
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csrl_core.backend import aligned_empty
+from csrl_core.backends import aligned_empty
 from csrl_core.training.draws import Use, stream
 
 

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from csrl_core.backend import aligned_empty, is_device_array
+from csrl_core.backends import aligned_empty, is_device_array
 
 
 class Layout:

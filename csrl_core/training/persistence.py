@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from csrl_core._version import __version__
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 from csrl_core.training.atomic_files import write_atomically
 from csrl_core.training.file_checks import (
     ModelFileError,

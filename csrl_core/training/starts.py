@@ -7,7 +7,7 @@ model says nothing of clusters before it is trained, the best of ten k-means is 
 
 import numpy as np
 
-from csrl_core.backend import as_numpy
+from csrl_core.backends import as_numpy
 
 STARTS = 5  # of each kind
 LARGE = 2**20  # numbers in the data; with more one of each kind is tried

@@ -2,7 +2,7 @@
 
 Both backends share the modules of this folder. Which of the two is meant is known while one of their
 functions runs: ``bind(module, platform)`` gives a module's functions that say so, and
-``csrl_core.backend`` hands out nothing else.
+``csrl_core.backends`` hands out nothing else.
 """
 
 import re
@@ -59,7 +59,7 @@ def active():
     except LookupError:
         raise DeviceError(
             "kernels of csrl_core.kernels.gpu run under a backend: "
-            "csrl_core.backend.get('cupy').assign, not csrl_core.kernels.gpu.assign"
+            "csrl_core.backends.get('cupy').assign, not csrl_core.kernels.gpu.assign"
         ) from None
 
 
