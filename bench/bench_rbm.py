@@ -380,7 +380,7 @@ def pieces():
 
 def _calls(s):
     """The pieces of one setting's step."""
-    from csrl_core.kernels.cpu import rbm_blocks
+    from csrl_core.kernels.cpu.rbm import blocks as rbm_blocks
 
     rng = np.random.default_rng(0)
     W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)

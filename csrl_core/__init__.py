@@ -17,20 +17,8 @@ _HOME = {
     "load": "training.persistence",
     "NonFiniteLossError": "training.loop",
     "BackendError": "backends",
-    **dict.fromkeys(
-        [
-            "backend",
-            "backends",
-            "callbacks",
-            "contract",
-            "datasets",
-            "metrics",
-            "plotting",
-            "reproduce",
-            "selection",
-            "verify",
-        ]
-    ),
+    **dict.fromkeys(["backend", "backends", "callbacks", "contract", "datasets"]),
+    **dict.fromkeys(["metrics", "plotting", "reproduce", "selection", "verify"]),
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

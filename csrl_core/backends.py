@@ -67,7 +67,7 @@ class Backend:
 
     def threads(self, n_jobs):
         """Context in which kernels use ``n_jobs`` threads (None: all usable cores), and BLAS one."""
-        from csrl_core.kernels.cpu import pool
+        from csrl_core.kernels.cpu._engine import pool
 
         return pool.threads(n_jobs)
 

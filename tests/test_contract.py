@@ -1,9 +1,6 @@
-"""Every floor has the same functions, arguments, steps and constants, and the contract says which."""
+"""Every backend has the same functions, arguments and constants, and the contract says which."""
 
 import inspect
-import re
-from importlib import import_module
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -25,49 +22,11 @@ def _stem(name, stem):
     return getattr(backend.get(name), stem)
 
 
-def _steps(module, name, seen=()):
-    """The numbered step comments of a function, or of the first function of its module that it calls with any."""
-    function = _python(getattr(module, name, None))
-    if not inspect.isfunction(function) or inspect.getmodule(function) is not module or name in seen:
-        return []
-    source = inspect.getsource(function)
-    steps = re.findall(r"^\s*# (\d+\. .*)$", source, flags=re.MULTILINE)
-    body = source.partition(":\n")[2]
-    for callee in re.findall(r"\b(\w+)\(", body):
-        steps = steps or _steps(module, callee, (*seen, name))
-    return steps
-
-
-def _twin_steps(name, stem, function):
-    steps = _steps(_stem(name, stem), function)
-    composed = f"csrl_core.kernels.composed.{stem}"
-    if not steps and find_spec("csrl_core.kernels.composed") and find_spec(composed):
-        steps = _steps(import_module(composed), function)
-    return steps
-
-
 @pytest.mark.parametrize("name", ["numpy", *TWINS])
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_signatures(entry, name):
     function = _python(getattr(_stem(name, entry.stem), entry.name))
     assert tuple(inspect.signature(function).parameters) == entry.signature
-
-
-@pytest.mark.parametrize("name", TWINS)
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_steps(entry, name):
-    steps = _steps(_stem("numpy", entry.stem), entry.name)
-    assert [int(step.partition(".")[0]) for step in steps] == list(range(1, len(steps) + 1))
-    assert _twin_steps(name, entry.stem, entry.name) == steps
-
-
-def test_steps_are_found():
-    # The search itself: own comments, those of a helper, and none.
-    reference = _stem("numpy", "philox")
-    assert _steps(reference, "permutation") == ["1. sort keys", "2. order"]
-    assert _steps(_stem("numba", "philox"), "normal") == ["1. two uniforms", "2. radius and angle"]
-    assert _steps(reference, "MULTIPLIERS") == []
-    assert any(_steps(_stem("numpy", entry.stem), entry.name) for entry in contract.functions("autoencoder"))
 
 
 @pytest.mark.parametrize("name", TWINS)

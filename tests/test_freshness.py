@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from csrl_core.kernels.cpu import freshness, pool
+from csrl_core.kernels.cpu._engine import freshness, pool
 
 OUTER = """from numba import njit
-from .inner import factor
+from .engine.inner import factor
 
 @njit(cache=True)
 def scaled(x):
@@ -27,7 +27,7 @@ ASK = "from package.outer import scaled; print(scaled(1), len(scaled.stats.cache
 
 def _write(folder, name, text):
     path = folder / "package" / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
@@ -45,15 +45,15 @@ def test_a_change_of_an_inner_function_is_noticed(tmp_path, elsewhere):
     head = f"from {freshness.__name__} import watch_over\n\nwatch_over(__file__)\n"
     _write(tmp_path, "__init__.py", head)
     _write(tmp_path, "outer.py", OUTER)
-    _write(tmp_path, "inner.py", INNER.format(2))
+    _write(tmp_path, "engine/inner.py", INNER.format(2))
     assert _ask(tmp_path, **environment) == (2, 0)
     assert _ask(tmp_path, **environment) == (2, 1)
-    _write(tmp_path, "inner.py", INNER.format(3))
+    _write(tmp_path, "engine/inner.py", INNER.format(3))
     assert _ask(tmp_path, **environment) == (3, 0)
     assert _ask(tmp_path, **environment) == (3, 1)
 
 
 def test_kernels_are_watched_over_and_others_are_not():
-    folder = Path(pool.__file__).parent
+    folder = Path(pool.__file__).parent.parent
     assert pool.shut._cache._impl.locator.get_source_stamp() == freshness.digest(folder)
     assert freshness.caching.CacheImpl._locator_classes[0].from_function(_write, __file__) is None

@@ -10,8 +10,8 @@ from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from csrl_core import backends as backend
-from csrl_core.kernels.cpu import team
-from csrl_core.kernels.cpu.team import read, run, write
+from csrl_core.kernels.cpu._engine import team
+from csrl_core.kernels.cpu._engine.team import read, run, write
 
 pool = backend.get("numba").pool
 

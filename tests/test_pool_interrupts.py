@@ -15,10 +15,10 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
 from csrl_core import backends as backend
-from csrl_core.kernels.cpu import swallowed
+from csrl_core.kernels.cpu._engine import swallowed
 
 pool = backend.get("numba").pool
-OURS = ("kernels/cpu/pool.py", "kernels/cpu/blas.py")
+OURS = ("kernels/cpu/_engine/pool.py", "kernels/cpu/_engine/blas.py")
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
 
 

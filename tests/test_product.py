@@ -7,7 +7,7 @@ import pytest
 from kernel_helpers import for_any_strides
 from numba import cfunc, njit, types
 
-from csrl_core.kernels.cpu import phases, pool, product
+from csrl_core.kernels.cpu._engine import phases, pool, product
 
 pytestmark = pytest.mark.sensitive
 
@@ -152,7 +152,9 @@ def test_a_worker_that_fails_leaves_nobody_waiting():
 @pytest.fixture(params=DTYPES)
 def failing(request, monkeypatch):
     """Products that fail, as they do where no memory is left, in place of the kernels' own."""
-    from csrl_core.kernels.cpu import products, rbm, rbm_tasks
+    from csrl_core.kernels.cpu import rbm
+    from csrl_core.kernels.cpu.rbm import products
+    from csrl_core.kernels.cpu.rbm import tasks as rbm_tasks
 
     @cfunc(types.int64(types.int64, types.int64))
     def fail(words, add):

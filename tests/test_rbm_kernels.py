@@ -12,7 +12,10 @@ import pytest
 
 from csrl_core import backends as backend
 from csrl_core.contract.cases.rbm import KEY, STREAM, arguments
-from csrl_core.kernels.cpu import pool, products, rbm_single, rbm_units
+from csrl_core.kernels.cpu._engine import pool
+from csrl_core.kernels.cpu.rbm import products
+from csrl_core.kernels.cpu.rbm import single as rbm_single
+from csrl_core.kernels.cpu.rbm import units as rbm_units
 from csrl_core.reference import philox
 from csrl_core.reference import rbm as reference
 from csrl_core.reference.sigmoid import sigmoid

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csrl_core.kernels.cpu.rbm_units import annealed_row, energy_row
+from csrl_core.kernels.cpu.rbm.units import annealed_row, energy_row
 
 FAR = 1 << 14  # bytes
 

@@ -5,7 +5,8 @@ import pytest
 from kernel_helpers import for_any_strides
 from numba import types
 
-from csrl_core.kernels.cpu import products, sparse, subsets, transpose
+from csrl_core.kernels.cpu._engine import transpose
+from csrl_core.kernels.cpu.rbm import products, sparse, subsets
 
 pytestmark = pytest.mark.sensitive
 

@@ -8,7 +8,7 @@ import sys
 import llvmlite.binding
 import pytest
 
-from csrl_core.kernels.cpu import vectors
+from csrl_core.kernels.cpu._engine import vectors
 
 X86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 processors")
 # Two lanes of float64, fewer than the four terms of a group.

@@ -69,7 +69,7 @@ def complete(table, wanted, *, make_run=None, n_processes=None, done=None):
     """
     from joblib import Parallel, delayed
 
-    from csrl_core.kernels.cpu import pool
+    from csrl_core.kernels.cpu._engine import pool
 
     make_run = make_run or reproduce.make_run
     known = {run.key: run for run in table.runs}

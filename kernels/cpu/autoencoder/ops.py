@@ -1,17 +1,17 @@
-"""The operations of ``kernels.composed.autoencoder`` on the CPU."""
+"""The operations of ``kernels.cpu.autoencoder.composed`` on the CPU."""
 
 import numpy as np
 from numba import njit
 
-from . import phases
-from .arrays import empty as empty
-from .assign import assign as assign
-from .autoencoder_tasks import group as group
-from .autoencoder_wide import BACKWARD, FORWARD, OWN, WEIGHT
-from .autoencoder_wide import run as _run
-from .dense import offset_activate as offset_activate
-from .pool import blocks as blocks
-from .pool import parallel as parallel
+from .._engine import phases
+from .._engine.arrays import empty as empty
+from .._engine.pool import blocks as blocks
+from .._engine.pool import parallel as parallel
+from ..assign import assign as assign
+from ..dense import offset_activate as offset_activate
+from .tasks import group as group
+from .wide import BACKWARD, FORWARD, OWN, WEIGHT
+from .wide import run as _run
 
 zeros, matmul = np.zeros, np.matmul
 

@@ -5,8 +5,10 @@ A kernel is an ``intrinsic``: a Python function that writes LLVM's instructions 
 
 import llvmlite.binding
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils, config
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 
 def width(triple, cpu, features):
@@ -133,3 +135,19 @@ class Builder:
             other = self.builder.shuffle_vector(vector, ir.Constant(self.vector, ir.Undefined), half)
             vector = self.builder.fadd(vector, other)
         return self.builder.extract_element(vector, _number(0))
+
+
+@intrinsic
+def wide_vectors(typing_context):
+    """Let the compiler use vectors of 512 bits in the calling function where the processor has them.
+
+    It takes 256 by default, for the clock's sake; these loops were measured 1.1 times as fast for it.
+    """
+
+    def mark(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        if isinstance(attributes, set):
+            set.add(attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), mark

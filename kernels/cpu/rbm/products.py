@@ -20,11 +20,11 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .arrays import aligned, array_at
-from .product import multiply, multiply_transposed
+from .._engine.arrays import aligned, array_at
+from .._engine.product import multiply, multiply_transposed
+from .._engine.transpose import transpose
 from .sparse import listed, multiply_listed
 from .subsets import multiply_bits
-from .transpose import transpose
 
 SEVERAL = 24  # rows of a product for which it pays to make sums of subsets, or lists, first
 

@@ -8,12 +8,12 @@ from collections import namedtuple
 import numpy as np
 from numba import njit, uint32
 
-from .arrays import copy_row, fetch_row
+from .._engine.arrays import copy_row, fetch_row
+from .blocks import VISIBLE_STREAM, add_weighed_row, centre_row
+from .hidden_products import bits_into_visible, into_hidden
 from .products import SEVERAL, bits, real, turned
-from .rbm_blocks import VISIBLE_STREAM, add_weighed_row, centre_row
-from .rbm_products import bits_into_visible, into_hidden
-from .rbm_units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 from .subsets import groups, pack_columns, pack_rows
+from .units import GAUSSIAN, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
 # X : (n, d), center : (d,), weights : (n,); share : weight of a chain that belongs to no sample; places : (M,), rows
 # of the chains' random numbers; V : (M, d), where chains stand

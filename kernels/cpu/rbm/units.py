@@ -15,9 +15,9 @@ from llvmlite import ir
 from numba import int32, njit, types, uint32
 from numba.extending import intrinsic, overload
 
-from .autoencoder_rows import wide_vectors
-from .dense import _exp_parts
-from .philox import _pick, block, key_of, next_key
+from .._engine.vectors import wide_vectors
+from ..dense import _exp_parts
+from ..philox import _pick, block, key_of, next_key
 
 BERNOULLI, GAUSSIAN = range(2)
 

@@ -11,16 +11,16 @@ from itertools import pairwise
 import numpy as np
 from numba import cfunc, njit, types
 
-from . import rbm_single_tasks as single
-from .arrays import aligned
-from .atomic import load
-from .phases import claim, finish, wait
-from .phases import counters as new_counters
+from .._engine.arrays import aligned
+from .._engine.atomic import load
+from .._engine.phases import claim, finish, wait
+from .._engine.phases import counters as new_counters
+from .._engine.team import read_flat, rest, write
+from .._engine.team import run as share_job
+from . import single_tasks as single
+from .blocks import views
 from .products import Products
-from .rbm_blocks import views
 from .subsets import groups
-from .team import read_flat, rest, write
-from .team import run as share_job
 
 TASKS = 4  # blocks of visible units, and of the rows of samples or chains, at most
 _UNITS, _COLUMNS = 48, 16  # the fewest units of a block, and what their bounds are multiples of

@@ -7,10 +7,10 @@ W : (d, m). W, H and T may have a few columns more than there are units, W's and
 import numpy as np
 from numba import njit
 
-from .arrays import aligned
+from .._engine.arrays import aligned
+from .._engine.transpose import transpose
 from .products import SEVERAL, bits, real, turned
 from .subsets import groups, pack_columns, pack_rows
-from .transpose import transpose
 
 _FEW = 64  # rows up to which tiles beat BLAS in H Wᵀ. Measured.
 _TURNED = 64  # rows of W of which there is a transposed copy at a time: a block of ``subsets``

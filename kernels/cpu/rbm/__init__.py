@@ -12,15 +12,15 @@ visible : int, BERNOULLI or GAUSSIAN.
 
 import numpy as np
 
-from . import pool
-from . import rbm_blocks as tasks
-from .arrays import plain
-from .assign import CHUNK
-from .assign import assign as lowest
-from .philox import _rows as checked_rows
+from .._engine import pool
+from .._engine.arrays import plain
+from ..assign import CHUNK
+from ..assign import assign as lowest
+from ..philox import _rows as checked_rows
+from . import blocks as tasks
+from .blocks import VISIBLE_STREAM as VISIBLE_STREAM
 from .products import products
-from .rbm_blocks import VISIBLE_STREAM as VISIBLE_STREAM
-from .rbm_tasks import (
+from .tasks import (
     TASKS,
     Gradient,
     block_rows,
@@ -36,7 +36,7 @@ from .rbm_tasks import (
     single_step,
     words,
 )
-from .rbm_units import BERNOULLI, GAUSSIAN
+from .units import BERNOULLI, GAUSSIAN
 
 VISIBLE = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}
 

@@ -16,22 +16,13 @@ from functools import cache
 import numpy as np
 from numba import cfunc, types
 
-from . import team
-from .arrays import aligned
-from .autoencoder_blocks import _fused, _jit, layer_backward, layer_forward
-from .autoencoder_rows import (
-    add_centred_outer,
-    add_outer,
-    dot,
-    project,
-    residual_gradients,
-    residual_pair,
-    squares8,
-    take_off,
-)
-from .autoencoder_tasks import cluster_tasks, row_tasks, sort_by_cluster
-from .dense import activate_row, through_activation_row
-from .team import read, write
+from .._engine import team
+from .._engine.arrays import aligned
+from .._engine.team import read, write
+from ..dense import activate_row, through_activation_row
+from .blocks import _fused, _jit, layer_backward, layer_forward
+from .rows import add_centred_outer, add_outer, dot, project, residual_gradients, residual_pair, squares8, take_off
+from .tasks import cluster_tasks, row_tasks, sort_by_cluster
 
 BLOCK = 128
 _LINE = 16  # numbers on a cache line; a vector that lies on two takes two loads

@@ -13,8 +13,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .arrays import aligned
-from .vectors import BYTES, REGISTERS, Builder, index
+from .._engine.arrays import aligned
+from .._engine.vectors import BYTES, REGISTERS, Builder, index
 
 GROUP, _SUMS = 4, 16  # terms, and subsets of them
 _VECTORS = min(256 // BYTES, REGISTERS // 2)  # columns of a block, as vectors: enough that finding a row costs little

@@ -4,7 +4,7 @@ Three ways to compute the same, chosen by the shape of the network alone (``regi
 
     "small"   every layer is small: samples innermost, the network in cache     ``autoencoder_blocks``
     "skinny"  many features, few units: features innermost                      ``autoencoder_skinny``
-    "wide"    products by NumPy, epilogues around them                          ``kernels.composed.autoencoder``
+    "wide"    products by NumPy, epilogues around them                          ``kernels.cpu.autoencoder.composed``
 
 Tasks go to the threads of ``pool``; nothing depends on how many there are. Everywhere: n samples, d features, k
 clusters, p parameters, h latent dimensions; params (p,), X and target (n, d), centers (k, d), weights (n,), all
@@ -14,18 +14,16 @@ of one float dtype; layers (n_layers, 6) int64; assign (n,) int64; reg = λ, a P
 import numpy as np
 from numba import njit
 
-from ..composed import autoencoder as composed
-from . import autoencoder_blocks as small
-from . import autoencoder_ops as ops
-from . import autoencoder_skinny as skinny
-from . import pool
-from .arrays import plain
-from .assign import CHUNK, cluster_sums, means, move
-from .assign import assign as lowest
-from .autoencoder_blocks import run_tasks
-from .autoencoder_tasks import add_parts, row_tasks, sort_by_cluster
-from .dense import LINEAR
-from .optimizer import mean_scale, update_alone
+from .._engine import pool
+from .._engine.arrays import plain
+from ..assign import CHUNK, cluster_sums, means, move
+from ..assign import assign as lowest
+from ..dense import LINEAR
+from ..optimizer import mean_scale, update_alone
+from . import blocks as small
+from . import composed, ops, skinny
+from .blocks import run_tasks
+from .tasks import add_parts, row_tasks, sort_by_cluster
 
 # Where the regimes meet, as ``bench/bench_autoencoder.py --regimes`` found it, which times them against each other:
 # of 2000 samples and 4 clusters, "small" wins up to 48 features or so and weights of some 600 entries, "skinny"

@@ -11,16 +11,16 @@ from numba.core import caching
 
 
 def digest(folder):
-    """A number of what all Python files of a folder are called and contain, str."""
+    """A number of what all Python files in and below a folder are called and contain, str."""
     found = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         text = path.read_bytes()
-        found.update(f"{path.name} {len(text)} ".encode() + text)
+        found.update(f"{path.relative_to(folder)} {len(text)} ".encode() + text)
     return found.hexdigest()
 
 
 def watch_over(package):
-    """Let what is cached of the functions in a package's folder be fresh only as long as its digest is the same.
+    """Let what is cached of the functions in a package be fresh only as long as its digest is the same.
 
     package : path of its ``__init__.py``
     """
@@ -33,7 +33,7 @@ def watch_over(package):
 
         @classmethod
         def from_function(cls, function, file):
-            if Path(file).absolute().parent != folder:
+            if not Path(file).absolute().is_relative_to(folder):
                 return None
             found = (kind.from_function(function, file) for kind in others)
             locator = next((each for each in found if each is not None), None)

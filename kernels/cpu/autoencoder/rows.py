@@ -6,26 +6,9 @@ signed one is negative, which keeps loops from being vectorised.
 """
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-from .autoencoder_blocks import _fused, _jit, _lanes
-
-
-@intrinsic
-def wide_vectors(typing_context):
-    """Let the compiler use vectors of 512 bits in the calling function where the processor has them.
-
-    It takes 256 by default, for the clock's sake; these loops were measured 1.1 times as fast for it.
-    """
-
-    def mark(context, builder, signature, arguments):
-        attributes = builder.function.attributes
-        if isinstance(attributes, set):
-            set.add(attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), mark
+from .._engine.vectors import wide_vectors
+from .blocks import _fused, _jit, _lanes
 
 
 @_lanes

@@ -14,7 +14,7 @@ one is negative, which keeps loops from being vectorised.
 import numpy as np
 from numba import njit
 
-from .dense import activate_row, through_activation_row
+from ..dense import activate_row, through_activation_row
 
 LANES = 16  # a block's width is a multiple, its last sample repeated
 _BLOCK_BYTES = 40960  # of work space, to stay in the first-level cache

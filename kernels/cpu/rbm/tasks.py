@@ -7,14 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import pool
-from . import rbm_single as single
-from .arrays import empty, plain
-from .assign import CHUNK
-from .autoencoder_tasks import group
-from .philox import _rows as checked_rows
+from .._engine import pool
+from .._engine.arrays import empty, plain
+from ..assign import CHUNK
+from ..autoencoder.tasks import group
+from ..philox import _rows as checked_rows
+from . import single
+from .blocks import own_hidden, statistics
 from .products import products
-from .rbm_blocks import own_hidden, statistics
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
 _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's buffers are to stay in cache

@@ -12,9 +12,9 @@ are given a type: each literal would be a compiled signature of its own.
 import numpy as np
 from numba import njit, uint32
 
-from .arrays import aligned, copy_row
-from .rbm_products import into_hidden, into_visible, into_weights
-from .rbm_units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
+from .._engine.arrays import aligned, copy_row
+from .hidden_products import into_hidden, into_visible, into_weights
+from .units import GAUSSIAN, annealed_row, bernoulli_row, energy_row, gaussian_row, outside_row, probabilities_row
 
 VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
 PIECE = 2048  # rows of one product in the gradient: a chunk's data and as many rows of chains

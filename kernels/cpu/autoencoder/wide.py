@@ -1,4 +1,4 @@
-"""Tasks of ``kernels.composed.autoencoder`` on the CPU: products and the loops around them in one call.
+"""Tasks of ``kernels.cpu.autoencoder.composed`` on the CPU: products and the loops around them in one call.
 
 A call never takes the interpreter's lock, for which threads with products of some ten microseconds would mostly
 wait. What the tasks of a chunk of m samples share lies flat in two arrays, the samples in the order of their
@@ -9,9 +9,9 @@ to the outputs.
 import numpy as np
 from numba import njit
 
-from .dense import activate_row, through_activation_row
-from .phases import finish, take, wait
-from .product import multiply, multiply_transposed
+from .._engine.phases import finish, take, wait
+from .._engine.product import multiply, multiply_transposed
+from ..dense import activate_row, through_activation_row
 
 FORWARD, BACKWARD, OWN, WEIGHT = range(4)  # what a task does; OWN is FORWARD and then BACKWARD of the same samples
 

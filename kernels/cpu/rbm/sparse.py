@@ -10,8 +10,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .arrays import aligned, copy_row
-from .vectors import BYTES, REGISTERS, Builder, index
+from .._engine.arrays import aligned, copy_row
+from .._engine.vectors import BYTES, REGISTERS, Builder, index
 
 _VECTORS = min(256 // BYTES, REGISTERS // 2)  # columns of a block, as vectors: sums that need not wait for each other
 _DEPTH = 28672 // (_VECTORS * BYTES) // 16 * 16  # rows of B whose block stays in the first-level cache
