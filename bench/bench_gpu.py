@@ -202,7 +202,7 @@ def kernels(b, quick):
 
 def device_name():
     """What the driver calls the device."""
-    from csrl_core.kernels.gpu import device
+    from csrl_core.kernels.gpu._platform import device
 
     return dict(device.describe())["device"]
 

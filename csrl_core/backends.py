@@ -59,7 +59,7 @@ class Backend:
                 raise
             raise AttributeError(f"backend {self.name!r} has no kernels of the stem {stem!r}") from None
         if self.platform is not None:
-            from csrl_core.kernels.gpu.launch import Bound
+            from csrl_core.kernels.gpu._platform.launch import Bound
 
             module = Bound(module, self.platform)
         object.__setattr__(self, stem, module)  # found once, then an ordinary attribute
@@ -179,14 +179,14 @@ def _platform(name):
     """The platform of a backend of the CUDA floor, or None."""
     if name not in ("cupy", "emulated"):
         return None
-    from csrl_core.kernels.gpu.launch import DeviceError
+    from csrl_core.kernels.gpu._platform.launch import DeviceError
 
     try:
         if name == "cupy":
-            from csrl_core.kernels.gpu.device import device
+            from csrl_core.kernels.gpu._platform.device import device
 
             return device()
-        from csrl_core.kernels.gpu.emulator import Emulator
+        from csrl_core.kernels.gpu._platform.emulator import Emulator
 
         return Emulator()
     except DeviceError as error:

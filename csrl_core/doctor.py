@@ -74,8 +74,8 @@ def backends():
 
 def cuda():
     """Driver, device, CUDA and CuPy versions, and what the emulator needs; none of it is needed by the others."""
-    from csrl_core.kernels.gpu import device, emulator
-    from csrl_core.kernels.gpu.launch import DeviceError
+    from csrl_core.kernels.gpu._platform import device, emulator
+    from csrl_core.kernels.gpu._platform.launch import DeviceError
 
     rows = [("CuPy packages", ", ".join(f"{n} {v}" for n, v in sorted(device.wheels().items())) or "none", None)]
     try:

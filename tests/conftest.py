@@ -42,7 +42,7 @@ def use(monkeypatch):
     import cupy_double
 
     from csrl_core import backends as backend
-    from csrl_core.kernels.gpu import device
+    from csrl_core.kernels.gpu._platform import device
 
     def put(module=None, wheels=None, **options):
         module = module or cupy_double.make(**options)

@@ -13,7 +13,7 @@ from csrl_core import backends as backend
 from csrl_core.backends import DeviceMemoryError
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
-from csrl_core.kernels.gpu import device
+from csrl_core.kernels.gpu._platform import device
 
 VARIANTS = {
     "TAE": {},

@@ -12,7 +12,8 @@ from csrl_core import TensorizedAutoencoder, contract, datasets
 from csrl_core import backends as backend
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
-from csrl_core.kernels.gpu import autoencoder, launch
+from csrl_core.kernels.gpu import autoencoder
+from csrl_core.kernels.gpu._platform import launch
 
 ENTRIES = [pytest.param(entry, id=f"{entry.stem}.{entry.name}") for entry in contract.CONTRACT.values()]
 

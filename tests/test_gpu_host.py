@@ -8,7 +8,8 @@ import pytest
 
 from csrl_core import BackendError
 from csrl_core import backends as backend
-from csrl_core.kernels.gpu import assign, emulator, launch
+from csrl_core.kernels.gpu import assign
+from csrl_core.kernels.gpu._platform import emulator, launch
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from csrl_core import contract
-from csrl_core.kernels.gpu import launch, nvrtc
+from csrl_core.kernels.gpu._platform import launch, nvrtc
 
 try:
     nvrtc.library()

@@ -10,8 +10,9 @@ import pytest
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.contract.cases import rbm as cases
-from csrl_core.kernels.gpu import emulator, rbm_passes
-from csrl_core.kernels.gpu.launch import KernelError
+from csrl_core.kernels.gpu import rbm_passes
+from csrl_core.kernels.gpu._platform import emulator
+from csrl_core.kernels.gpu._platform.launch import KernelError
 from csrl_core.reference import rbm as reference
 from csrl_core.reference.sigmoid import sigmoid
 

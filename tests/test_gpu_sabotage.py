@@ -9,8 +9,8 @@ from test_gpu_emulated import activations_differ
 
 from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
-from csrl_core.kernels.gpu import emulator, nvrtc
-from csrl_core.kernels.gpu.launch import KernelError, Source
+from csrl_core.kernels.gpu._platform import emulator, nvrtc
+from csrl_core.kernels.gpu._platform.launch import KernelError, Source
 
 
 def failures(stem, function, changes, orders=emulator.ORDERS):

@@ -15,7 +15,8 @@ from types import FunctionType
 
 import numpy as np
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent  # of the headers
+KERNELS = FOLDER.parent  # of the stems
 THREADS = 256  # of a block, everywhere
 WARP = 32
 SHARED_BYTES = 48 * 1024  # what every device gives a block without being asked
@@ -157,12 +158,12 @@ def _parameter(stem, kernel, text):
 @cache
 def source(stem):
     """The `Source` of a stem."""
-    return Source(stem, (FOLDER / f"{stem}.cu").read_text())
+    return Source(stem, (KERNELS / f"{stem}.cu").read_text())
 
 
 def stems():
     """The stems that have device code."""
-    return sorted(path.stem for path in FOLDER.glob("*.cu"))
+    return sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 
 @cache
