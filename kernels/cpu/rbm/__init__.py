@@ -17,7 +17,7 @@ from .._engine.arrays import plain
 from ..assign import CHUNK
 from ..assign import assign as lowest
 from ..philox import _rows as checked_rows
-from . import blocks as tasks
+from . import blocks as block_tasks
 from .blocks import VISIBLE_STREAM as VISIBLE_STREAM
 from .products import products
 from .tasks import (
@@ -70,7 +70,7 @@ def _units(A, offset, gaussian, draw, substep, rows, width, column):
 
     def block(part):
         row = np.empty(A.shape[1], A.dtype)
-        tasks.sample_rows(out[part], one, offset, gaussian, draw, 0, substep, rows[part], width, column, row)
+        block_tasks.sample_rows(out[part], one, offset, gaussian, draw, 0, substep, rows[part], width, column, row)
 
     pool.parallel(block, even(len(A), block_rows(len(A), 1)))
     return out
@@ -88,7 +88,7 @@ def free_energy(params, X, centers, visible):
     F, found = np.empty((len(X), len(centers)), X.dtype), products(X.dtype)
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.free_energies(
+            lambda task: block_tasks.free_energies(
                 params, X, task[1].start, task[1].stop, task[0], centers, visible, F, found
             ),
             row_tasks(len(X), len(centers)),
@@ -127,7 +127,7 @@ def visible_means(params, H, assign, centers, visible):
     # 2. un-centre
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.own_visible(
+            lambda task: block_tasks.own_visible(
                 params, H, order, task[1].start, task[1].stop, task[0], centers, visible, X, found
             ),
             own,
@@ -150,7 +150,7 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     # 2. visible units
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.own_chains(
+            lambda task: block_tasks.own_chains(
                 *(params, k, V, order, task[1].start, task[1].stop, task[0], visible, n_steps, draw),
                 *(substep, rows, found),
             ),
@@ -172,7 +172,7 @@ def mean_field_losses(params, X, centers, visible, n_steps):
     # 3. difference of free energies
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.mean_field(
+            lambda task: block_tasks.mean_field(
                 params, X, task[1].start, task[1].stop, task[0], centers, visible, n_steps, L, found
             ),
             row_tasks(len(X), k),
@@ -246,7 +246,7 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
         # 2. chain
         # 3. difference of free energies
         pool.parallel(
-            lambda task: tasks.divergence(
+            lambda task: block_tasks.divergence(
                 *(params, X, order, task[0].start, task[0].stop, task[1], task[2], centers, s if known else s[:0]),
                 *(visible, n_steps, draw, rows, L, task[3], P0, VK, PK, found),
             ),
@@ -304,7 +304,7 @@ def persistent_losses_and_gradient(
     def chain(task):
         # 1. chains
         j, rows = task
-        tasks.persist(params, moving, units, j, rows.start, rows.stop, visible, n_steps, draw, F, PK, found)
+        block_tasks.persist(params, moving, units, j, rows.start, rows.stop, visible, n_steps, draw, F, PK, found)
 
     def chunk(part, walks):
         x = X[part]
@@ -313,12 +313,12 @@ def persistent_losses_and_gradient(
             P0 = np.empty((1, len(x), m), X.dtype)
 
         def data(task):
-            tasks.divergence(
+            block_tasks.divergence(
                 *(params, x, index, task[1].start, task[1].stop, task[0], task[0] + 1, centers),
                 *(s[part] if known else none, visible, -1, draw, index, L[part], 0, P0, VK, P0[:0], found),
             )
 
-        # Each end of the list, where threads begin, gets half of the longer tasks.
+        # Each end of the list, where threads begin, gets half of the longer blocks.
         work, half = [(data, task) for task in row_tasks(len(x), k)], len(walks) // 2
         work = [(chain, task) for task in walks[:half]] + work + [(chain, task) for task in walks[half:]]
         pool.parallel(lambda call: call[0](call[1]), work)
@@ -367,7 +367,7 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     # 4. visible units
     with pool.single_blas_thread():
         pool.parallel(
-            lambda task: tasks.anneal(
+            lambda task: block_tasks.anneal(
                 params, base, task[0], task[1].start, task[1].stop, visible, betas, draw, log_weights, found
             ),
             row_tasks(n_chains, k),

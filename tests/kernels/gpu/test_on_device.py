@@ -11,7 +11,7 @@ from csrl_core import TensorizedAutoencoder
 from csrl_core import backends as backend
 from csrl_core.contract.cases import all_cases
 
-BENCH = Path(__file__).resolve().parents[1] / "bench"
+BENCH = Path(__file__).resolve().parents[3] / "bench"
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,8 @@ import pytest
 from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from csrl_core import backends as backend
-from csrl_core.kernels.cpu._engine import team
+from csrl_core.kernels.cpu._engine import pool, team
 from csrl_core.kernels.cpu._engine.team import read, run, write
-
-pool = backend.get("numba").pool
 
 
 def _blas_threads():

@@ -12,7 +12,7 @@ from csrl_core import BackendError, contract
 from csrl_core.contract import verify
 from csrl_core.contract.third_party import ThirdParty, resolve
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 WHOLE = "from csrl_core.reference.assign import assign, nearest, objective, cluster_sums, move, means\n"
 
 

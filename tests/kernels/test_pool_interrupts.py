@@ -14,10 +14,8 @@ from numba.core.serialize import _numba_unpickle
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
-from csrl_core import backends as backend
-from csrl_core.kernels.cpu._engine import swallowed
+from csrl_core.kernels.cpu._engine import pool, swallowed
 
-pool = backend.get("numba").pool
 OURS = ("kernels/cpu/_engine/pool.py", "kernels/cpu/_engine/blas.py")
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers
 

@@ -9,7 +9,7 @@ import pytest
 from csrl_core import BackendError, TensorizedAutoencoder
 from csrl_core import backends as backend
 
-BENCH = Path(__file__).resolve().parents[1] / "bench"
+BENCH = Path(__file__).resolve().parents[3] / "bench"
 
 
 @pytest.fixture(autouse=True)

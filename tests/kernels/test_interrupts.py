@@ -13,14 +13,11 @@ from interrupts import interrupt_at
 import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 from bench_interrupts import ACTIONS, MODELS, busy_helpers, can, is_whole, left, measure
 
-OURS = tuple(
-    str(path.relative_to(folder.parent))
-    for folder in (Path(csrl_core.__file__).parent, Path(csrl_core.__file__).parent / "kernels" / "cpu")
-    for path in folder.glob("*.py")
-)
+PACKAGE = Path(csrl_core.__file__).parent
+OURS = tuple(str(path) for folder in (PACKAGE, PACKAGE / "kernels" / "cpu") for path in folder.rglob("*.py"))
 
 
 @pytest.fixture(autouse=True)

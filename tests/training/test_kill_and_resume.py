@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "bench" / "kill_and_resume.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "kill_and_resume.py"
 
 
 @pytest.mark.slow

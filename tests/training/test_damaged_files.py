@@ -15,7 +15,7 @@ from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks
 from csrl_core.training.file_checks import digest_of
 from csrl_core.training.persistence import ModelFileError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parents[1]
 RANDOM = np.random.RandomState(0)
 X = np.concatenate([RANDOM.rand(20, 4) + 3 * c for c in range(3)])
 B = (RANDOM.rand(60, 6) < np.repeat([[0.1], [0.9]], 30, axis=0)).astype(np.float32)
