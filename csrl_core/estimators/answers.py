@@ -13,8 +13,8 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 
 from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
+from csrl_core.estimators import saved
 from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
-from csrl_core.training import persistence
 from csrl_core.training.file_checks import plain
 from csrl_core.training.joint import CHUNK, as_batch, check_shape
 from csrl_core.training.likelihood import responsibilities
@@ -326,7 +326,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """
         self._check_fitted()
         self._validate_params()  # a file is read only with arguments that are valid
-        persistence.write_model(path, self)
+        saved.write_model(path, self)
 
     @property
     def _n_features_out(self):
