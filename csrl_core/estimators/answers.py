@@ -15,6 +15,7 @@ from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.estimators import saved
 from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
+from csrl_core.training.draws import Draw, Use
 from csrl_core.training.file_checks import plain
 from csrl_core.training.joint import CHUNK, as_batch, check_shape
 from csrl_core.training.likelihood import responsibilities
@@ -22,7 +23,10 @@ from csrl_core.training.parameters import Layout, Parameters
 
 
 class Fitted:
-    """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
+    """A fitted model in one dtype: what its methods say of shifted rows.
+
+    rows : (n,) int64, the numbers of the rows that are asked about, for models that draw
+    """
 
     def __init__(self, estimator, dtype, params=None, centers=None):
         estimator._check_fitted()
@@ -31,18 +35,24 @@ class Fitted:
         self.model = estimator._model(self.backend)
         params = estimator.params_ if params is None else params
         own = self.backend.own
-        self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype))
+        state = {name: own(array) for name, array in estimator.state_.items()}
+        self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype), state)
         if centers is None:
             centers = estimator.state_["centers"] if estimator._centred else np.zeros_like(estimator.state_["centers"])
         self.centers = own(centers.astype(dtype))
         self.shift = own(estimator.state_["shift"].astype(dtype))
-        self.rule = estimator._rule(self.model, self.backend, estimator._key)
+        self.rule, self.rows = estimator._rule(self.model, self.backend), None
 
     def threads(self):
         return self.backend.threads(self.estimator.n_jobs)
 
+    def draw(self, key=None, number=0):
+        """Random numbers for one call; key, number : others than the fit's."""
+        key = self.estimator._key if key is None else key
+        return Draw(self.backend.philox, key, step=number, use=Use.EVALUATION_NOISE, rows=self.rows)
+
     def losses(self, x):
-        L = self.model.losses(self.parameters, x, x, self.centers)
+        L = self.model.losses(self.parameters, x, x, self.centers, self.draw())
         check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
         return L
 
@@ -50,27 +60,36 @@ class Fitted:
         """What assignment minimises, (n, k)."""
         if self.rule is None:
             return self.backend.own(self.losses(x), x.dtype)
-        return self.rule.costs(self.estimator.state_, self.rule.codes(self.parameters, x, self.centers))
+        lacking = self.rule.ready(self.parameters, self.parameters.state, self.draw())
+        if lacking:  # of an epoch in which assignment did not need it
+            self.keep(lacking)
+        return self.rule.costs(self.parameters.state, self.codes(x))
+
+    def codes(self, x):
+        return self.rule.codes(self.parameters, x, self.centers, self.draw())
+
+    def keep(self, arrays):
+        """Arrays that were worked out for an answer become part of the estimator's state."""
+        self.parameters.state.update(arrays)
+        home = home_of(self.estimator.params_)
+        self.estimator.state_ = self.estimator.state_ | {name: home(array) for name, array in arrays.items()}
 
     def assign(self, x):
+        if self.estimator.n_clusters == 1:
+            return np.zeros_like(x, shape=(len(x),), dtype=np.int64)
         return self.backend.assign.assign(self.costs(x))
 
-    def losses_and_gradient(self, data, labels):
-        """(L, gradient) of the assigned column."""
-        found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
-        check_shape(self.model, found[0], (len(data.X), self.estimator.n_clusters), "losses_and_gradient")
-        return found[0], found[2]
-
     def embed(self, x):
-        return self.model.embed(self.parameters, x, self.centers)
+        return self.model.embed(self.parameters, x, self.centers, self.draw())
 
     def embed_assigned(self, x):
         assign = self.assign(x)
-        index = assign[:, None, None]
-        return self.backend.own(np.take_along_axis(self.embed(x), index, axis=1)[:, 0]), assign
+        return self.backend.own(
+            self.model.embed_assigned(self.parameters, x, self.centers, assign, self.draw())
+        ), assign
 
     def decode(self, z, assign):
-        return self.model.decode(self.parameters, z, assign, self.centers)
+        return self.model.decode(self.parameters, z, assign, self.centers, self.draw())
 
 
 def home_of(X):
@@ -88,7 +107,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """The `ClusterModel` that the constructor's arguments describe."""
 
     @abstractmethod
-    def _rule(self, model, backend, key):
+    def _rule(self, model, backend):
         """The `csrl_core.training.likelihood.Rule` of assignment, None where that is by loss."""
 
     @property
@@ -143,7 +162,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return Fitted(self, dtype, params, centers)
 
     def _has_decoder(self):
-        """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
+        """Whether the model has a method ``decode``."""
         return True
 
     def _has_likelihood(self):
@@ -169,6 +188,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         with fitted.threads():
             for first in range(0, len(X), CHUNK):
                 rows = slice(first, first + CHUNK)
+                fitted.rows = fitted.backend.own(np.arange(first, min(first + CHUNK, len(X))))
                 part = home(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
                 if result is None:
                     result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
@@ -308,11 +328,23 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift, fitted.backend)
         labels = fitted.backend.own(labels)
         with fitted.threads():
-            L, gradient = fitted.losses_and_gradient(data, labels)
+            L, gradient = self._values_and_gradient(fitted, data, labels)
             value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
         if isinstance(gradient, Mapping):
             gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
         return value, home(gradient)
+
+    def _values_and_gradient(self, fitted, data, labels):
+        """(L, gradient) of the assigned column, one function of the parameters of ``fitted``."""
+        known = self._fitted(data.X.dtype)
+        fitted.rows, shape = data.index, (len(data.X), self.n_clusters)
+        L, gradient = fitted.model.value_and_gradient(
+            fitted.parameters,
+            *(data.X, data.target, fitted.centers, labels, data.weight),
+            *((known.parameters, known.centers), fitted.draw()),
+        )
+        check_shape(fitted.model, L, shape, "value_and_gradient")
+        return L, gradient
 
     def save(self, path):
         """Write the fitted estimator to a safetensors file, atomically; `csrl_core.load` reads it.
@@ -332,6 +364,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
     def _n_features_out(self):
         fitted = self._fitted(self.params_.dtype)
         with fitted.threads():
+            fitted.rows = fitted.backend.own(np.arange(1))
             return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
 
     def to_cpu(self):

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Samples of one step.
 
     X : (b, d); target : (b, d); index : (b,) int64, rows in the data; weight : (b,);
-    number : the batch's place in its epoch; positive, negative : (b, d) or None, for contrastive losses
+    number : the batch's place in its epoch
     """
 
     X: np.ndarray
@@ -33,8 +33,6 @@ class Batch(NamedTuple):
     index: np.ndarray
     weight: np.ndarray
     number: int = 0
-    positive: np.ndarray | None = None
-    negative: np.ndarray | None = None
 
     def take(self, rows, number):
         """The batch of the given rows of this one, which holds the whole data."""
@@ -139,12 +137,12 @@ class Objective(ABC):
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""
 
-    def begin(self, run):  # noqa: B027 (a hook that most objectives leave empty)
+    def begin(self, run, data):  # noqa: B027 (a hook that may be left empty)
         """Before a run trains, whether it is new or goes on where another stopped."""
 
     @abstractmethod
-    def step(self, params, state, batch, step):
-        """Evaluate one batch at the parameters before its step, and move the state.
+    def step(self, run, batch):
+        """Evaluate one batch at the run's parameters, before its step, and move the run's state.
 
         Returns
         -------
@@ -163,10 +161,6 @@ class Objective(ABC):
         fused : bool, whether `fused_epoch` did the epoch
         """
         return 0
-
-    def settled(self, moved):
-        """Whether an epoch in which so much moved leaves nothing for another to do."""
-        return False
 
     def finish(self, run, data):  # noqa: B027
         """After the last epoch of a run."""
@@ -228,17 +222,17 @@ class Trainer:
         KeyboardInterrupt
             The run holds the state of the last whole epoch (as after any other exception).
         """
-        self.objective.begin(run)
+        self.objective.begin(run, self.data)
         latest, previous = run.copy(), run.copy()
-        fused = self.objective.fused_epoch(run, self.data, self.settings)
+        self._fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
             while run.epoch < self.settings.epochs and not run.stopped:
-                loss, moved = self._epoch(run, fused)
+                loss, moved = self._whole_epoch(run)
                 if not isfinite(loss) or not np.isfinite(run.params).all():
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
                 run.loss_curve.append(loss)
-                run.stopped = self._converged(run, loss, moved) or self.objective.settled(moved)
+                run.stopped = self.converged(run, loss, moved)
                 # Two snapshots that change places: an interrupt while one is written leaves the other whole.
                 previous.take(run)
                 latest, previous = previous, latest
@@ -251,33 +245,31 @@ class Trainer:
             raise
         return run
 
-    def _epoch(self, run, fused):
-        """One epoch; returns its mean loss and how much moved."""
-        order = self._order(run)
-        if fused is not None:
-            loss_sum, weight_sum, moved = fused(order, self.batch_size)
-            run.step += -(-len(order) // self.batch_size)
-        else:
-            loss_sum = weight_sum = 0.0
-            moved = 0
-            for number, first in enumerate(range(0, len(order), self.batch_size)):
-                batch = self._batch(order, first, number)
-                batch_loss, batch_weight, gradient, changed = self.objective.step(
-                    run.params, run.state, batch, run.step
-                )
-                loss_sum, weight_sum, moved = (
-                    loss_sum + batch_loss,
-                    weight_sum + batch_weight,
-                    moved + changed,
-                )
-                if not isfinite(batch_loss):
-                    break
-                self.optimizer.apply(run, gradient, batch_weight)
-                run.step += 1
+    def _whole_epoch(self, run):
+        """One epoch and what follows it; returns its mean loss and how much moved."""
+        loss_sum, weight_sum, moved = self.epoch(run)
         loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
         if isfinite(loss) and (moved or run.epoch == 0 or self.objective.moves_every_epoch):
-            moved += self.objective.end_of_epoch(run, self.data, fused is not None)
+            moved += self.objective.end_of_epoch(run, self.data, self._fused is not None)
         return loss, moved
+
+    def epoch(self, run):
+        """All batches once; returns (loss_sum, weight_sum, moved)."""
+        order = self._order(run)
+        if self._fused is not None:
+            sums = self._fused(order, self.batch_size)
+            run.step += -(-len(order) // self.batch_size)
+            return sums
+        loss_sum, weight_sum, moved = 0.0, 0.0, 0
+        for number, first in enumerate(range(0, len(order), self.batch_size)):
+            batch = self._batch(order, first, number)
+            loss, weight, gradient, changed = self.objective.step(run, batch)
+            loss_sum, weight_sum, moved = loss_sum + loss, weight_sum + weight, moved + changed
+            if not isfinite(loss):
+                break
+            self.optimizer.apply(run, gradient, weight)
+            run.step += 1
+        return loss_sum, weight_sum, moved
 
     def _order(self, run):
         """The epoch's order: a permutation seeded by the step, or the data's own for full batch."""
@@ -291,7 +283,7 @@ class Trainer:
             return self.data
         return self.data.take(order[first : first + self.batch_size], number)
 
-    def _converged(self, run, loss, moved):
+    def converged(self, run, loss, moved):
         """Whether for ``n_iter_no_change`` epochs no assignment changed and the best loss stood."""
         tol = self.settings.tol
         if tol <= 0:

@@ -11,18 +11,18 @@ from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, Tens
 class Slopes(ClusterModel):
     """A user's model: every cluster's samples lie along a direction W_j from its centre."""
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"direction": random.normal((n_clusters, X.shape[1])), "scale": random.uniform((1, 1), 0.5, 1)}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"direction": draw.normal((n_clusters, X.shape[1])), "scale": draw.uniform((1, 1), 0.5, 1)}
 
     def _residuals(self, params, X, centers):
-        Z = self.embed(params, X, centers)
+        Z = self.embed(params, X, centers, None)
         return X[:, None] - centers - Z * params["direction"], Z
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         R, _ = self._residuals(params, X, centers)
         return np.sum(R**2, axis=2)
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         rows = np.arange(len(X))
         R, Z = (array[rows, assign] for array in self._residuals(params, X, centers))
         x, W, s = X - centers[assign], params["direction"][assign], params["scale"]
@@ -32,11 +32,11 @@ class Slopes(ClusterModel):
         inner = np.sum(x * W, axis=1) * np.sum(R * W, axis=1)
         return {"direction": direction, "scale": np.full((1, 1), -2 * np.sum(weights * inner))}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return params["scale"] * np.sum((X[:, None] - centers) * params["direction"], axis=2)[:, :, None]
 
-    def codes(self, params, X, centers):
-        return self.embed(params, X, centers), self.losses(params, X, X, centers)
+    def codes(self, params, X, centers, draw):
+        return self.embed(params, X, centers, draw), self.losses(params, X, X, centers, draw)
 
 
 def pick(rng, **choices):
