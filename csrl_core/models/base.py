@@ -121,10 +121,10 @@ class ClusterModel(Model):
 
         every : bool; without it only the assigned column of L is used
         """
-        L = self.losses(params, X, target, centers, draw)
+        L = self.losses(params, X, target, centers, draw.again())
         if assign is None:
             assign = np.argmin(L, axis=1)
-        return L, assign, self.gradient(params, X, target, centers, assign, weights, draw)
+        return L, assign, self.gradient(params, X, target, centers, assign, weights, draw.again())
 
     def value_and_gradient(self, params, X, target, centers, assign, weights, fitted, draw):
         """(L, gradient) of one function of ``params``, as finite differences need it.

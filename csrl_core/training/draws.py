@@ -81,8 +81,8 @@ def draw_key(random_state):
 class Draw:
     """Random numbers for one call of a model's method: functions of the fit's key, the restart and the step.
 
-    Every call gets a fresh one, so that methods which are called at the same step with the same draws see the same
-    numbers: a loss and its gradient are of one function.
+    Every call gets a fresh one. A method that calls two others passes ``draw.again()`` to both where they should see
+    the same numbers, as a loss and its gradient must.
 
     key : (2,) uint32; restart, step : int; training : bool, False where a fitted model is asked, or data are passed
     through it without learning; rows : (b,) int64 or None, the numbers of the samples in the data
@@ -91,6 +91,10 @@ class Draw:
     def __init__(self, philox, key, restart=0, step=0, *, use=Use.TRAINING_NOISE, rows=None):
         self.philox, self.key, self.restart, self.step = philox, key, restart, step
         self.use, self.rows, self._number = use, rows, 0
+
+    def again(self):
+        """The same numbers from the beginning."""
+        return Draw(self.philox, self.key, self.restart, self.step, use=self.use, rows=self.rows)
 
     @property
     def training(self):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, datasets
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, callbacks, datasets
 from csrl_core import backends as backend
 from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
@@ -246,3 +246,53 @@ def test_a_users_mistake_is_named(method, wrong, message):
     setattr(model, method, wrong)
     with pytest.raises(ValueError, match=message):
         ClusterSpecific(model, n_clusters=3, epochs=1, random_state=0).fit(X)
+
+
+def test_a_model_of_an_earlier_convention_is_named():
+    class Old(Lines):
+        def losses(self, params, X, target, centers):
+            return np.zeros((len(X), len(centers)))
+
+    X, _ = datasets.make_lines_3d(random_state=0)
+    with pytest.raises(ValueError, match=r"Old.losses takes \(params, X, target, centers\); expected \(.*, draw\)"):
+        ClusterSpecific(Old(), n_clusters=3, epochs=1, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("estimator", [lambda **a: ClusterSpecific(Lines(), **a), TensorizedAutoencoder])
+@pytest.mark.parametrize("batch_size", [None, 50])
+def test_the_first_assignment_stands_as_long_as_is_said(estimator, batch_size):
+    X, y = datasets.make_lines_3d(random_state=0)
+    wrong, seen = np.random.default_rng(0).permutation(y), []
+
+    class Watch(callbacks.EpochCallback):
+        def on_epoch_end(self, estimator, epoch):
+            seen.append(epoch.run.state["assign"].copy())
+
+    arguments = {"n_clusters": 3, "epochs": 5, "init": wrong, "batch_size": batch_size, "random_state": 0}
+    model = estimator(**arguments, standing_epochs=3, assignment="loss").set_callbacks(Watch()).fit(X)
+    assert [bool((assign == wrong).all()) for assign in seen] == [True, True, True, False, False]
+    assert (model.labels_ != wrong).any()
+
+
+def test_a_re_seeded_cluster_gets_its_donors_state():
+    class Marked(Lines):
+        def init_state(self, params, data, assign, centers, draw):
+            mark = np.arange(1.0, len(centers) + 1)
+            return {} if "mark" in params.state else {"mark": mark, "all": np.zeros(2)}
+
+    X, y = datasets.make_lines_3d(random_state=0)
+    two = np.minimum(y, 1)  # the third cluster begins without samples
+    model = ClusterSpecific(Marked(), n_clusters=3, epochs=1, init=two, standing_epochs=1, random_state=0).fit(X)
+    assert model.n_reseeded_ == 1
+    assert model.state_["mark"][2] in (1.0, 2.0)
+    np.testing.assert_array_equal(model.state_["mark"][:2], [1, 2])
+
+
+def test_a_models_state_may_not_take_the_name_of_another():
+    class Clash(Lines):
+        def init_state(self, params, data, assign, centers, draw):
+            return {"centers": np.zeros(3)}
+
+    X, _ = datasets.make_lines_3d(random_state=0)
+    with pytest.raises(ValueError, match=r"Clash.init_state returned 'centers', a name that the state has already"):
+        ClusterSpecific(Clash(), n_clusters=3, epochs=1, random_state=0).fit(X)

@@ -39,6 +39,35 @@ class Slopes(ClusterModel):
         return self.embed(params, X, centers, draw), self.losses(params, X, X, centers, draw)
 
 
+class Noisy(Slopes):
+    """The same, learnt from noisy samples, with a running scale of every cluster, and a count of steps."""
+
+    standing_epochs = 1
+
+    def init_state(self, params, data, assign, centers, draw):
+        if "running" in params.state:
+            return {}
+        return {"running": draw.uniform((len(centers),), 0.5, 1), "steps": np.zeros(1, np.int64)}
+
+    def losses(self, params, X, target, centers, draw):
+        noisy = X + draw.normal(X.shape, 0.1).astype(X.dtype) if draw.training else X
+        return super().losses(params, noisy, target, centers, draw) / params.state["running"].astype(X.dtype)
+
+    def gradient(self, params, X, target, centers, assign, weights, draw):
+        noisy = X + draw.normal(X.shape, 0.1).astype(X.dtype) if draw.training else X
+        weights = weights / params.state["running"].astype(X.dtype)[assign]
+        return super().gradient(params, noisy, target, centers, assign, weights, draw)
+
+    def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
+        L, assign, gradient = super().losses_and_gradient(params, X, target, centers, assign, weights, draw)
+        if draw.training:
+            running, own = params.state["running"], L[np.arange(len(X)), assign]
+            for j in np.unique(assign):
+                running[j] = np.clip(0.9 * running[j] * (1 + 0.1 * own[assign == j].mean()), 0.1, 10)
+            params.state["steps"][0] += 1
+        return L, assign, gradient
+
+
 def pick(rng, **choices):
     return {name: values[rng.integers(len(values))] for name, values in choices.items()}
 
@@ -100,9 +129,11 @@ def machine(rng):
     return TensorizedRBM(ais_chains=8, ais_betas=20, momentum=momentum, **arguments)
 
 
-def own_model(rng):
+def own_model(rng, model=None):
     arguments = common(rng) | pick(rng, assignment=["loss", "likelihood"], center=[True, False])
-    return ClusterSpecific(Slopes(), **arguments | {"optimizer": "adam"})  # its quartic loss is too steep for SGD
+    return ClusterSpecific(
+        model or Slopes(), **arguments | {"optimizer": "adam"}
+    )  # its quartic loss is too steep for SGD
 
 
 MODELS = {
@@ -111,6 +142,7 @@ MODELS = {
     "components": lambda rng: linear(rng, start="components"),
     "machine": machine,
     "own model": own_model,
+    "model that draws": lambda rng: own_model(rng, Noisy()),
 }
 
 
