@@ -11,16 +11,18 @@ from sklearn.utils.validation import _check_sample_weight, check_array
 from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.estimators.answers import Answers, home_of
+from csrl_core.estimators.answers import Answers
 from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
+from csrl_core.estimators.fitted import home_of
 from csrl_core.estimators.fitting import Fit, attributes
 from csrl_core.training import persistence
 from csrl_core.training.convergence import of_an_early_end
 from csrl_core.training.draws import draw_key
 from csrl_core.training.empty_clusters import of_empty_clusters
-from csrl_core.training.joint import JointAssignment, as_batch
-from csrl_core.training.loop import NonFiniteLossError, Optimizer, Run, Settings
+from csrl_core.training.joint import JointAssignment
+from csrl_core.training.loop import NonFiniteLossError, Optimizer
+from csrl_core.training.run import Run, Settings, as_batch
 
 
 class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEstimator):

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from csrl_core.estimators.answers import home_of
+from csrl_core.estimators.fitted import home_of
 from csrl_core.training import persistence
 from csrl_core.training.exact import ExactSolver
 from csrl_core.training.file_checks import data_digest

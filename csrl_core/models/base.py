@@ -168,5 +168,5 @@ class BatchModel(Model):
     def loss_and_gradient(self, params, batch, draw):
         """(loss_sum, weight_sum, gradient): the loss times the weight that it counts with, and its gradient.
 
-        batch : `csrl_core.training.loop.Batch`; the gradient is that of loss_sum, named or flat
+        batch : `csrl_core.training.run.Batch`; the gradient is that of loss_sum, named or flat
         """

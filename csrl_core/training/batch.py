@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from csrl_core.training.draws import Draw, Use
-from csrl_core.training.joint import check_shape
-from csrl_core.training.loop import Objective, Run
-from csrl_core.training.parameters import Layout, Parameters
+from csrl_core.training.loop import Objective
+from csrl_core.training.parameters import Layout, Parameters, check_shape
+from csrl_core.training.run import Run
 
 
 class BatchObjective(Objective):

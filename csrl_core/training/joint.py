@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from csrl_core.backends import aligned_empty, as_numpy, is_device_array
+from csrl_core.backends import as_numpy
 from csrl_core.training import starts
 from csrl_core.training.draws import LAYERS, Draw, Use
 from csrl_core.training.file_checks import ModelFileError
-from csrl_core.training.loop import Batch, Objective
-from csrl_core.training.parameters import Layout, Parameters
+from csrl_core.training.loop import Objective
+from csrl_core.training.parameters import Layout, Parameters, check_shape
 from csrl_core.training.reseeding import RESEEDINGS, reseed
 
 STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # of every run
@@ -335,25 +335,3 @@ class JointAssignment(Objective):
     def _can_fill(self, run):
         """Whether a cluster that is re-seeded with one sample could keep it."""
         return self.rule is None or self.rule.reseeds or run.step < self.standing_steps
-
-
-def check_shape(model, array, shape, what):
-    """Raise ValueError unless what a model's method returned has the shape that kernels will take it to have."""
-    if np.shape(array) != shape:
-        raise ValueError(f"{type(model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")
-
-
-def as_batch(X, target, weight, shift, backend=None):
-    """The `Batch` of all samples of a data set, less the shift, on the backend (None: the host); target may be X."""
-    own = np.ascontiguousarray if backend is None else backend.own
-    shift = own(shift.astype(X.dtype))
-    moved = _less(own(X), shift)
-    index = own(np.arange(len(X), dtype=np.int64))
-    return Batch(moved, moved if target is X else _less(own(target), shift), index, own(weight))
-
-
-def _less(array, shift):
-    """``array − shift``; on the host aligned."""
-    if is_device_array(array):
-        return array - shift
-    return np.subtract(array, shift, out=aligned_empty(array.shape, array.dtype))

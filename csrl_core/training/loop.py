@@ -2,126 +2,20 @@
 
 It drives any `Objective`; what a loss is, and whether there are clusters at all, is the
 objective's affair (`csrl_core.training.joint` holds the joint assignment objective). Everything a run
-consists of lies in a `Run`, in arrays that are changed in place, so that it can be snapshot,
+consists of lies in a `csrl_core.training.run.Run`, in arrays that are changed in place, so that it can be snapshot,
 saved at any epoch's end, and continued to the same curve.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import NamedTuple
 
 import numpy as np
 
-from csrl_core.backends import aligned_empty
 from csrl_core.training.draws import Use, stream
 
 
 class NonFiniteLossError(FloatingPointError):
     """The loss or the parameters became infinite or NaN in training."""
-
-
-class Batch(NamedTuple):
-    """Samples of one step.
-
-    X : (b, d); target : (b, d); index : (b,) int64, rows in the data; weight : (b,);
-    number : the batch's place in its epoch
-    """
-
-    X: np.ndarray
-    target: np.ndarray
-    index: np.ndarray
-    weight: np.ndarray
-    number: int = 0
-
-    def take(self, rows, number):
-        """The batch of the given rows of this one, which holds the whole data."""
-        X = _rows(self.X, rows)
-        target = X if self.target is self.X else _rows(self.target, rows)
-        return Batch(X, target, rows, self.weight[rows], number)
-
-
-def _rows(array, rows):
-    """``array[rows]``, on the host aligned."""
-    if not isinstance(array, np.ndarray):
-        return array[rows]
-    # Rows are known to be there; with mode="raise" NumPy would first write them elsewhere.
-    return np.take(array, rows, axis=0, out=aligned_empty((len(rows), *array.shape[1:]), array.dtype), mode="clip")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; the estimators' constructor arguments, resolved."""
-
-    epochs: int
-    batch_size: int | None
-    optimizer: str
-    learning_rate: float
-    momentum: float = 0.0
-    clip_norm: float | None = None
-    tol: float = 0.0
-    n_iter_no_change: int = 10
-    key: np.ndarray = field(default_factory=lambda: np.zeros(2, np.uint32))
-
-    def hyper(self):
-        """(4,) float64, as the optimizer kernels take them."""
-        if self.optimizer == "adam":
-            return np.array([self.learning_rate, 0.9, 0.999, 1e-8], np.float64)
-        return np.array([self.learning_rate, self.momentum, 0.0, 0.0], np.float64)
-
-
-@dataclass
-class Run:
-    """One restart: everything that changes while it trains.
-
-    params : (p,); moments : (2, p); state : named arrays; step, epoch : int, done so far;
-    loss_curve : list of float, an epoch's mean loss each; best, stale : the stopping rule's memory;
-    n_reseeded : int, a total that the objective keeps; stopped : bool, whether no epoch is to follow, however many
-    there may be: it converged, settled, or was told to. Whether `Objective.finish` has been done is the caller's affair
-    """
-
-    params: np.ndarray
-    state: dict
-    restart: int = 0
-    moments: np.ndarray = None
-    step: int = 0
-    epoch: int = 0
-    loss_curve: list = field(default_factory=list)
-    best: float = np.inf
-    stale: int = 0
-    n_reseeded: int = 0
-    stopped: bool = False
-
-    def __post_init__(self):
-        if self.moments is None:
-            self.moments = np.zeros_like(self.params, shape=(2, len(self.params)))
-
-    def on(self, backend):
-        """The run with its arrays on a backend; those that are there already are taken as they are."""
-        state = {name: backend.hold(array) for name, array in self.state.items()}
-        return replace(self, params=backend.hold(self.params), moments=backend.hold(self.moments), state=state)
-
-    def _arrays(self):
-        return [self.params, self.moments, *self.state.values()]
-
-    def copy(self):
-        """An independent copy."""
-        state = {name: array.copy() for name, array in self.state.items()}
-        return replace(
-            self,
-            params=self.params.copy(),
-            moments=self.moments.copy(),
-            state=state,
-            loss_curve=list(self.loss_curve),
-        )
-
-    def take(self, other):
-        """Become ``other``, in this run's own arrays."""
-        for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
-            mine[...] = theirs
-        self.step, self.epoch, self.n_reseeded = other.step, other.epoch, other.n_reseeded
-        self.best, self.stale, self.stopped = other.best, other.stale, other.stopped
-        del self.loss_curve[other.epoch :]
 
 
 class Objective(ABC):

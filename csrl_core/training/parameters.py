@@ -76,3 +76,9 @@ class Parameters(Mapping):
 
     def __len__(self):
         return len(self._views)
+
+
+def check_shape(model, array, shape, what):
+    """Raise ValueError unless what a model's method returned has the shape that kernels will take it to have."""
+    if np.shape(array) != shape:
+        raise ValueError(f"{type(model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")

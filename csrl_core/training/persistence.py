@@ -25,7 +25,7 @@ from csrl_core.training.file_checks import (
     check_shapes,
     digest_of,
 )
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)

@@ -11,7 +11,7 @@ from sklearn.cluster import kmeans_plusplus
 from csrl_core.backends import as_numpy
 from csrl_core.training.draws import Use, stream
 from csrl_core.training.exact import exact_round
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 STARTS = 5  # of each kind
 LARGE = 2**20  # numbers in the data; with more one of each kind is tried

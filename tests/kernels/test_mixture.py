@@ -12,7 +12,7 @@ from csrl_core import backends as backend
 from csrl_core.callbacks import Checkpoint
 from csrl_core.metrics import adjusted_rand_index
 from csrl_core.training.likelihood import FLOOR, gaussians, orthonormal_decoder
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 pytestmark = pytest.mark.sensitive
 
@@ -129,7 +129,7 @@ def test_the_basis_does_not_matter():
 
 def _objective(model):
     """The objective and data of a fitted model."""
-    from csrl_core.training.joint import as_batch
+    from csrl_core.training.run import as_batch
 
     floor, shift = backend.get("numpy"), model.state_["shift"]
     objective = model._objective(model._model(floor), floor, model._key, shift, "random", batches=1)

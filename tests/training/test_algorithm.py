@@ -7,9 +7,10 @@ from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, call
 from csrl_core import backends as backend
 from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
-from csrl_core.training.joint import JointAssignment, as_batch
-from csrl_core.training.loop import Settings, Trainer
+from csrl_core.training.joint import JointAssignment
+from csrl_core.training.loop import Trainer
 from csrl_core.training.reseeding import reseed
+from csrl_core.training.run import Settings, as_batch
 
 KEY = np.array([3, 5], np.uint32)
 

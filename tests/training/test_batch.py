@@ -5,7 +5,8 @@ import pytest
 
 from csrl_core import BatchModel, backends
 from csrl_core.training.batch import BatchObjective
-from csrl_core.training.loop import Batch, Settings, Trainer
+from csrl_core.training.loop import Trainer
+from csrl_core.training.run import Batch, Settings
 
 KEY = np.array([1, 2], np.uint32)
 X = np.random.default_rng(0).normal([1.0, -2.0, 0.5], size=(40, 3))

@@ -5,7 +5,8 @@ import pytest
 
 from csrl_core import NonFiniteLossError
 from csrl_core import backends as backend
-from csrl_core.training.loop import Batch, Objective, Run, Settings, Trainer
+from csrl_core.training.loop import Objective, Trainer
+from csrl_core.training.run import Batch, Run, Settings
 
 KEY = np.array([7, 11], np.uint32)
 
