@@ -55,6 +55,13 @@ def copy(tmp_path_factory):
     return folder
 
 
+def test_the_links_of_the_page_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+?)\)", PAGE):
+        assert (ROOT / "docs" / link).exists(), link
+    for name in re.findall(r"`((?:csrl_core|bench|docs|tests)/[\w./]+\.\w+)`", PAGE):
+        assert "lines" in name or (ROOT / name).exists(), name
+
+
 def run(folder, *command):
     """What a Python command prints in the copy; it must succeed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
