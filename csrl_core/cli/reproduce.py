@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli.files import WrongUsage, say_if_compiling
+from csrl_core.cli.base import WrongUsage
 from csrl_core.experiments import defaults, defaults_summary, fig5, fig5_summary
 from csrl_core.experiments import figures as reproduce_figures
 from csrl_core.experiments import mixtures as reproduce
 from csrl_core.experiments import summary as reproduce_summary
 from csrl_core.experiments import table as reproduce_table
+from csrl_core.training import compiling
 from csrl_core.training.atomic_files import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
@@ -170,15 +171,14 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
     known = {run.key: run for run in fig5_summary.read_runs(path)}
     missing = sum(fig5_summary.is_missing(job, known, images) for job in wanted)
     say(f"fig5       {len(wanted)} runs, {len(wanted) - missing} of them in {path}")
-    if missing:
-        say_if_compiling(backend, "rbm", say)
     begin = time.perf_counter()
 
     def done(count, of, run):
         seconds = time.perf_counter() - begin
         say(f"{count}/{of}  {run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.  {seconds:.0f} s")
 
-    runs = fig5_summary.complete(path, images, wanted, done)
+    with compiling.announced(say, fig5.TensorizedRBM, backend):
+        runs = fig5_summary.complete(path, images, wanted, done)
     rows = fig5_summary.summarise(runs)
     files, lines = [path, out / f"{stem}.csv"], fig5_summary.lines(rows)
     _write(files, rows, fig5_summary.Summary, lambda: fig5_summary.draw(out, stem, runs, images), lines, say)

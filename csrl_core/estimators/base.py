@@ -31,6 +31,8 @@ from csrl_core.training.reporter import Reporter
 class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
 
+    _takes_target = True  # whether something else than X can be learnt to be reconstructed
+
     _parameter_constraints = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "epochs": [Interval(Integral, 0, None, closed="left")],
