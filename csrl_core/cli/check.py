@@ -1,5 +1,6 @@
 """The commands that examine this machine: ``csrl doctor`` and ``verify``. Imports only typer until one runs."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,25 +8,39 @@ import typer
 
 from csrl_core.cli.base import command, say
 
+Dtypes = StrEnum("Dtypes", {name: name for name in ("float32", "float64", "both")})
+
 
 @command
-def doctor():
-    """Say what is installed, which backends work, threads, JIT cache and data; changes nothing."""
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile all that default fits need, once for this machine and version.")
+    ] = False,
+    dtype: Annotated[Dtypes, typer.Option(help="--warm: of the data to come.")] = Dtypes.both,
+):
+    """Say what is installed, which backends work, threads, JIT cache and data; changes nothing but with --warm."""
+    from csrl_core import doctor
+
+    if warm:
+        return 0 if doctor.warm(say, ("float64", "float32") if dtype is Dtypes.both else (dtype.value,)) else 1
+    return 0 if _show(doctor.examine()) else 1
+
+
+def _show(findings):
+    """Print what was found, section by section; returns whether all is as it should be."""
     from rich.console import Console
     from rich.text import Text
 
-    from csrl_core import doctor
-
     console = Console(soft_wrap=True)
     fine = True
-    for section, rows in doctor.examine().items():
+    for section, rows in findings.items():
         console.print(Text(section, style="bold"))
         width = max(len(name) for name, _, _ in rows)
         for name, finding, good in rows:
             fine = fine and good is not False
             mark, style = {True: ("✓", "green"), False: ("✗", "red"), None: (" ", "")}[good]
             console.print(Text(f"  {mark} ", style=style) + Text(f"{name.ljust(width)}  {finding}"))
-    return 0 if fine else 1
+    return fine
 
 
 @command

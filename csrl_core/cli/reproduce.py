@@ -7,6 +7,8 @@ from pathlib import Path
 
 from csrl_core import datasets, doctor
 from csrl_core.cli.base import WrongUsage
+from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.rbm import TensorizedRBM
 from csrl_core.experiments import defaults, defaults_summary, fig5, fig5_summary
 from csrl_core.experiments import figures as reproduce_figures
 from csrl_core.experiments import mixtures as reproduce
@@ -81,7 +83,7 @@ def main(
     missing = sum(job.key not in known for job in listed)
     say(f"fig2       {len(listed)} runs, {len(listed) - missing} of them in {table.path}")
     if missing:
-        doctor.say_if_compiling(backend, say)
+        doctor.compile_ahead(TensorizedAutoencoder, backend, say)
     begin = last = time.perf_counter()
 
     def done(count, of, run):
@@ -177,7 +179,7 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
         seconds = time.perf_counter() - begin
         say(f"{count}/{of}  {run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.  {seconds:.0f} s")
 
-    with compiling.announced(say, fig5.TensorizedRBM, backend):
+    with compiling.announced(say, TensorizedRBM, backend):
         runs = fig5_summary.complete(path, images, wanted, done)
     rows = fig5_summary.summarise(runs)
     files, lines = [path, out / f"{stem}.csv"], fig5_summary.lines(rows)

@@ -17,7 +17,7 @@ from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
 from csrl_core.estimators.answers import Answers, home_of
 from csrl_core.estimators.device_input import check_weight
-from csrl_core.training import persistence
+from csrl_core.training import compiling, persistence
 from csrl_core.training.convergence import of_an_early_end
 from csrl_core.training.draws import RESTARTS, draw_key
 from csrl_core.training.empty_clusters import of_empty_clusters
@@ -97,7 +97,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             self._check_enough(weight)
             backend = backends.get(self.backend)
             model = self._model(backend)
-            with backend.threads(self.n_jobs):
+            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
                 self._fit(backend, model, X, y, target, weight, resume)
         return self
 
