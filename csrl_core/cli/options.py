@@ -85,22 +85,23 @@ def values_of(constraints):
     """`Values` of a list of scikit-learn's parameter constraints; None where no command line can give any of them."""
     if constraints in (["random_state"], ["verbose"]):
         return Values(int, 0)
-    intervals = [each for each in constraints if isinstance(each, Interval)]
-    number = None
-    if intervals:
-        number = int if all(each.type is Integral for each in intervals) else float
-    zero_is_none = None in constraints and bool(intervals) and not any(0 in each for each in intervals)
-    leasts = [0] if zero_is_none else []
-    for each in intervals:
-        leasts.append(None if each.left is None else int(each.left) + (each.closed in ("right", "neither")))
-    words = frozenset().union(*(each.options for each in constraints if isinstance(each, StrOptions)))
-    widths = "array-like" in constraints and not words  # beside names an array is labels or centres, say
+    if isinstance(constraints, str):  # "no_validation"
+        return None
     if "boolean" in constraints:
         return Values(flag=True)  # of True, False or "auto" only the first two can be asked for
-    if not (number or words or widths):
+    intervals = [each for each in constraints if isinstance(each, Interval)]
+    words = frozenset().union(*(each.options for each in constraints if isinstance(each, StrOptions)))
+    widths = "array-like" in constraints and not words  # beside names an array is labels or centres, say
+    if not (intervals or words or widths):
         return None
-    least = None if None in leasts or number is not int else min(leasts)
-    return Values(number, least, words, False, widths, zero_is_none)
+    zero_is_none = None in constraints and bool(intervals) and not any(0 in each for each in intervals)
+    if not intervals or any(each.type is not Integral for each in intervals):
+        return Values(float if intervals else None, None, words, False, widths, zero_is_none)
+    leasts = [None if each.left is None else each.left + (each.closed in ("right", "neither")) for each in intervals]
+    least = None if None in leasts else min(leasts)
+    return Values(
+        int, min(least, 0) if least is not None and zero_is_none else least, words, False, widths, zero_is_none
+    )
 
 
 @dataclass(frozen=True)

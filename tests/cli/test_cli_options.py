@@ -148,7 +148,8 @@ def test_what_constraints_allow():
     assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True)
     assert values_of(["array-like"]) == Values(widths=True)
     assert values_of(["random_state"]) == values_of(["verbose"]) == Values(int, 0)
-    for constraints in ([callable], [dict], [], [Options(Real, {1.0})]):
+    assert values_of([Interval(Real, -np.inf, None, closed="left")]) == Values(float)
+    for constraints in ("no_validation", [callable], [dict], [], [Options(Real, {1.0})]):
         assert values_of(constraints) is None
 
 
