@@ -6,9 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli.files import WrongUsage, say_if_compiling
+from csrl_core.cli.base import WrongUsage
+from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.rbm import TensorizedRBM
 from csrl_core.experiments import defaults, defaults_summary, fig1, fig2, fig2_picture, fig2_summary, fig5, fig5_summary
 from csrl_core.experiments import runs as tables
+from csrl_core.training import compiling
 from csrl_core.training.atomic_files import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `fig2.default_repetitions` has those of figure 2
@@ -85,7 +88,7 @@ def _figure_2(out, sets, versions, *, repetitions, seed, backend, say, processes
     jobs = fig2.jobs(versions, here, repetitions, seed, backend, epochs, n_init or fig2.RESTARTS)
     missing = _say_missing("fig2", jobs, table.missing(jobs), table, say)
     if missing:
-        doctor.say_if_compiling(backend, say)
+        doctor.compile_ahead(TensorizedAutoencoder, backend, say)
     progress = _Progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", interval=5)
     made = tables.complete(table, jobs, fig2.make_run, n_processes=processes, done=progress)
     rows = fig2_summary.summarise(made)
@@ -118,11 +121,10 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
     jobs = fig5.jobs(versions, data, inputs, **options)
     stem = fig5_summary.stem(data, inputs) + ("-quick" if quick else "")
     table, images = fig5_summary.table(out / f"{stem}-runs.csv"), fig5_summary.Images(out)
-    missing = _say_missing("fig5", jobs, fig5_summary.missing(table, jobs, images), table, say)
-    if missing:
-        say_if_compiling(backend, "rbm", say)
+    _say_missing("fig5", jobs, fig5_summary.missing(table, jobs, images), table, say)
     progress = _Progress(say, lambda run: f"{run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.")
-    made = fig5_summary.complete(table, jobs, images, progress)
+    with compiling.announced(say, TensorizedRBM, backend):
+        made = fig5_summary.complete(table, jobs, images, progress)
     rows = fig5_summary.summarise(made)
     tables.write_rows(out / f"{stem}.csv", rows, fig5_summary.Summary)
     files = [table.path, out / f"{stem}.csv"]

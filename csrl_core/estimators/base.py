@@ -16,7 +16,7 @@ from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import home_of
 from csrl_core.estimators.fitting import Fit, attributes
-from csrl_core.training import persistence
+from csrl_core.training import compiling, persistence
 from csrl_core.training.convergence import of_an_early_end
 from csrl_core.training.draws import draw_key
 from csrl_core.training.empty_clusters import of_empty_clusters
@@ -27,6 +27,8 @@ from csrl_core.training.run import Run, Settings, as_batch
 
 class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
+
+    _takes_target = True  # whether something else than X can be learnt to be reconstructed
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
@@ -71,7 +73,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
             self._check_enough(weight)
             backend = backends.get(self.backend)
             model = self._model(backend)
-            with backend.threads(self.n_jobs):
+            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
                 self._fit(backend, model, (X, y, target, weight), resume)
         return self
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from csrl_core import TensorizedAutoencoder, datasets, doctor, metrics
+from csrl_core import TensorizedAutoencoder, datasets, metrics
 from csrl_core.datasets import MIXTURES
 from csrl_core.experiments.runs import grouped, mean, mean_and_error, write_rows
+from csrl_core.training import compiling
 from csrl_core.training.loop import NonFiniteLossError
 
 RATES = (0.01, 0.1)
@@ -206,16 +207,15 @@ def draw_figure_1(path, *, seed, backend, epochs=None, n_init=RESTARTS):
 
 def warm_up(problems, seed, backend, say):
     """Compile, or load from Numba's cache, what the comparison needs, so that no method pays for it."""
-    cold = doctor.say_if_compiling(backend, say)
-    begin = time.perf_counter()
-    for problem in problems:
-        X, _, names = problem.load(seed)
-        for method, own in METHODS.items():
-            k = 1 if method.startswith("AE") else len(names)
-            arguments = PAPERS | {"epochs": 1, "backend": backend, "random_state": 0} | own
-            TensorizedAutoencoder(n_clusters=k, **arguments).fit(X).transform(X)
-    if cold:
-        say(f"compiled in {time.perf_counter() - begin:.1f} s")
+    with compiling.announced(say, TensorizedAutoencoder, backend) as compiled:
+        for problem in problems:
+            X, _, names = problem.load(seed)
+            for method, own in METHODS.items():
+                k = 1 if method.startswith("AE") else len(names)
+                arguments = PAPERS | {"epochs": 1, "backend": backend, "random_state": 0} | own
+                TensorizedAutoencoder(n_clusters=k, **arguments).fit(X).transform(X)
+    if compiled.functions:
+        say(f"compiled in {compiled.seconds:.1f} s")
 
 
 def run(out, *, backend="auto", seed=0, repeats=3, epochs=None, n_init=RESTARTS, problems=None, say=print, done=None):
