@@ -134,3 +134,17 @@ def test_a_backend_without_kernels_is_said_and_is_no_error(copy, tmp_path):
 
 def test_the_estimator_fits_saves_and_loads(copy):
     run(copy, "-c", USE)
+
+
+def test_the_command_line_has_the_model_and_its_arguments(copy, tmp_path):
+    if not (copy / "data.csv").exists():
+        run(copy, "-c", USE)
+    csrl = "-m", "csrl_core.cli"
+    shown = run(copy, *csrl, "fit", "--help")
+    assert "lines" in shown and "axes" in shown
+    options = ("--model", "lines", "--clusters", "3", "--epochs", "20", "--seed", "0", "--backend", "numpy")
+    files = tmp_path / "model.safetensors", tmp_path / "labels.csv"
+    run(copy, *csrl, "fit", "data.csv", *options, "--start", "random", "--out", files[0], "--labels", files[1])
+    assert len(files[1].read_text().split()) >= 300
+    code = f"import csrl_core; model = csrl_core.load({str(files[0])!r}); print(type(model).__name__, model.start)"
+    assert run(copy, "-c", code).split() == ["ClusterLines", "random"]
