@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,51 +18,50 @@ from csrl_core.training.atomic_files import write_atomically
 REPETITIONS = 5  # of figures 1 and 5; `fig2.default_repetitions` has those of figure 2
 
 
-def main(
-    figure,
-    out,
-    *,
-    sets,
-    versions,
-    repetitions,
-    seed,
-    backend,
-    processes,
-    say,
-    epochs=None,
-    n_init=None,
-    inputs="intensities",
-    quick=False,
-    models=None,
-):
+@dataclass(frozen=True)
+class Request:
+    """What is to be reproduced: the options of the command; None where an experiment has its own number."""
+
+    figure: str
+    out: Path
+    sets: list | None = None
+    versions: tuple = fig2.VERSIONS
+    repetitions: int | None = None
+    seed: int = 0
+    backend: str = "auto"
+    processes: int | None = None
+    epochs: int | None = None
+    n_init: int | None = None
+    inputs: str = "intensities"
+    quick: bool = False
+    models: list | None = None
+
+
+def main(request, say):
     """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
+    figure, out = request.figure, Path(request.out)
     options = {
-        "--quick": (quick, ("fig5", "defaults")),
-        "--inputs": (inputs != "intensities", ("fig5",)),
-        "--model": (models, ("defaults",)),
+        "--quick": (request.quick, ("fig5", "defaults")),
+        "--inputs": (request.inputs != "intensities", ("fig5",)),
+        "--model": (request.models, ("defaults",)),
     }
     for option, (given, owners) in options.items():
         if given and figure not in owners:
             raise WrongUsage(f"{option} is an option of {' and '.join(owners)}, not of {figure}")
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    shared = {"repetitions": repetitions, "seed": seed, "backend": backend, "say": say}
-    if figure == "fig1":
-        return _figure_1(out, n_init=n_init, **shared)
-    if figure == "fig2":
-        return _figure_2(out, sets, versions, processes=processes, epochs=epochs, n_init=n_init, **shared)
-    if figure == "fig5":
-        return _figure_5(out, sets or ["mnist"], versions, inputs, quick, n_jobs=processes, epochs=epochs, **shared)
-    return _defaults(out, sets, models or tuple(defaults.MODELS), quick, processes=processes, **shared)
+    {"fig1": _figure_1, "fig2": _figure_2, "fig5": _figure_5, "defaults": _defaults}[figure](request, out, say)
+    return 0
 
 
-def _figure_1(out, *, repetitions, seed, backend, say, n_init):
+def _figure_1(request, out, say):
     rows, files = fig1.run(
-        *(out,),
-        **{"repetitions": repetitions or REPETITIONS, "n_init": n_init or fig2.RESTARTS},
-        **{"seed": seed, "backend": backend},
+        out,
+        seed=request.seed,
+        repetitions=request.repetitions or REPETITIONS,
+        backend=request.backend,
+        n_init=request.n_init or fig2.RESTARTS,
     )
     for row in rows:
         say(
@@ -70,11 +70,10 @@ def _figure_1(out, *, repetitions, seed, backend, say, n_init):
         )
     for path in files:
         say(str(path))
-    return 0
 
 
-def _figure_2(out, sets, versions, *, repetitions, seed, backend, say, processes, epochs, n_init):
-    wanted = list(sets or fig2.SETS)
+def _figure_2(request, out, say):
+    wanted = list(request.sets or fig2.SETS)
     for name in wanted:
         if name not in fig2.SETS:
             raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(fig2.SETS)}")
@@ -85,14 +84,17 @@ def _figure_2(out, sets, versions, *, repetitions, seed, backend, say, processes
     if not here:
         raise FileNotFoundError("none of the data sets can be read")
     table = tables.RunTable(out / "fig2-runs.csv", fig2.Run)
-    jobs = fig2.jobs(versions, here, repetitions, seed, backend, epochs, n_init or fig2.RESTARTS)
+    jobs = fig2.jobs(
+        *(request.versions, here, request.repetitions, request.seed, request.backend, request.epochs),
+        n_init=request.n_init or fig2.RESTARTS,
+    )
     missing = _say_missing("fig2", jobs, table.missing(jobs), table, say)
     if missing:
-        doctor.compile_ahead(TensorizedAutoencoder, backend, say)
+        doctor.compile_ahead(TensorizedAutoencoder, request.backend, say)
     progress = _Progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", interval=5)
-    made = tables.complete(table, jobs, fig2.make_run, n_processes=processes, done=progress)
+    made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=progress)
     rows = fig2_summary.summarise(made)
-    pictures = {out / f"fig2-{version}.png": version for version in versions}
+    pictures = {out / f"fig2-{version}.png": version for version in request.versions}
 
     def draw():
         for picture, version in pictures.items():
@@ -102,10 +104,10 @@ def _figure_2(out, sets, versions, *, repetitions, seed, backend, say, processes
     tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)
     _finish([table.path, out / "fig2.csv"], draw, fig2_summary.lines(rows), say)
     say(f"done in {progress.seconds:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
-    return 0
 
 
-def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend, say, n_jobs, epochs):
+def _figure_5(request, out, say):
+    sets = request.sets or ["mnist"]
     if len(sets) > 1 or sets[0] not in fig5.PROBLEMS:
         raise WrongUsage(f"--data {' '.join(sets)}: expected one of {', '.join(fig5.PROBLEMS)}")
     (data,) = sets
@@ -114,26 +116,26 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
             f"fig5 needs MNIST, whose files are not there; set {datasets.DATA_VARIABLE} (csrl doctor), or take "
             f"scikit-learn's own digits: --data digits"
         )
-    options = {"repetitions": repetitions or REPETITIONS, "seed": seed, "backend": backend}
-    options |= {"n_jobs": n_jobs, "epochs": epochs}
-    if quick:
+    options = {"repetitions": request.repetitions or REPETITIONS, "seed": request.seed, "backend": request.backend}
+    options |= {"n_jobs": request.processes, "epochs": request.epochs}
+    if request.quick:
         options |= {"steps": (1,), "repetitions": 1, "epochs": 2, "n_hidden": 20, "ais_betas": 20, "ais_chains": 10}
-    jobs = fig5.jobs(versions, data, inputs, **options)
-    stem = fig5_summary.stem(data, inputs) + ("-quick" if quick else "")
+    jobs = fig5.jobs(request.versions, data, request.inputs, **options)
+    stem = fig5_summary.stem(data, request.inputs) + ("-quick" if request.quick else "")
     table, images = fig5_summary.table(out / f"{stem}-runs.csv"), fig5_summary.Images(out)
     _say_missing("fig5", jobs, fig5_summary.missing(table, jobs, images), table, say)
     progress = _Progress(say, lambda run: f"{run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.")
-    with compiling.announced(say, TensorizedRBM, backend):
+    with compiling.announced(say, TensorizedRBM, request.backend):
         made = fig5_summary.complete(table, jobs, images, progress)
     rows = fig5_summary.summarise(made)
     tables.write_rows(out / f"{stem}.csv", rows, fig5_summary.Summary)
     files = [table.path, out / f"{stem}.csv"]
     _finish(files, lambda: fig5_summary.draw(out, stem, made, images), fig5_summary.lines(rows), say)
     say(f"done in {progress.seconds:.1f} s; the fits took {sum(run.seconds for run in made):.0f} s in all")
-    return 0
 
 
-def _defaults(out, sets, models, quick, *, repetitions, seed, backend, say, processes):
+def _defaults(request, out, say):
+    sets, models, quick = request.sets, request.models or tuple(defaults.MODELS), request.quick
     for what, given, known in (("--data", sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
         for name in given:
             if name not in known:
@@ -145,10 +147,11 @@ def _defaults(out, sets, models, quick, *, repetitions, seed, backend, say, proc
     if not here:
         raise FileNotFoundError("none of the data sets can be read")
     table = tables.RunTable(out / "defaults-runs.csv", defaults.Run)
-    jobs = defaults.jobs(here, models, repetitions or (1 if quick else defaults.SEEDS), seed, backend)
+    repetitions = request.repetitions or (1 if quick else defaults.SEEDS)
+    jobs = defaults.jobs(here, models, repetitions, request.seed, request.backend)
     _say_missing("defaults", jobs, table.missing(jobs), table, say)
     progress = _Progress(say, lambda run: f"{run.data}, {run.model}: ARI {run.ARI:.2f}, start {run.ARI_start:.2f}")
-    made = tables.complete(table, jobs, defaults.make_run, n_processes=processes, done=progress)
+    made = tables.complete(table, jobs, defaults.make_run, n_processes=request.processes, done=progress)
     rows = defaults_summary.summarise(made)
     files, picture = [table.path, out / "defaults.csv", out / "defaults.md"], out / "defaults.png"
     tables.write_rows(files[1], rows, defaults_summary.Summary)
@@ -159,7 +162,6 @@ def _defaults(out, sets, models, quick, *, repetitions, seed, backend, say, proc
         return [picture]
 
     _finish(files, draw, defaults_summary.lines(rows), say)
-    return 0
 
 
 def _say_missing(name, jobs, missing, table, say):
