@@ -10,16 +10,14 @@ every cluster and every dimension. Any estimator with ``assignment="likelihood"`
 own search as well, for its `score` is the mean log-likelihood; `negative_bic` is a ``scoring`` for it.
 """
 
-import csv
-import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_array
 
-from csrl_core.training.atomic_files import write_atomically
+from csrl_core.experiments.runs import columns, write_csv
 
 CRITERIA = ("bic", "held-out")
 
@@ -86,13 +84,9 @@ class Selection:
 
     def write(self, path):
         """A CSV file, one row a candidate."""
-        text = io.StringIO(newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["criterion", *(field.name for field in fields(Candidate)), "best"])
-        for candidate in self.candidates:
-            values = (f"{v:.8g}" if isinstance(v, float) else v for v in asdict(candidate).values())
-            table.writerow([self.criterion, *values, int(candidate is self.best)])
-        write_atomically(path, text.getvalue().encode())
+        names = ["criterion", *columns(Candidate), "best"]
+        rows = [(self.criterion, *astuple(one), int(one is self.best)) for one in self.candidates]
+        write_csv(path, names, rows, digits=8, nan="nan")
 
     def plot(self, ax=None):
         """The criterion over the number of clusters, one line a latent width.

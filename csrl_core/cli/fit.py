@@ -197,7 +197,7 @@ def fit(
     if checkpoint is not None:
         callbacks.append(Checkpoint(checkpoint, every))
     if filters_gif is not None:
-        from csrl_core.plotting.machines import FilterAnimation
+        from csrl_core.plotting import FilterAnimation
 
         callbacks.append(FilterAnimation(filters_gif, files.image_shape(image_shape, data.X.shape[1])))
     model.set_callbacks(*callbacks)
