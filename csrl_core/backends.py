@@ -145,6 +145,13 @@ class Backend:
         raise DeviceMemoryError(f"{said}batch_size={low} would fit (it is {rows})")
 
 
+def usable_threads(n_jobs=None):
+    """How many threads ``n_jobs`` means here: None takes all usable cores, −1 too, −2 all but one."""
+    from csrl_core.kernels.cpu._engine import pool
+
+    return pool.usable_threads(n_jobs)
+
+
 def is_device_array(array):
     """Whether an array lies on a CUDA device: CuPy's, or that of any library with the same interface."""
     return hasattr(array, "__cuda_array_interface__")

@@ -162,23 +162,8 @@ def select(
     """
     X = check_array(X, dtype=[np.float64, np.float32])
     n_clusters, latent = _numbers(n_clusters, "n_clusters"), _numbers(latent, "latent")
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
-    if latent[-1] >= X.shape[1]:
-        raise ValueError(
-            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
-        )
-    if criterion == "held-out" and not 2 <= folds <= len(X):
-        raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
-    fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
-    if n_clusters[-1] > fewest:
-        raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
     estimator = default_estimator(random_state) if estimator is None else clone(estimator)
-    if estimator.assignment != "likelihood":
-        raise ValueError(
-            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
-            f"numbers of clusters cannot be compared"
-        )
+    _check(X, n_clusters, latent, criterion, folds, estimator)
     grid = [(k, h) for h in latent for k in n_clusters]
     candidates, fitted = [], {}
     for count, (k, h) in enumerate(grid, 1):
@@ -197,6 +182,26 @@ def select(
     if chosen is None:
         chosen = clone(estimator).set_params(n_clusters=best.n_clusters, hidden=(best.latent,)).fit(X)
     return Selection(criterion, candidates, best, chosen)
+
+
+def _check(X, n_clusters, latent, criterion, folds, estimator):
+    """Refuse what cannot be compared or fitted; numbers ascend."""
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
+    if latent[-1] >= X.shape[1]:
+        raise ValueError(
+            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
+        )
+    if criterion == "held-out" and not 2 <= folds <= len(X):
+        raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
+    fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
+    if n_clusters[-1] > fewest:
+        raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
+    if estimator.assignment != "likelihood":
+        raise ValueError(
+            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
+            f"numbers of clusters cannot be compared"
+        )
 
 
 def _held_out(model, X, folds, random_state):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csrl_core import backends
 from csrl_core.training.atomic_files import write_atomically
 
 
@@ -92,10 +93,8 @@ def complete(table, wanted, make_run, *, missing=None, n_processes=None, done=No
     """
     from joblib import Parallel, delayed
 
-    from csrl_core.kernels.cpu._engine import pool
-
     missing = table.missing(wanted) if missing is None else missing
-    processes = min(pool.usable_threads(n_processes), len(missing)) or 1
+    processes = min(backends.usable_threads(n_processes), len(missing)) or 1
     if processes == 1:
         results = map(make_run, missing)
     else:

@@ -8,7 +8,6 @@ import numpy as np
 
 from csrl_core.contract.cases import ON_HOST, Case, Kernel
 from csrl_core.reference import rbm
-from csrl_core.training.draws import Use, stream
 
 ARGUMENTS = {
     "V": ("(n, d)", "float", "visible units, in the coordinates of the row's cluster"),
@@ -71,7 +70,7 @@ SIZES = {
     "many hidden units": (70, 10, 2, 150),
 }
 KEY = (0x12345678, 0x9ABCDEF0)
-STREAM, AIS = stream(Use.GIBBS_TRAINING), stream(Use.AIS)
+STREAM, AIS = 20, 67  # any two streams
 STEP = 5
 UNITS = {"bernoulli": rbm.BERNOULLI, "gaussian": rbm.GAUSSIAN}
 
