@@ -11,7 +11,8 @@ from csrl_core import estimators
 from csrl_core._version import __version__
 
 _HOME = {
-    "ClusterModel": "training.joint",
+    "BatchModel": "models.base",
+    "ClusterModel": "models.base",
     "load": "estimators.saved",
     "NonFiniteLossError": "training.loop",
     "BackendError": "backends",
@@ -48,6 +49,6 @@ if TYPE_CHECKING:
     from csrl_core.estimators.cluster_specific import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM
     from csrl_core.estimators.saved import load
-    from csrl_core.experiments import mixtures as reproduce
-    from csrl_core.training.joint import ClusterModel
+    from csrl_core.experiments import fig2 as reproduce
+    from csrl_core.models.base import BatchModel, ClusterModel
     from csrl_core.training.loop import NonFiniteLossError

@@ -66,8 +66,10 @@ def backends():
         try:
             resolved = backend.get(name)
             for stem in contract.STEMS:
-                getattr(resolved, stem)
+                if stem not in resolved.missing:
+                    resolved.kernels(stem)
             finding, good = "usable" + (" (what 'auto' takes)" if name == backend.get("auto").name else ""), True
+            finding += f"; no kernels of {', '.join(resolved.missing)}" if resolved.missing else ""
         except Exception as error:  # whatever is wrong with a backend is what is asked for here
             finding, good = f"not usable: {error}", False if name in ("numpy", "numba") else None
         rows.append((name, finding, good))

@@ -178,7 +178,7 @@ def _callbacks(request, model, n_features):
     if request.checkpoint is not None:
         callbacks.append(Checkpoint(request.checkpoint, request.checkpoint_every))
     if request.filters_gif is not None:
-        from csrl_core.plotting.machines import FilterAnimation
+        from csrl_core.plotting import FilterAnimation
 
         shape = files.image_shape(request.image_shape, n_features)
         callbacks.append(FilterAnimation(request.filters_gif, shape))

@@ -101,7 +101,7 @@ def check(case, backend, dtype):
         seconds = time.perf_counter() - start
         _check_untouched(entry, arguments, case.arguments(dtype))
         if list(got) != list(expected):
-            raise _Wrong(f"{len(got)} values returned, {len(expected)} expected")
+            raise _Wrong(f"{_returned(got)} returned, {_returned(expected)} expected")
         worst = max(
             (_compare(name, got[name], expected[name], typical[name].dtype, *budgets[name], working) for name in got),
             key=lambda found: found[0] / found[1] if found[1] > 0 else np.inf if found[0] > 0 else 0.0,
@@ -205,13 +205,20 @@ def _run(entry, function, arguments):
     return values
 
 
+def _returned(values):
+    """How many values of `_run` were returned."""
+    if "return" in values:
+        return "one value, no tuple,"
+    return f"{sum(name.startswith('return[') for name in values)} values"
+
+
 def _send(entry, backend, arguments):
     """The arguments as the backend takes them: arrays on its device, with gaps where they have some."""
     if not getattr(backend, "on_device", False):
         return arguments
     sent = []
     for spec, value in zip(entry.arguments, arguments, strict=True):
-        if isinstance(value, np.ndarray) and spec.name not in contract.HOST_ARGUMENTS:
+        if isinstance(value, np.ndarray) and not spec.on_host:
             gap = 1 if value.flags.c_contiguous else 2
             place = backend.xp.empty((*value.shape[:-1], gap * value.shape[-1]), value.dtype)[..., ::gap]
             place[...] = backend.xp.asarray(value)

@@ -10,7 +10,6 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-SHARED = ("answers", "base", "device_input")  # files that hold no estimator of their own
 _CLASS = re.compile(r"^class ([A-Z]\w*)\([^)]*\bBaseClusterSpecific\b", re.MULTILINE)
 
 
@@ -25,7 +24,7 @@ def homes():
     """
     found = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        for name in _CLASS.findall(path.read_text(encoding="utf-8")) if path.stem not in SHARED else ():
+        for name in _CLASS.findall(path.read_text(encoding="utf-8")):
             if name in found:
                 raise ImportError(
                     f"csrl_core/estimators/{path.name} defines the estimator {name}, which {found[name]}.py beside it "

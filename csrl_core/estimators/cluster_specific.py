@@ -1,11 +1,24 @@
 """`ClusterSpecific`, the estimator of a model of one's own."""
 
-from sklearn.utils._param_validation import StrOptions
+import inspect
+from dataclasses import field
 
+from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
-from csrl_core.training.joint import ClusterModel
+from csrl_core.models.base import ClusterModel
+
+# What a model's methods are called with.
+CALLS = {
+    "init_parameters": ("X", "n_clusters", "draw"),
+    "losses": ("params", "X", "target", "centers", "draw"),
+    "gradient": ("params", "X", "target", "centers", "assign", "weights", "draw"),
+    "embed": ("params", "X", "centers", "draw"),
+    "decode": ("params", "Z", "assign", "centers", "draw"),
+    "codes": ("params", "X", "centers", "draw"),
+}
 
 
+@estimator
 class ClusterSpecific(BaseClusterSpecific):
     """Any `ClusterModel` under the joint assignment objective.
 
@@ -13,72 +26,32 @@ class ClusterSpecific(BaseClusterSpecific):
     ----------
     model : ClusterModel
         Losses, their gradient, and an embedding.
-    n_clusters : int
-    epochs, batch_size, learning_rate, optimizer, clip_norm
-        Training; ``batch_size=None`` is full batch.
-    center : bool
-        Whether the model sees the clusters' centres (else zeros).
-    update : {"step-then-assign", "assign-then-step"}
-    center_update : {"mean", "running"}
-    assignment : {"loss", "likelihood"}
+    assignment : {"loss", "likelihood"}, default="loss"
         "likelihood" needs a model with a method ``codes``.
-    tol, n_iter_no_change
-        Stopping; ``tol=0`` runs all epochs.
-    n_init, init
-        Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
-        "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of such a one and of
-        "k-means++" (`csrl_core.training.starts`).
-    backend, n_jobs, random_state, verbose
+    standing_epochs : int or "auto", default="auto"
+        Epochs at the beginning during which the first assignment stands. "auto" is the model's ``standing_epochs``.
+    init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="auto"
+        The first assignment. "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of
+        such a one and of "k-means++" (`csrl_core.training.starts`).
     """
 
-    _parameter_constraints = {
-        **BaseClusterSpecific._parameter_constraints,
-        "model": [ClusterModel],
-        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
-    }
+    model: ClusterModel = field(kw_only=False)
 
-    def __init__(
-        self,
-        model,
-        *,
-        n_clusters=2,
-        epochs=150,
-        batch_size=None,
-        learning_rate=0.01,
-        optimizer="adam",
-        center=True,
-        update="step-then-assign",
-        center_update="mean",
-        assignment="loss",
-        tol=0.0,
-        n_iter_no_change=10,
-        n_init=1,
-        init="auto",
-        clip_norm=None,
-        backend="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.model = model
-        self.n_clusters = n_clusters
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.center = center
-        self.update = update
-        self.center_update = center_update
-        self.assignment = assignment
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.n_init = n_init
-        self.init = init
-        self.clip_norm = clip_norm
-        self.backend = backend
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    _parameter_constraints = {"model": [ClusterModel]}
+
+    def _validate_params(self):
+        super()._validate_params()
+        for name, arguments in CALLS.items():
+            method = getattr(self.model, name)
+            if method is None:  # an optional one
+                continue
+            takes = inspect.signature(method)
+            try:
+                takes.bind(*arguments)
+            except TypeError:
+                raise ValueError(
+                    f"{type(self.model).__name__}.{name} takes {takes}; expected ({', '.join(arguments)})"
+                ) from None
 
     def _model(self, backend):
         return self.model
@@ -87,4 +60,4 @@ class ClusterSpecific(BaseClusterSpecific):
         return super()._description() | {"model": f"{type(self.model).__module__}.{type(self.model).__qualname__}"}
 
     def _has_decoder(self):
-        return hasattr(self.model, "decode")
+        return self.model.decode is not None

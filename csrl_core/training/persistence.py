@@ -4,6 +4,7 @@ Nothing in a file is ever executed, and nothing computes with what `csrl_core.tr
 file is written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
 """
 
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from csrl_core.training.file_checks import (
     check_shapes,
     digest_of,
 )
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)
@@ -91,11 +92,19 @@ def arguments_of(estimator):
     return plain, arrays
 
 
+def _defaults(estimator):
+    """Name → default of the constructor's arguments, in the form that JSON has."""
+    parameters = inspect.signature(type(estimator).__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+
+
 @dataclass
 class CheckpointState:
     """What a checkpoint holds: the run that was going on, and the best one that was finished.
 
-    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`;
+    data : checksums of what the fit was given, None in files that have none
     """
 
     key: np.ndarray
@@ -108,26 +117,23 @@ class CheckpointState:
     data: dict | None
 
 
-def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks, data):
-    """Everything that training needs to go on from an epoch's end.
-
-    callbacks : list, what they remember; data : dict, checksums of what the fit was given
-    """
+def write_checkpoint(path, estimator, state):
+    """Everything that training needs to go on from an epoch's end, a `CheckpointState`."""
     arguments, arrays = arguments_of(estimator)
-    arrays["key"] = key
+    arrays["key"] = state.key
     header = {
         "class": type(estimator).__name__,
         "arguments": arguments,
-        "shapes": layout.shapes,
-        "run": _run_header(run),
-        "best": None if best is None else _run_header(best),
-        "best_score": float(best_score),
-        "callbacks": callbacks,
-        "data": data,
+        "shapes": state.shapes,
+        "run": _run_header(state.run),
+        "best": None if state.best is None else _run_header(state.best),
+        "best_score": float(state.best_score),
+        "callbacks": state.callbacks,
+        "data": state.data,
     }
-    arrays.update(_run_arrays(run, "run."))
-    if best is not None:
-        arrays.update(_run_arrays(best, "best."))
+    arrays.update(_run_arrays(state.run, "run."))
+    if state.best is not None:
+        arrays.update(_run_arrays(state.best, "best."))
     write(path, "checkpoint", header, arrays)
 
 
@@ -148,10 +154,12 @@ def read_checkpoint(path, estimator, X):
             raise ModelFileError(
                 f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
             )
-    for name in set(plain) | set(header["arguments"]):
-        if name not in _FREE_ARGUMENTS and plain.get(name) != header["arguments"].get(name):
+    # What an older file does not know of was as it is by default.
+    was = {name: default for name, default in _defaults(estimator).items() if name in plain} | header["arguments"]
+    for name in set(plain) | set(was):
+        if name not in _FREE_ARGUMENTS and plain.get(name) != was.get(name):
             raise ModelFileError(
-                f"{path} was made with {name}={header['arguments'].get(name)!r}, the estimator has "
+                f"{path} was made with {name}={was.get(name)!r}, the estimator has "
                 f"{name}={plain.get(name)!r}; resume needs the same"
             )
     check_header(path, header, {"run": dict, "best": (dict, type(None)), "data": (dict, type(None))})

@@ -9,7 +9,7 @@ from cli_helpers import error_of, listing, run
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
-from csrl_core.plotting.machines import FilterAnimation
+from csrl_core.plotting import FilterAnimation
 
 D = 9
 ARGUMENTS = {"n_hidden": 4, "epochs": 3, "batch_size": 20, "ais_chains": 5, "ais_betas": 6, "learning_rate": 0.05}
