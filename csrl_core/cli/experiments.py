@@ -65,7 +65,7 @@ def reproduce(
     """Figures 1, 2 and 5 of the paper, and defaults on many data sets; a rerun goes on where one stopped (not fig1)."""
     from csrl_core.cli import reproduce as cli_reproduce
 
-    request = cli_reproduce.Request(
+    return cli_reproduce.main(
         figure.value,
         out,
         sets=data,
@@ -79,8 +79,8 @@ def reproduce(
         processes=jobs,
         epochs=epochs,
         n_init=n_init,
+        say=say,
     )
-    return cli_reproduce.main(request, say)
 
 
 @command

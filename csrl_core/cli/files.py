@@ -15,7 +15,6 @@ from csrl_core.datasets.readers import NUMPY_ERRORS, csv_rows, is_number
 from csrl_core.training.atomic_files import replacing
 
 BUILT_IN = "data:"
-MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 TABLES = (".csv", ".npy")
 PICTURES = (".png", ".pdf", ".svg")
 # Columns of these names are rarely meant as features; where one is used as such, it is said.
@@ -73,7 +72,7 @@ def _read_data(source, key, label_column, memory_map, say):
         if key is not None or wanted is not None:
             raise WrongUsage(f"{source} is built in and brings its classes; --key and --label-column are for files")
         name = source.removeprefix(BUILT_IN)
-        bunch = datasets.load(name, **({"random_state": 0} if name in MIXTURES else {}))
+        bunch = datasets.load(name, **({"random_state": 0} if name in datasets.MIXTURES else {}))
         return Table(bunch.data, bunch.target, bunch.feature_names)
     path = Path(source)
     if path.is_dir():

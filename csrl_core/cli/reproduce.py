@@ -2,11 +2,14 @@
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
+from csrl_core.cli import progress
 from csrl_core.cli.base import WrongUsage
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.rbm import TensorizedRBM
@@ -18,18 +21,17 @@ from csrl_core.training.atomic_files import write_atomically
 REPETITIONS = 5  # of figures 1 and 5; `fig2.default_repetitions` has those of figure 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be reproduced: the options of the command; None where an experiment has its own number."""
+    """What is asked for, as typed: see ``csrl reproduce --help``; None: not given. say : callable, takes a line."""
 
-    figure: str
-    out: Path
-    sets: list | None = None
-    versions: tuple = fig2.VERSIONS
-    repetitions: int | None = None
-    seed: int = 0
-    backend: str = "auto"
-    processes: int | None = None
+    sets: list | None
+    versions: tuple
+    repetitions: int | None
+    seed: int
+    backend: str
+    processes: int | None
+    say: Callable
     epochs: int | None = None
     n_init: int | None = None
     inputs: str = "intensities"
@@ -37,9 +39,12 @@ class Request:
     models: list | None = None
 
 
-def main(request, say):
-    """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
-    figure, out = request.figure, Path(request.out)
+def main(figure, out, **asked):
+    """Make what is missing of a figure, then its tables and pictures; returns the exit code.
+
+    asked : fields of `Request`
+    """
+    request, out = Request(**asked), Path(out)
     options = {
         "--quick": (request.quick, ("fig5", "defaults")),
         "--inputs": (request.inputs != "intensities", ("fig5",)),
@@ -51,28 +56,30 @@ def main(request, say):
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    {"fig1": _figure_1, "fig2": _figure_2, "fig5": _figure_5, "defaults": _defaults}[figure](request, out, say)
+    make = {"fig1": _figure_1, "fig2": _figure_2, "fig5": _figure_5, "defaults": _defaults}[figure]
+    make(out, request)
     return 0
 
 
-def _figure_1(request, out, say):
+def _figure_1(out, request):
     rows, files = fig1.run(
         out,
-        seed=request.seed,
         repetitions=request.repetitions or REPETITIONS,
-        backend=request.backend,
         n_init=request.n_init or fig2.RESTARTS,
+        seed=request.seed,
+        backend=request.backend,
     )
     for row in rows:
-        say(
+        request.say(
             f"  {row.data:<14}{row.model:<42}mean squared error {row.mean_squared_error:.3g} ± "
             f"{row.mean_squared_error_se:.1g}, ARI {row.ARI:.3f} ± {row.ARI_se:.3f}"
         )
     for path in files:
-        say(str(path))
+        request.say(str(path))
 
 
-def _figure_2(request, out, say):
+def _figure_2(out, request):
+    begin, say = time.perf_counter(), request.say
     wanted = list(request.sets or fig2.SETS)
     for name in wanted:
         if name not in fig2.SETS:
@@ -85,14 +92,13 @@ def _figure_2(request, out, say):
         raise FileNotFoundError("none of the data sets can be read")
     table = tables.RunTable(out / "fig2-runs.csv", fig2.Run)
     jobs = fig2.jobs(
-        *(request.versions, here, request.repetitions, request.seed, request.backend, request.epochs),
-        n_init=request.n_init or fig2.RESTARTS,
+        *(request.versions, here, request.repetitions, request.seed),
+        *(request.backend, request.epochs, request.n_init or fig2.RESTARTS),
     )
-    missing = _say_missing("fig2", jobs, table.missing(jobs), table, say)
-    if missing:
+    if _say_missing("fig2", jobs, table.missing(jobs), table, say):
         doctor.compile_ahead(TensorizedAutoencoder, request.backend, say)
-    progress = _Progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", interval=5)
-    made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=progress)
+    with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", every=5) as done:
+        made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=done)
     rows = fig2_summary.summarise(made)
     pictures = {out / f"fig2-{version}.png": version for version in request.versions}
 
@@ -103,11 +109,11 @@ def _figure_2(request, out, say):
 
     tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)
     _finish([table.path, out / "fig2.csv"], draw, fig2_summary.lines(rows), say)
-    say(f"done in {progress.seconds:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
+    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
 
 
-def _figure_5(request, out, say):
-    sets = request.sets or ["mnist"]
+def _figure_5(out, request):
+    begin, say, sets = time.perf_counter(), request.say, request.sets or ["mnist"]
     if len(sets) > 1 or sets[0] not in fig5.PROBLEMS:
         raise WrongUsage(f"--data {' '.join(sets)}: expected one of {', '.join(fig5.PROBLEMS)}")
     (data,) = sets
@@ -124,34 +130,36 @@ def _figure_5(request, out, say):
     stem = fig5_summary.stem(data, request.inputs) + ("-quick" if request.quick else "")
     table, images = fig5_summary.table(out / f"{stem}-runs.csv"), fig5_summary.Images(out)
     _say_missing("fig5", jobs, fig5_summary.missing(table, jobs, images), table, say)
-    progress = _Progress(say, lambda run: f"{run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.")
-    with compiling.announced(say, TensorizedRBM, request.backend):
-        made = fig5_summary.complete(table, jobs, images, progress)
+    compiled = compiling.announced(say, TensorizedRBM, request.backend)
+    with compiled, _progress(say, lambda run: f"{run.version}, {run.model}, K = {run.gibbs_steps}") as done:
+        made = fig5_summary.complete(table, jobs, images, done)
     rows = fig5_summary.summarise(made)
     tables.write_rows(out / f"{stem}.csv", rows, fig5_summary.Summary)
     files = [table.path, out / f"{stem}.csv"]
     _finish(files, lambda: fig5_summary.draw(out, stem, made, images), fig5_summary.lines(rows), say)
-    say(f"done in {progress.seconds:.1f} s; the fits took {sum(run.seconds for run in made):.0f} s in all")
+    say(f"done in {time.perf_counter() - begin:.1f} s; the fits took {sum(run.seconds for run in made):.0f} s in all")
 
 
-def _defaults(request, out, say):
-    sets, models, quick = request.sets, request.models or tuple(defaults.MODELS), request.quick
-    for what, given, known in (("--data", sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
+def _defaults(out, request):
+    say, models = request.say, request.models or tuple(defaults.MODELS)
+    for what, given, known in (("--data", request.sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
         for name in given:
             if name not in known:
                 raise WrongUsage(f"{what} {name!r} is not one of {', '.join(map(repr, known))}")
-    wanted = list(sets or (defaults.QUICK if quick else defaults.SETS))
+    wanted = list(request.sets or (defaults.QUICK if request.quick else defaults.SETS))
     here = [name for name in wanted if defaults.SETS[name].available]
     if len(here) < len(wanted):
         say(f"skipped    {len(wanted) - len(here)} sets: their files are not there; set {datasets.DATA_VARIABLE}")
     if not here:
         raise FileNotFoundError("none of the data sets can be read")
     table = tables.RunTable(out / "defaults-runs.csv", defaults.Run)
-    repetitions = request.repetitions or (1 if quick else defaults.SEEDS)
+    repetitions = request.repetitions or (1 if request.quick else defaults.SEEDS)
     jobs = defaults.jobs(here, models, repetitions, request.seed, request.backend)
     _say_missing("defaults", jobs, table.missing(jobs), table, say)
-    progress = _Progress(say, lambda run: f"{run.data}, {run.model}: ARI {run.ARI:.2f}, start {run.ARI_start:.2f}")
-    made = tables.complete(table, jobs, defaults.make_run, n_processes=request.processes, done=progress)
+    with _progress(
+        say, lambda run: f"{run.data}, {run.model}: ARI {run.ARI:.2f}, at the start {run.ARI_start:.2f}"
+    ) as done:
+        made = tables.complete(table, jobs, defaults.make_run, n_processes=request.processes, done=done)
     rows = defaults_summary.summarise(made)
     files, picture = [table.path, out / "defaults.csv", out / "defaults.md"], out / "defaults.png"
     tables.write_rows(files[1], rows, defaults_summary.Summary)
@@ -169,22 +177,11 @@ def _say_missing(name, jobs, missing, table, say):
     return missing
 
 
-class _Progress:
-    """Says after a run how many are done and what it was; every ``interval`` seconds at most, and at the end."""
-
-    def __init__(self, say, what, interval=0.0):
-        self.say, self.what, self.interval = say, what, interval
-        self.begin = self.last = time.perf_counter()
-
-    @property
-    def seconds(self):
-        return time.perf_counter() - self.begin
-
-    def __call__(self, count, of, run):
-        now = time.perf_counter()
-        if now - self.last >= self.interval or count == of:
-            self.last = now
-            self.say(f"{count}/{of}  {self.what(run)}  {now - self.begin:.0f} s")
+@contextmanager
+def _progress(say, what, every=0.0):
+    """As `progress.shown`, of runs; what : callable of a run, what is said of it."""
+    with progress.shown("runs", say, every) as done:
+        yield lambda count, of, run: done(count, of, what(run))
 
 
 def _finish(files, draw, lines, say):

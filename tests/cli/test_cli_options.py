@@ -23,10 +23,12 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.base import BaseClusterSpecific
 
 
+@estimator
 class Shrunken(TensorizedAutoencoder, BaseClusterSpecific):
     """An autoencoder of data that is shrunken first.
 
@@ -37,29 +39,21 @@ class Shrunken(TensorizedAutoencoder, BaseClusterSpecific):
     n_rounds : int or None, default=None
         Of nothing.
     pale, dark : bool, default=True and False
-    n_clusters : int, default=4
     """
 
     _parameter_constraints = {
-        **TensorizedAutoencoder._parameter_constraints,
         "shrinkage": [StrOptions({"none"}), Interval(Real, 0, 1, closed="neither")],
         "n_rounds": [None, Interval(Integral, 1, None, closed="left")],
         "pale": ["boolean"],
         "dark": ["boolean"],
     }
 
-    def __init__(self, *, shrinkage=0.5, n_rounds=None, pale=True, dark=False, n_clusters=4, hidden=(1,), shared=0,
-                 activation="linear", output_activation="linear", bias=False, reg=0.1, epochs=7, batch_size=None,
-                 learning_rate=0.01, optimizer="adam", center=True, update="step-then-assign", center_update="mean",
-                 assignment="auto", solver="gradient", start="auto", tol=0.0, n_iter_no_change=10, n_init=1,
-                 init="auto", clip_norm=None, backend="auto", n_jobs=None, random_state=None, verbose=0):
-        super().__init__(n_clusters=n_clusters, hidden=hidden, shared=shared, activation=activation,
-                         output_activation=output_activation, bias=bias, reg=reg, epochs=epochs, batch_size=batch_size,
-                         learning_rate=learning_rate, optimizer=optimizer, center=center, update=update,
-                         center_update=center_update, assignment=assignment, solver=solver, start=start, tol=tol,
-                         n_iter_no_change=n_iter_no_change, n_init=n_init, init=init, clip_norm=clip_norm,
-                         backend=backend, n_jobs=n_jobs, random_state=random_state, verbose=verbose)
-        self.shrinkage, self.n_rounds, self.pale, self.dark = shrinkage, n_rounds, pale, dark
+    shrinkage: float | str = 0.5
+    n_rounds: int | None = None
+    pale: bool = True
+    dark: bool = False
+    n_clusters: int = 4
+    epochs: int = 7
 '''
 
 

@@ -206,9 +206,8 @@ def test_processes_give_what_one_gives(tmp_path):
 def test_the_command(tmp_path):
     said = []
     arguments = {"sets": ["iris"], "versions": ("papers", "ours"), "repetitions": 1, "seed": 0, "backend": "numpy"}
-    arguments |= {"processes": 1, "epochs": 2, "n_init": 1}
-    request = cli_reproduce.Request("fig2", tmp_path, **arguments)
-    assert cli_reproduce.main(request, said.append) == 0
+    arguments |= {"processes": 1, "epochs": 2, "n_init": 1, "say": said.append}
+    assert cli_reproduce.main("fig2", tmp_path, **arguments) == 0
     for name in ("fig2-runs.csv", "fig2.csv", "fig2-papers.png", "fig2-ours.png"):
         assert (tmp_path / name).stat().st_size > 1000
     with (tmp_path / "fig2.csv").open() as file:
@@ -221,7 +220,7 @@ def test_the_command(tmp_path):
         assert (float(tae["theirs"]), tae["repetitions"]) == (0.772, "1")
     before = (tmp_path / "fig2-runs.csv").read_bytes()
     said.clear()
-    assert cli_reproduce.main(request, said.append) == 0
+    assert cli_reproduce.main("fig2", tmp_path, **arguments) == 0
     assert (tmp_path / "fig2-runs.csv").read_bytes() == before
     assert "53 runs, 53 of them in" in said[0]
 
@@ -231,20 +230,18 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
     said = []
     arguments = {"versions": ("papers",), "repetitions": 1, "seed": 0, "backend": "numpy", "processes": 1}
     with pytest.raises(FileNotFoundError, match="none of the data sets can be read"):
-        cli_reproduce.main(
-            cli_reproduce.Request("fig2", tmp_path, sets=["penguins", "mnist_5"], **arguments), said.append
-        )
+        cli_reproduce.main("fig2", tmp_path, sets=["penguins", "mnist_5"], say=said.append, **arguments)
     assert [line.split(":")[0] for line in said] == ["skipped    penguins", "skipped    mnist_5"]
     assert all("CSRL_DATA" in line for line in said)
     with pytest.raises(ValueError, match="--data moons is not of the figure; expected some of parallel_line"):
-        cli_reproduce.main(cli_reproduce.Request("fig2", tmp_path, sets=["moons"], **arguments), said.append)
+        cli_reproduce.main("fig2", tmp_path, sets=["moons"], say=said.append, **arguments)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     arguments = {"sets": None, "versions": ("papers",), "repetitions": 1, "seed": 0, "backend": "numpy"}
     with pytest.raises(OSError, match="file"):
-        cli_reproduce.main(cli_reproduce.Request("fig2", tmp_path / "file", processes=1, **arguments), print)
+        cli_reproduce.main("fig2", tmp_path / "file", processes=1, say=print, **arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

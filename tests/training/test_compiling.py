@@ -60,17 +60,17 @@ class Shifted(ClusterModel):
     def __init__(self):
         self.function = new_function()
 
-    def init_parameters(self, X, n_clusters, random):
+    def init_parameters(self, X, n_clusters, draw):
         return {"offset": np.zeros((n_clusters, 1))}
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         self.function(1)
         return ((X[:, None] - centers) ** 2).sum(axis=2) + params["offset"].T
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         return {"offset": np.zeros_like(params["offset"])}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return (X[:, None] - centers)[..., :1]
 
 
