@@ -105,6 +105,27 @@ def test_the_device_code_is_verified_by_the_emulator(copy):
     assert table.count(" ok") == 4
 
 
+COMPILE = """
+from csrl_core.kernels.gpu._platform import launch, nvrtc
+
+try:
+    nvrtc.library()
+except launch.DeviceError as error:
+    print(error)
+else:
+    for dtype in ("float", "double"):
+        for architecture in nvrtc.ARCHITECTURES:
+            assert nvrtc.cubin(launch.source("lines"), dtype, architecture).startswith(b"\\x7fELF")
+    print("compiled")
+"""
+
+
+def test_nvidias_compiler_takes_the_device_code(copy):
+    said = run(copy, "-c", COMPILE).strip()
+    if said != "compiled":
+        pytest.skip(said)
+
+
 def test_the_contracts_tests_take_the_stem_up(copy):
     tests = ["tests/contract/test_contract.py", "tests/contract/test_cases.py", "tests/contract/test_verify.py"]
     said = run(copy, "-m", "pytest", "-q", "-k", "lines", "-p", "no:cacheprovider", *tests)
