@@ -1,7 +1,9 @@
 """What Numba compiles is said once, before it begins, and counted; what is cached is not spoken of."""
 
+import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +83,16 @@ def test_a_verbose_fit_says_it_where_numba_computes(backend, verbose, capsys):
     ClusterSpecific(Shifted(), epochs=1, backend=backend, verbose=verbose, random_state=0).fit(X)
     said = "compiling the Numba kernels of ClusterSpecific: some seconds, once on this machine for this version"
     assert (said in capsys.readouterr().err.splitlines()) is (verbose == 1 and backend == "numba")
+
+
+def test_the_seconds_are_those_of_the_benchmark():
+    path = Path(__file__).resolve().parents[2] / "bench" / "results" / "first_fit.csv"
+    if not path.exists():
+        pytest.skip("bench/bench_first_fit.py has not been run")
+    with path.open() as file:
+        measured = {row["case"]: float(row["compile_seconds"]) for row in csv.DictReader(file)}  # the last row of each
+    for name, case in {"autoencoder": "small", "rbm": "machine"}.items():
+        assert measured[case] / 1.5 < compiling.SECONDS[name] < measured[case] * 1.5, name
 
 
 def test_no_numba_for_another_backend():
