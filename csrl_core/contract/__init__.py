@@ -16,6 +16,7 @@ __all__ = [
     "BATCH_FUNCTIONS",
     "CONSTANTS",
     "CONTRACT",
+    "HOST_ARGUMENTS",
     "STEMS",
     "TOLERANCES",
     "UNITS",
@@ -36,6 +37,9 @@ CONTRACT = {
     for kernel in cases.load(stem).FUNCTIONS
     for entry in [kernel.entry(stem, getattr(cases.load(stem), "ARGUMENTS", {}))]
 }
+
+# Arrays that stay on the host on every backend: Python reads them to know what to do.
+HOST_ARGUMENTS = tuple(dict.fromkeys(a.name for entry in CONTRACT.values() for a in entry.arguments if a.on_host))
 
 # Losses that couple the samples of a batch and so do not add up; no stem so far has one.
 BATCH_FUNCTIONS = tuple(key for key, entry in CONTRACT.items() if entry.unit == "batch")

@@ -72,9 +72,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
             self._check_enough(weight)
             backend = backends.get(self.backend)
-            model = self._model(backend)
             with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
-                self._fit(backend, model, (X, y, target, weight), resume)
+                fit = self._new_fit(backend, (X, y, target, weight), resume)
+                self._warn(fit, fit.train())
         return self
 
     @contextmanager
@@ -91,8 +91,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
                 vars(self).update(kept)
             raise
 
-    def _fit(self, backend, model, given, resume):
+    def _new_fit(self, backend, given, resume):
         X, _, target, weight = given
+        model = self._model(backend)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -102,8 +103,10 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
-        run = fit.train()
-        for message in self._complaints(objective, run, data, fit.trainer.settings) if run.epoch else ():
+        return fit
+
+    def _warn(self, fit, run):
+        for message in self._complaints(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ():
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _complaints(self, objective, run, data, settings, advice=""):

@@ -10,8 +10,8 @@ papers  The papers' models and settings: one run per learning rate and repetitio
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
         mixture is drawn anew in every repetition.
 
-In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors
-train theirs with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
+In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors'
+are trained with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
 """
 
 import time

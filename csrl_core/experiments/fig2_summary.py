@@ -9,7 +9,7 @@ from math import comb
 
 import numpy as np
 
-from csrl_core.experiments.authors import NO_FIGURE, authors_figures, their_runs
+from csrl_core.experiments.authors import NO_FIGURE, authors_figures, authors_runs
 from csrl_core.experiments.fig2 import COUNTERPARTS, MIXTURES, TENSORIZED
 from csrl_core.experiments.runs import grouped, mean, mean_and_error
 
@@ -87,7 +87,7 @@ def _of_model(group, theirs, name=None):
     repetitions = sorted(set.intersection(*(set(own) for own in at)))
     table = [[own[i] for i in repetitions] for own in at]  # (settings, repetitions)
     places = range(len(repetitions))
-    size, counterpart = their_runs(data), COUNTERPARTS[group[0].model]
+    size, counterpart = authors_runs(data), COUNTERPARTS[group[0].model]
     experiments = subsets(len(places), size) if version == "papers" else np.empty((0, size), dtype=int)
     rows = []
     for panel, (measure, sign, objective) in _PANELS.items():

@@ -66,6 +66,7 @@ def test_the_table_itself():
     assert all(tolerance.reason for tolerance in contract.TOLERANCES.values())
     assert contract.CONTRACT["assign", "move"].in_place == (3, 5, 6, 7)
     assert contract.BATCH_FUNCTIONS == ()
+    assert {"key", "layers", "hyper", "betas"} <= {*contract.HOST_ARGUMENTS}
 
 
 @pytest.mark.parametrize("stem", contract.STEMS)

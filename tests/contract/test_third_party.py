@@ -53,6 +53,10 @@ def test_stems_may_be_attributes_of_a_module(package, tmp_path):
     assert not failures("theirs_flat")
 
 
+def test_a_function_that_a_package_gives_out_does_not_hide_the_stem_of_its_name(package):
+    assert not failures(package("theirs_hiding", __init__="from .assign import assign", assign=WHOLE))
+
+
 def test_a_missing_function_is_named(package):
     name = package("theirs_lacking", assign=WHOLE + "del move\n")
     found = failures(name)
