@@ -1,9 +1,9 @@
 """Seconds of a first import and fit in a fresh process with an empty compilation cache, beside umap-learn's.
 
-    python bench/bench_first_fit.py                               # table, and rows appended to bench/results/first_fit.csv
-    python bench/bench_first_fit.py --case small --table 20       # also the functions that took longest to compile
-    python bench/bench_first_fit.py --umap /path/to/other/python  # an interpreter that has umap-learn
-    python bench/bench_first_fit.py --quick                       # smoke run: the small case, without umap, not appended
+    python bench/bench_first_fit.py                       # table, and rows appended to bench/results/first_fit.csv
+    python bench/bench_first_fit.py --case small --table 20  # also the functions that took longest to compile
+    python bench/bench_first_fit.py --umap PYTHON          # an interpreter that has umap-learn
+    python bench/bench_first_fit.py --quick                # smoke run: the small case, no umap, nothing appended
 
 Every fit is a process of its own, so nothing is warm but the file system. "compile" is the time within Numba's compile
 events, "self" of a function what is left of it without the functions that it calls, which are compiled within.
