@@ -19,9 +19,10 @@ from itertools import pairwise
 import numpy as np
 from common import append_rows, machine, peak_memory, percentile, print_table, product_rate, time_in_turns
 
-from csrl_core import TensorizedAutoencoder, backend
-from csrl_core.algorithm import as_batch
+from csrl_core import TensorizedAutoencoder
+from csrl_core import backends as backend
 from csrl_core.reference.dense import layer_table
+from csrl_core.training.joint import as_batch
 
 try:
     import torch

@@ -18,7 +18,9 @@ import numpy as np
 from bench_gpu_epochs import epochs, machines
 from common import append_rows, machine, percentile, print_table
 
-from csrl_core import BackendError, backend, verify
+from csrl_core import BackendError
+from csrl_core import backends as backend
+from csrl_core.contract import verify
 
 try:
     import torch
@@ -200,7 +202,7 @@ def kernels(b, quick):
 
 def device_name():
     """What the driver calls the device."""
-    from csrl_core.kernels.gpu import device
+    from csrl_core.kernels.gpu._platform import device
 
     return dict(device.describe())["device"]
 

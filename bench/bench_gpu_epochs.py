@@ -13,7 +13,7 @@ import numpy as np
 from common import percentile
 
 from csrl_core import TensorizedAutoencoder
-from csrl_core.demo import PAPERS  # what torch does here, too
+from csrl_core.experiments.demo import PAPERS  # what torch does here, too
 from csrl_core.kernels.gpu import autoencoder
 
 # n, d, k, hidden, batch

@@ -21,7 +21,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend
+from csrl_core import TensorizedAutoencoder, TensorizedRBM
+from csrl_core import backends as backend
 
 _random = np.random.default_rng(0)
 SMALL, WIDE = _random.random((300, 6)), _random.random((1500, 60))

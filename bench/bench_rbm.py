@@ -20,7 +20,8 @@ import numpy as np
 from common import append_rows, machine, percentile, print_table, product_rate, time_in_turns
 from threadpoolctl import threadpool_limits
 
-from csrl_core import backend, datasets
+from csrl_core import backends as backend
+from csrl_core import datasets
 from csrl_core.reference import rbm as reference
 
 try:
@@ -379,7 +380,7 @@ def pieces():
 
 def _calls(s):
     """The pieces of one setting's step."""
-    from csrl_core.kernels.cpu import rbm_blocks
+    from csrl_core.kernels.cpu.rbm import blocks as rbm_blocks
 
     rng = np.random.default_rng(0)
     W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)

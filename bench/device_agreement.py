@@ -13,8 +13,10 @@ import time
 
 import numpy as np
 
-from csrl_core import backend, contract, verify
-from csrl_core.cases import all_cases
+from csrl_core import backends as backend
+from csrl_core import contract
+from csrl_core.contract import verify
+from csrl_core.contract.cases import all_cases
 
 
 def size(case):

@@ -15,7 +15,8 @@ import time
 import numpy as np
 from common import append_rows, machine, print_table
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, backend, datasets
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, datasets
+from csrl_core import backends as backend
 
 # Relative differences of the loss curve: of autoencoders, of machines.
 TOLERANCES = {"float64": (1e-8, 1e-8), "float32": (1e-3, 2e-2)}

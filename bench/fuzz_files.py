@@ -102,8 +102,8 @@ def read(path, kind, original):
 
 
 def _read_data(path, name):
-    from csrl_core import cli_files
-    from csrl_core._readers import read_idx, read_table
+    from csrl_core.cli import files as cli_files
+    from csrl_core.datasets.readers import read_idx, read_table
 
     if "idx" in name:
         return [read_idx(path)]
@@ -168,8 +168,8 @@ def work(folder, files, seed, first, stop):
     """Do cases one by one and tell of each: its number before, what became of it after."""
     import resource
 
-    from csrl_core._readers import DataFileError
-    from csrl_core.persistence import ModelFileError
+    from csrl_core.datasets.readers import DataFileError
+    from csrl_core.training.persistence import ModelFileError
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")

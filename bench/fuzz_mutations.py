@@ -6,8 +6,8 @@ from copy import deepcopy
 import numpy as np
 import safetensors.numpy
 
-from csrl_core.file_checks import digest_of
-from csrl_core.persistence import HEADER
+from csrl_core.training.file_checks import digest_of
+from csrl_core.training.persistence import HEADER
 
 VALUES = (
     None,

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from csrl_core._version import __version__
 
 _HOME = {
-    "TensorizedAutoencoder": "autoencoder",
-    "TensorizedRBM": "rbm",
-    "ClusterModel": "algorithm",
-    "ClusterSpecific": "estimator",
-    "load": "persistence",
-    "NonFiniteLossError": "training",
-    "BackendError": "backend",
-    **dict.fromkeys(
-        ["backend", "callbacks", "contract", "datasets", "metrics", "plotting", "reproduce", "selection", "verify"]
-    ),
+    "TensorizedAutoencoder": "estimators.autoencoder",
+    "TensorizedRBM": "estimators.rbm",
+    "ClusterModel": "training.joint",
+    "ClusterSpecific": "estimators.base",
+    "load": "training.persistence",
+    "NonFiniteLossError": "training.loop",
+    "BackendError": "backends",
+    **dict.fromkeys(["backend", "backends", "callbacks", "contract", "datasets"]),
+    **dict.fromkeys(["metrics", "plotting", "reproduce", "selection", "verify"]),
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -40,11 +39,13 @@ def __dir__():
 
 
 if TYPE_CHECKING:
-    from csrl_core import backend, callbacks, contract, datasets, metrics, plotting, reproduce, selection, verify
-    from csrl_core.algorithm import ClusterModel
-    from csrl_core.autoencoder import TensorizedAutoencoder
-    from csrl_core.backend import BackendError
-    from csrl_core.estimator import ClusterSpecific
-    from csrl_core.persistence import load
-    from csrl_core.rbm import TensorizedRBM
-    from csrl_core.training import NonFiniteLossError
+    from csrl_core import backends as backend
+    from csrl_core import callbacks, contract, datasets, metrics, plotting, selection, verify
+    from csrl_core.backends import BackendError
+    from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+    from csrl_core.estimators.base import ClusterSpecific
+    from csrl_core.estimators.rbm import TensorizedRBM
+    from csrl_core.experiments import mixtures as reproduce
+    from csrl_core.training.joint import ClusterModel
+    from csrl_core.training.loop import NonFiniteLossError
+    from csrl_core.training.persistence import load

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-from csrl_core.training import Run
+from csrl_core.training.loop import Run
 
 __all__ = [
     "CallbackSupportMixin",
@@ -34,7 +34,7 @@ class Epoch:
     """What an epoch's end looks like to a callback.
 
     restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
-    run : the `csrl_core.training.Run`; save_checkpoint : function (path, last_only=False) that has a checkpoint
+    run : the `csrl_core.training.loop.Run`; save_checkpoint : function (path, last_only=False) that has a checkpoint
     written once every callback has been called, so that it has what all of them decided (with ``last_only`` if no
     epoch follows); fitted : function of nothing, the estimator as it is now, in arrays that go on changing: it
     answers all that needs no labels

@@ -56,7 +56,8 @@ def _version(name):
 
 def backends():
     """Each backend, and why it cannot be used if it cannot; only numpy and numba must be usable."""
-    from csrl_core import backend, contract
+    from csrl_core import backends as backend
+    from csrl_core import contract
 
     rows = []
     for name in backend.BACKENDS:
@@ -73,8 +74,8 @@ def backends():
 
 def cuda():
     """Driver, device, CUDA and CuPy versions, and what the emulator needs; none of it is needed by the others."""
-    from csrl_core.kernels.gpu import device, emulator
-    from csrl_core.kernels.gpu.launch import DeviceError
+    from csrl_core.kernels.gpu._platform import device, emulator
+    from csrl_core.kernels.gpu._platform.launch import DeviceError
 
     rows = [("CuPy packages", ", ".join(f"{n} {v}" for n, v in sorted(device.wheels().items())) or "none", None)]
     try:
@@ -154,7 +155,7 @@ def say_if_compiling(backend, say):
 def data():
     """The folder of real data, and which sets lie in it."""
     from csrl_core import datasets
-    from csrl_core._data_folder import FILES
+    from csrl_core.datasets.folder import FILES
 
     folder = os.environ.get(datasets.DATA_VARIABLE)
     rows = [(datasets.DATA_VARIABLE, folder or "not set; penguins, MNIST and Fashion-MNIST need it", None)]

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_array
 
-from csrl_core.persistence import write_atomically
+from csrl_core.training.persistence import write_atomically
 
 CRITERIA = ("bic", "held-out")
 
@@ -123,7 +123,7 @@ class Selection:
 
 def default_estimator(random_state=None):
     """Linear, by the exact solver, ten restarts from k-means: no learning rate to choose."""
-    from csrl_core.autoencoder import TensorizedAutoencoder
+    from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 
     return TensorizedAutoencoder(
         assignment="likelihood", solver="exact", reg=0.0, n_init=10, init="k-means", random_state=random_state

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from csrl_core.cli_app import app
+from csrl_core.cli.app import app
 
 IRIS = ["fit", "data:iris", "-k", "3", "--seed", "0", "--epochs", "20", "--backend", "numpy"]
 

@@ -41,8 +41,8 @@ def use(monkeypatch):
     """Puts a stand-in in CuPy's place."""
     import cupy_double
 
-    from csrl_core import backend
-    from csrl_core.kernels.gpu import device
+    from csrl_core import backends as backend
+    from csrl_core.kernels.gpu._platform import device
 
     def put(module=None, wheels=None, **options):
         module = module or cupy_double.make(**options)

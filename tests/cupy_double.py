@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 
-from csrl_core.kernels.gpu import emulator
+from csrl_core.kernels.gpu._platform import emulator
 
 
 def _wrap(value):

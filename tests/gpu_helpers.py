@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from csrl_core import backend
-from csrl_core.kernels.gpu import emulator, launch
+from csrl_core import backends as backend
+from csrl_core.kernels.gpu._platform import emulator, launch
 
 
 @dataclass(frozen=True)

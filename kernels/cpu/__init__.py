@@ -7,6 +7,6 @@ What Python calls fills arrays that it is given, and returns numbers at most. To
 again, where a signal's handler may raise; Python then sees a result together with an exception, a SystemError.
 """
 
-from . import freshness
+from ._engine import freshness
 
 freshness.watch_over(__file__)

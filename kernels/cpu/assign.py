@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
-from . import pool
-from .arrays import plain
-from .autoencoder_rows import wide_vectors
+from ._engine import pool
+from ._engine.arrays import plain
+from ._engine.vectors import wide_vectors
 
 CHUNK = 1024
 

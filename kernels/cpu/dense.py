@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from .pool import blocks, parallel, single_blas_thread
+from ._engine.pool import blocks, parallel, single_blas_thread
 
 FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
 

@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 from numba import cfunc, njit, types
 
-from . import pool, team
-from .team import read_flat, write
+from ._engine import pool, team
+from ._engine.team import read_flat, write
 
 ADAM, SGD = 0, 1
 RULES = {"adam": ADAM, "sgd": SGD}

@@ -10,7 +10,7 @@ chunks, the chunks added in order. Chunk bounds depend on shapes alone.
 
 import numpy as np
 
-from .launch import SHARED_BYTES, THREADS, WARP, active, array, blocks_for, in_place, launch, xp
+from ._platform.launch import SHARED_BYTES, THREADS, WARP, active, array, blocks_for, in_place, launch, xp
 
 CHUNK = 1024
 CHUNKS = 256  # at most, of sums over clusters: each has k (d + 2) sums of its own in memory

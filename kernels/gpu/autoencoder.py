@@ -16,7 +16,7 @@ import numpy as np
 
 from . import assign as assignment
 from . import dense, optimizer
-from .launch import array, blocks_for, launch, xp
+from ._platform.launch import array, blocks_for, launch, xp
 
 WORKSPACE = 1 << 26  # bytes that a layer's outputs of all clusters may take; more rows go through in parts
 LAUNCH_FLOPS = 5e8  # about what a device does in the time of one launch

@@ -12,7 +12,7 @@ as described in ``reference.dense``; it stays on the host.
 import numpy as np
 
 from . import assign
-from .launch import array, blocks_for, launch, xp
+from ._platform.launch import array, blocks_for, launch, xp
 
 FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
 

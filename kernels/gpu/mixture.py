@@ -9,8 +9,8 @@ assign (n,) int64.
 
 import numpy as np
 
+from ._platform.launch import THREADS, array, blocks_for, launch, xp
 from .assign import cut, lanes_for
-from .launch import THREADS, array, blocks_for, launch, xp
 
 CHUNK = 1024
 

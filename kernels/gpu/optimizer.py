@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from .launch import active, array, blocks_for, in_place, launch, xp
+from ._platform.launch import active, array, blocks_for, in_place, launch, xp
 
 ADAM, SGD = 0, 1
 RULES = {"adam": ADAM, "sgd": SGD}

@@ -6,7 +6,7 @@ Numbers come back on the device.
 
 import numpy as np
 
-from .launch import active, array, blocks_for, launch, xp
+from ._platform.launch import active, array, blocks_for, launch, xp
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)

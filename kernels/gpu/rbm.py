@@ -14,7 +14,7 @@ import numpy as np
 from . import assign as assignment
 from . import dense
 from . import rbm_passes as passes
-from .launch import array, in_place, xp
+from ._platform.launch import array, in_place, xp
 from .rbm_passes import BERNOULLI, BITS, GAUSSIAN, MEANS, Gradient, Machines, Rows, Statistics
 
 VISIBLE = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}

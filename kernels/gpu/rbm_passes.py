@@ -10,8 +10,8 @@ import numpy as np
 
 from . import assign as assignment
 from . import philox
+from ._platform.launch import array, blocks_for, launch, xp
 from .autoencoder import _by_cluster, _shares
-from .launch import array, blocks_for, launch, xp
 
 BERNOULLI, GAUSSIAN = range(2)
 _DRAW = {BERNOULLI: "bernoulli_units", GAUSSIAN: "gaussian_units"}

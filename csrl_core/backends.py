@@ -1,0 +1,193 @@
+"""Which floor of the house computes: "numpy", "numba", "cupy", "emulated", or "auto".
+
+A backend is a name and one module per kernel stem; all backends have the same functions with the
+same arguments (see ``contract``). An explicit choice never falls back to another one.
+
+"cupy" keeps its arrays on a CUDA device; "emulated" runs the same device code on the host, slowly, to
+verify it. Both share the modules of ``csrl_core.kernels.gpu``, each bound to its platform.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from math import prod
+
+import numpy as np
+
+BACKENDS = ("numpy", "numba", "cupy", "emulated")
+_FLOORS = {
+    "numpy": "csrl_core.reference",
+    "numba": "csrl_core.kernels.cpu",
+    "cupy": "csrl_core.kernels.gpu",
+    "emulated": "csrl_core.kernels.gpu",
+}
+
+
+class BackendError(RuntimeError):
+    """A backend that was asked for cannot be used here; the message says why and what to do."""
+
+
+class DeviceMemoryError(MemoryError):
+    """The device has too little memory; the message names what was wanted, what is free, and what would fit."""
+
+
+def aligned_empty(shape, dtype):
+    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector of the processor straddles a cache line."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A resolved backend: ``backend.assign``, ``backend.optimizer``, … are the kernel modules.
+
+    ``platform`` is that of the CUDA floor, None for the others.
+    """
+
+    name: str
+    platform: object = None
+
+    def __getattr__(self, stem):
+        if stem.startswith("_"):
+            raise AttributeError(stem)
+        try:
+            module = import_module(f"{_FLOORS[self.name]}.{stem}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{_FLOORS[self.name]}.{stem}":
+                raise
+            raise AttributeError(f"backend {self.name!r} has no kernels of the stem {stem!r}") from None
+        if self.platform is not None:
+            from csrl_core.kernels.gpu._platform.launch import Bound
+
+            module = Bound(module, self.platform)
+        object.__setattr__(self, stem, module)  # found once, then an ordinary attribute
+        return module
+
+    def threads(self, n_jobs):
+        """Context in which kernels use ``n_jobs`` threads (None: all usable cores), and BLAS one."""
+        from csrl_core.kernels.cpu._engine import pool
+
+        return pool.threads(n_jobs)
+
+    @property
+    def on_device(self):
+        """Whether its arrays are not the host's."""
+        return self.name == "cupy"
+
+    @property
+    def xp(self):
+        """The array module of its arrays."""
+        return self.platform.xp if self.on_device else np
+
+    def own(self, array, dtype=None):
+        """``array`` as a contiguous array of this backend; a copy only where it is not one already."""
+        if not self.on_device:
+            return np.ascontiguousarray(as_numpy(array), dtype)
+        return self.xp.ascontiguousarray(self.xp.asarray(array), dtype)
+
+    def hold(self, array):
+        """As `own`, for what every step works on: on the host no vector of it straddles a cache line."""
+        held = self.own(array)
+        if self.on_device or held.ctypes.data % 64 == 0:
+            return held
+        place = aligned_empty(held.shape, held.dtype)
+        place[...] = held
+        return place
+
+    def check_memory(self, fixed, of_batch, rows):
+        """Raise `DeviceMemoryError` unless the device holds ``fixed`` bytes and a batch of ``rows`` rows.
+
+        of_batch : function of a number of rows → bytes, growing
+        """
+        if not self.on_device:
+            return
+        free, total = self.platform.free_bytes()
+        wanted = fixed + of_batch(rows)
+        if wanted <= free:
+            return
+        said = f"backend='cupy': {wanted} bytes of device memory are wanted, {free} of {total} are free; "
+        if fixed + of_batch(1) > free:
+            raise DeviceMemoryError(f"{said}data and parameters alone take {fixed}, so no batch_size would fit")
+        low, high = 1, rows  # fits, does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fixed + of_batch(middle) <= free else (low, middle)
+        raise DeviceMemoryError(f"{said}batch_size={low} would fit (it is {rows})")
+
+
+def is_device_array(array):
+    """Whether an array lies on a CUDA device: CuPy's, or that of any library with the same interface."""
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def as_numpy(array):
+    """A host array: ``array`` itself, or a copy of what lies on a device, whatever library it is of.
+
+    Raises
+    ------
+    TypeError
+        The library of a device array can neither bring it to the host nor give it to CuPy.
+    """
+    if not is_device_array(array):
+        return np.asarray(array)
+    if hasattr(array, "get"):  # CuPy's own
+        return array.get()
+    try:
+        return np.array(np.from_dlpack(array, device="cpu", copy=True))  # the library of the array copies it
+    except (AttributeError, TypeError, BufferError, RuntimeError, ValueError) as error:
+        reason = error  # no DLPack, one that does not cross devices, or a NumPy before 2.1
+    try:
+        return get("cupy").xp.asarray(array).get()
+    except BackendError:
+        kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
+        raise TypeError(
+            f"a {kind} on a device cannot be brought to the host ({reason}), and there is no CuPy to do it; "
+            f"expected an array of the host, or one that DLPack or CuPy can copy there"
+        ) from None
+
+
+@cache
+def get(name="auto"):
+    """Resolve a backend by name.
+
+    Parameters
+    ----------
+    name : {"auto", "numpy", "numba", "cupy", "emulated"}
+        "auto" takes "numba".
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    ValueError
+        The name is none of these.
+    BackendError
+        The backend cannot be used on this machine.
+    """
+    if name == "auto":
+        name = "numba"
+    if name not in BACKENDS:
+        raise ValueError(f"backend={name!r} is unknown; expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
+    return Backend(name, _platform(name))
+
+
+def _platform(name):
+    """The platform of a backend of the CUDA floor, or None."""
+    if name not in ("cupy", "emulated"):
+        return None
+    from csrl_core.kernels.gpu._platform.launch import DeviceError
+
+    try:
+        if name == "cupy":
+            from csrl_core.kernels.gpu._platform.device import device
+
+            return device()
+        from csrl_core.kernels.gpu._platform.emulator import Emulator
+
+        return Emulator()
+    except DeviceError as error:
+        raise BackendError(str(error)) from error

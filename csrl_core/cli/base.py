@@ -1,0 +1,113 @@
+"""The frame of ``csrl``: its errors and exit codes, and options that several commands share. Imports only typer."""
+
+import functools
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+EPILOG = (
+    "Exit codes: 0 done; 1 failed, with the reason on standard error; 2 wrong usage; 130 interrupted (Ctrl-C), "
+    "what had been learnt is saved. DATA is a CSV, NPY or NPZ file, or data:NAME for a built-in set (data:iris)."
+)
+
+
+class Group(TyperGroup):
+    """``--debug`` is understood wherever it stands."""
+
+    def parse_args(self, ctx, args):
+        """Move it to the front, where it belongs."""
+        if "--debug" in args:
+            args = ["--debug", *(arg for arg in args if arg != "--debug")]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Backend = StrEnum("Backend", {name: name for name in ("auto", "numpy", "numba", "cupy", "emulated")})
+_debug = False
+
+
+def say(line):
+    """A line for the user, on standard output at once."""
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+def command(function):
+    """A command whose errors, where the user can act on them, are one line and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        try:
+            code = function(*args, **kwargs)
+        except (BrokenPipeError, typer.Exit):
+            raise
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if _debug or not _expected(error):
+                raise
+            lines = str(error).strip().splitlines()  # scikit-learn's messages go on with general advice
+            message = lines[0] if lines else type(error).__name__
+            if isinstance(error, OSError) and error.filename is not None and error.strerror:
+                message = f"{error.filename}: {error.strerror}"
+            if isinstance(error, MemoryError):
+                message = f"not enough memory: {message}"
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(2 if type(error).__name__ == "WrongUsage" else 1) from None
+        raise typer.Exit(code or 0)
+
+    return app.command()(run)
+
+
+def _expected(error):
+    from csrl_core.backends import BackendError
+    from csrl_core.training.loop import NonFiniteLossError
+
+    return isinstance(error, (ValueError, OSError, BackendError, NonFiniteLossError, ImportError, MemoryError))
+
+
+def _version(wanted):
+    if wanted:
+        from csrl_core._version import __version__
+
+        say(f"csrl_core {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")] = False,
+):
+    """Cluster-specific representation learning: clusters and their representations, learnt together."""
+    global _debug
+    _debug = debug
+
+
+DataPath = Annotated[str, typer.Argument(metavar="DATA", help="CSV, NPY or NPZ file, or data:NAME.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that csrl fit wrote.")]
+Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Array of an NPZ file.")]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label-column", metavar="NAME", help="A column of known classes, no feature; or none.")
+]
+BackendOption = Annotated[Backend, typer.Option(help="What computes.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Threads; default all usable cores.")]
+OtherBackend = Annotated[Backend | None, typer.Option(help="What computes; default: as the model was made.")]
+TableOut = Annotated[Path, typer.Option("--out", "-o", help="A .csv or .npy file.")]
+ImageShape = Annotated[
+    str | None, typer.Option("--image-shape", metavar="H,W", help="Samples are images of this shape; default square.")
+]
+DivideBy = Annotated[
+    float, typer.Option("--divide-by", help="Divide all values by this, 255 for bytes; as for the fit.")
+]

@@ -1,0 +1,77 @@
+"""Someone else's kernels as a backend: any importable package whose modules are named like stems.
+
+    csrl verify --backend their.package
+
+``their.package.assign`` (a module, or an attribute with functions) holds the functions of the stem ``assign`` as
+`csrl_core.contract` describes them. They are given NumPy arrays, and may return whatever NumPy makes arrays of.
+A stem may be missing; a function of a stem that is there may not.
+"""
+
+from importlib import import_module
+
+from csrl_core import backends, contract
+from csrl_core.backends import BackendError
+
+
+class ThirdParty:
+    """A package as what `csrl_core.contract.verify` takes for a backend.
+
+    name : str, the dotted name to import
+
+    Raises
+    ------
+    BackendError
+        It cannot be imported, or has no stem at all.
+    """
+
+    on_device = False
+
+    def __init__(self, name):
+        self.name = name
+        try:
+            self._package = import_module(name)
+        except Exception as error:  # whatever their package raises while it is imported
+            known = ", ".join(backends.BACKENDS)
+            raise BackendError(
+                f"backend {name!r} cannot be imported ({type(error).__name__}: {error}); "
+                f"expected one of {known}, or a package with modules named like stems: {', '.join(contract.STEMS)}"
+            ) from error
+        self._stems = {stem: self._find(stem) for stem in contract.STEMS}
+        if not any(self._stems.values()):
+            raise BackendError(f"{name} has none of the stems: it holds no module {', '.join(contract.STEMS)}")
+
+    def _find(self, stem):
+        found = getattr(self._package, stem, None)
+        if found is not None:
+            return found
+        try:
+            return import_module(f"{self.name}.{stem}")
+        except ModuleNotFoundError as error:
+            # That there is no such module is no fault; one that misses another module is.
+            if error.name == f"{self.name}.{stem}" or not hasattr(self._package, "__path__"):
+                return None
+            raise BackendError(f"{self.name}.{stem} cannot be imported ({error})") from error
+        except Exception as error:
+            raise BackendError(f"{self.name}.{stem} cannot be imported ({type(error).__name__}: {error})") from error
+
+    def __getattr__(self, stem):
+        found = None if stem.startswith("_") else self._stems.get(stem)
+        if found is None:
+            raise AttributeError(stem)
+        return found
+
+    @property
+    def missing(self):
+        """Stems of the contract that it does not have."""
+        return tuple(stem for stem, found in self._stems.items() if found is None)
+
+
+def resolve(name):
+    """The backend of a name: one of ours, or somebody's package.
+
+    Raises
+    ------
+    BackendError
+        There is no such backend here; the message says why.
+    """
+    return backends.get(name) if name in ("auto", *backends.BACKENDS) else ThirdParty(name)

@@ -1,0 +1,374 @@
+"""What every fitted clustering estimator answers: clusters, embeddings, reconstructions, scores.
+
+Everything works in chunks of rows, so that data larger than memory (a memory map) can be asked about.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
+
+from csrl_core import backends
+from csrl_core.backends import as_numpy, is_device_array
+from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
+from csrl_core.training import persistence
+from csrl_core.training.file_checks import plain
+from csrl_core.training.joint import CHUNK, as_batch, check_shape
+from csrl_core.training.likelihood import responsibilities
+from csrl_core.training.parameters import Layout, Parameters
+
+
+class Fitted:
+    """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
+
+    def __init__(self, estimator, dtype, params=None, centers=None):
+        estimator._check_fitted()
+        self.estimator = estimator
+        self.backend = backends.get(estimator.backend)
+        self.model = estimator._model(self.backend)
+        params = estimator.params_ if params is None else params
+        own = self.backend.own
+        self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype))
+        if centers is None:
+            centers = estimator.state_["centers"] if estimator._centred else np.zeros_like(estimator.state_["centers"])
+        self.centers = own(centers.astype(dtype))
+        self.shift = own(estimator.state_["shift"].astype(dtype))
+        self.rule = estimator._rule(self.model, self.backend, estimator._key)
+
+    def threads(self):
+        return self.backend.threads(self.estimator.n_jobs)
+
+    def losses(self, x):
+        L = self.model.losses(self.parameters, x, x, self.centers)
+        check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
+        return L
+
+    def costs(self, x):
+        """What assignment minimises, (n, k)."""
+        if self.rule is None:
+            return self.backend.own(self.losses(x), x.dtype)
+        return self.rule.costs(self.estimator.state_, self.rule.codes(self.parameters, x, self.centers))
+
+    def assign(self, x):
+        return self.backend.assign.assign(self.costs(x))
+
+    def losses_and_gradient(self, data, labels):
+        """(L, gradient) of the assigned column."""
+        found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
+        check_shape(self.model, found[0], (len(data.X), self.estimator.n_clusters), "losses_and_gradient")
+        return found[0], found[2]
+
+    def embed(self, x):
+        return self.model.embed(self.parameters, x, self.centers)
+
+    def embed_assigned(self, x):
+        assign = self.assign(x)
+        index = assign[:, None, None]
+        return self.backend.own(np.take_along_axis(self.embed(x), index, axis=1)[:, 0]), assign
+
+    def decode(self, z, assign):
+        return self.model.decode(self.parameters, z, assign, self.centers)
+
+
+def home_of(X):
+    """Where results and fitted arrays go, a function of an array: where X came from."""
+    return (lambda array: array) if is_device_array(X) else as_numpy
+
+
+class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
+    """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
+
+    _DESCRIBING = ("n_clusters", "assignment")  # arguments that say what fitted parameters mean; `center` is another
+
+    @abstractmethod
+    def _model(self, backend):
+        """The `ClusterModel` that the constructor's arguments describe."""
+
+    @abstractmethod
+    def _rule(self, model, backend, key):
+        """The `csrl_core.training.likelihood.Rule` of assignment, None where that is by loss."""
+
+    @property
+    def _centred(self):
+        """Whether the loss sees the centres."""
+        return self.center
+
+    def _description(self):
+        """The arguments that say what the fitted parameters mean, as plain values by name."""
+        return {name: plain(getattr(self, name)) for name in self._DESCRIBING} | {"center": self._centred}
+
+    def _check_fitted(self):
+        """Fitted, and still described by the arguments that it was fitted with.
+
+        Raises
+        ------
+        NotFittedError
+        ValueError
+            An argument has been changed with which the parameters would mean something else.
+        """
+        check_is_fitted(self)
+        was = vars(self).get("_fitted_as", {})
+        for name, value in self._description().items():
+            if name in was and was[name] != value:
+                raise ValueError(
+                    f"{name}={value!r}, but this {type(self).__name__} was fitted with {name}={was[name]!r}; "
+                    f"fit it again, or set {name} back"
+                )
+
+    def _parameter_shapes(self):
+        """Name → shape of the parameters that the arguments describe, in order; None where only the model knows."""
+        return None
+
+    def _state_shapes(self):
+        """(required, optional): name → (shape, dtype) of the state's arrays.
+
+        None is any length, and as dtype that of the parameters.
+        """
+        k, d = self.n_clusters, self.n_features_in_
+        required = {
+            "assign": ((None,), np.int64),
+            "centers": ((k, d), np.float64),
+            "sums": ((k, d), np.float64),
+            "totals": ((k,), np.float64),
+            "counts": ((k,), np.int64),
+            "shift": ((d,), np.float64),
+        }
+        return required, {}
+
+    def _fitted(self, dtype, params=None, centers=None):
+        """What answers questions: the fitted parameters (or others) in one dtype."""
+        return Fitted(self, dtype, params, centers)
+
+    def _has_decoder(self):
+        """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
+        return True
+
+    def _has_likelihood(self):
+        if not self._by_likelihood:
+            raise AttributeError(
+                f"{type(self).__name__} has a likelihood only with assignment='likelihood', not {self.assignment!r}"
+            )
+        return True
+
+    def _has_gaussians(self):
+        return self._has_likelihood()
+
+    def _map(self, X, function):
+        """``function(fitted, x)`` of every chunk x of the validated, shifted X, concatenated."""
+        self._check_fitted()
+        return self._map_checked(self._check_X(X, False), function)
+
+    def _map_checked(self, X, function):
+        """`_map` of what has been checked."""
+        fitted = self._fitted(X.dtype)
+        home = fitted.backend.own if is_device_array(X) else as_numpy
+        result = None
+        with fitted.threads():
+            for first in range(0, len(X), CHUNK):
+                rows = slice(first, first + CHUNK)
+                part = home(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
+                if result is None:
+                    result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
+                result[rows] = part
+        return result
+
+    def cluster_losses(self, X):
+        """L (n, k): the loss of every sample under every cluster's model."""
+        return self._map(X, lambda fitted, x: fitted.losses(x))
+
+    def predict(self, X):
+        """The cluster of every sample, (n,) int64: the lowest loss or highest likelihood, ties to the lowest."""
+        return self._map(X, lambda fitted, x: fitted.assign(x))
+
+    def transform(self, X):
+        """The embedding of every sample under its assigned cluster, (n, latent)."""
+        return self._map(X, lambda fitted, x: fitted.embed_assigned(x)[0])
+
+    def transform_all(self, X):
+        """The embedding of every sample under every cluster, (n, k, latent)."""
+        return self._map(X, lambda fitted, x: fitted.embed(x))
+
+    @available_if(lambda estimator: estimator._has_decoder())
+    def reconstruct(self, X):
+        """Every sample as its assigned cluster's model sees it, in input space, (n, d)."""
+        return self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
+
+    @available_if(lambda estimator: estimator._has_decoder())
+    def inverse_transform(self, Z, labels=None):
+        """Decode embeddings into input space, (n, d).
+
+        Parameters
+        ----------
+        Z : array-like (n, latent)
+        labels : array-like (n,) of int, optional
+            The cluster of each row, as `predict` gives it. An embedding alone does not say which
+            cluster it came from: without labels every cluster decodes it, and the decoding that
+            lies nearest to its own cluster's centre is taken.
+        """
+        self._check_fitted()
+        Z, home = self._check_embedding(Z)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
+        fitted = self._fitted(Z.dtype)
+        with fitted.threads():
+            own = fitted.backend.own
+            if labels is not None:
+                labels = own(self._check_labels(labels, len(Z)))
+                return home(fitted.decode(Z, labels) + fitted.shift)
+            means = own(self.state_["centers"])
+            X = best = None
+            for j in range(self.n_clusters):
+                decoded = fitted.decode(Z, np.full_like(Z, j, shape=(len(Z),), dtype=np.int64))
+                # In float64, where the squares of float32 do not overflow; where these do the first cluster's is left.
+                distance = np.sum((decoded - means[j]) ** 2, axis=1, dtype=np.float64)
+                if j == 0:
+                    X, best = decoded.copy(), distance
+                    continue
+                nearer = distance < best
+                X[nearer], best[nearer] = decoded[nearer], distance[nearer]
+            return home(X + fitted.shift)
+
+    def _check_embedding(self, Z):
+        """Z on the backend, and what brings results to where Z came from."""
+        if is_device_array(Z):
+            return check_beside(self, Z, Z, "Z"), home_of(Z)
+        Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
+        return backends.get(self.backend).own(Z), as_numpy
+
+    @available_if(lambda estimator: estimator._has_likelihood())
+    def predict_proba(self, X):
+        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is. Under the likelihood rule only."""
+        return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
+
+    @available_if(lambda estimator: estimator._has_gaussians())
+    def gaussians(self):
+        """π, σ² and Σ of the clusters, a `csrl_core.training.likelihood.Gaussians`. Under the likelihood rule only."""
+        self._check_fitted()
+        return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
+
+    def score_samples(self, X):
+        """The larger the better, (n,): log Σ_j π_j p_j(x) under the likelihood rule, else −min_j of the losses."""
+        if self._by_likelihood:
+            return self._map(X, lambda fitted, x: fitted.rule.log_density(fitted.costs(x)))
+        return -self.cluster_losses(X).min(axis=1)
+
+    def score(self, X, y=None, sample_weight=None):
+        """The (weighted) mean of `score_samples`; y is ignored."""
+        scores = as_numpy(self.score_samples(X)).astype(np.float64)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(as_numpy(sample_weight), scores[:, None], ensure_non_negative=True)
+        return float(np.average(scores, weights=sample_weight))
+
+    def named_parameters(self):
+        """Name → view into ``params_``, cluster axis first; ``params_`` is their concatenation, in this order."""
+        self._check_fitted()
+        return Layout(self._shapes).views(self.params_)
+
+    def value_and_gradient(self, X, labels, *, target=None, params=None, centers=None):
+        """Σ_i L[i, labels_i], not divided by n, and its gradient with respect to ``params``.
+
+        What finite differences and `scipy.optimize.minimize` need. Computed in the wider dtype of X
+        and params.
+
+        Parameters
+        ----------
+        X : array-like (n, d)
+        labels : array-like (n,) of int
+        target : array-like (n, d), optional
+        params : array-like (p,), optional
+            Instead of ``params_``.
+        centers : array-like (k, d), optional
+            Instead of ``cluster_centers_`` (or of zeros, with ``center=False``).
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray (p,)
+        """
+        self._check_fitted()
+        X = self._check_X(X, False)
+        home = home_of(X)
+        params = as_numpy(self.params_ if params is None else params)
+        params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
+        if params.shape != self.params_.shape:
+            raise ValueError(f"params has shape {params.shape}; expected {self.params_.shape}")
+        dtype = np.result_type(X.dtype, params.dtype)
+        X = X.astype(dtype, copy=False)
+        target = self._check_target(target, X)
+        labels = self._check_labels(labels, len(X))
+        if centers is not None:
+            centers = check_array(as_numpy(centers), dtype=np.float64, input_name="centers")
+            if centers.shape != self.cluster_centers_.shape:
+                raise ValueError(f"centers has shape {centers.shape}; expected {self.cluster_centers_.shape}")
+            centers = centers - as_numpy(self.state_["shift"])
+        fitted = self._fitted(dtype, params, centers)
+        data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift, fitted.backend)
+        labels = fitted.backend.own(labels)
+        with fitted.threads():
+            L, gradient = fitted.losses_and_gradient(data, labels)
+            value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
+        if isinstance(gradient, Mapping):
+            gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
+        return value, home(gradient)
+
+    def save(self, path):
+        """Write the fitted estimator to a safetensors file, atomically; `csrl_core.load` reads it.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written or is full; an older file at ``path`` stays as it was.
+        ValueError
+            An argument is not what is expected, or not what the parameters were fitted with.
+        """
+        self._check_fitted()
+        self._validate_params()  # a file is read only with arguments that are valid
+        persistence.write_model(path, self)
+
+    @property
+    def _n_features_out(self):
+        fitted = self._fitted(self.params_.dtype)
+        with fitted.threads():
+            return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
+
+    def to_cpu(self):
+        """Bring what was fitted on CuPy arrays to the host; returns the estimator itself.
+
+        ``backend`` stays what it is; ``set_params(backend="auto")`` lets it compute on the host. What
+        `csrl_core.load` returns is on the host in any case.
+        """
+        check_is_fitted(self)
+        for name, value in vars(self).items():
+            if is_device_array(value):
+                setattr(self, name, as_numpy(value))
+        self.state_ = {name: as_numpy(array) for name, array in self.state_.items()}
+        return self
+
+    def _check_X(self, X, reset, **options):
+        """X as this estimator takes it; ``reset``: its features are those of the fit."""
+        return check_X(self, X, reset, **options)
+
+    def _check_target(self, target, X):
+        """``target`` with X's dtype and shape; X itself for None."""
+        if target is None:
+            return X
+        target = check_beside(self, target, X, "target")
+        if target.shape != X.shape:
+            raise ValueError(f"target has shape {target.shape}; expected that of X, {X.shape}")
+        return target
+
+    def _check_labels(self, labels, n, argument="labels"):
+        """``labels`` as (n,) int64 within range."""
+        labels = as_numpy(labels)
+        if labels.shape != (n,) or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"{argument} has shape {labels.shape} and dtype {labels.dtype}; expected shape ({n},) and integers"
+            )
+        if n and (labels.min() < 0 or labels.max() >= self.n_clusters):
+            raise ValueError(
+                f"{argument} range from {labels.min()} to {labels.max()}; expected 0 to {self.n_clusters - 1}"
+            )
+        return labels.astype(np.int64)

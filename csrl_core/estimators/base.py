@@ -1,0 +1,486 @@
+"""Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
+
+import warnings
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_array
+
+from csrl_core import backends
+from csrl_core.backends import as_numpy, is_device_array
+from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
+from csrl_core.estimators.answers import Answers, home_of
+from csrl_core.estimators.device_input import check_weight
+from csrl_core.training import persistence
+from csrl_core.training.convergence import of_an_early_end
+from csrl_core.training.draws import RESTARTS, draw_key
+from csrl_core.training.empty_clusters import of_empty_clusters
+from csrl_core.training.file_checks import data_digest
+from csrl_core.training.joint import ClusterModel, JointAssignment, as_batch
+from csrl_core.training.likelihood import Likelihood
+from csrl_core.training.loop import NonFiniteLossError, Optimizer, Run, Settings, Trainer
+from csrl_core.training.reporter import Reporter
+
+
+class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
+    """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
+
+    _parameter_constraints = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [None, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions({"adam", "sgd"})],
+        "center": ["boolean"],
+        "update": [StrOptions({"step-then-assign", "assign-then-step"})],
+        "center_update": [StrOptions({"mean", "running"})],
+        "assignment": [StrOptions({"loss", "likelihood"})],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, RESTARTS, closed="both")],
+        "init": [StrOptions({"k-means++", "k-means", "random"}), "array-like"],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "backend": [StrOptions({"auto", *backends.BACKENDS})],
+        "n_jobs": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @with_callbacks
+    def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
+        """Learn clusters and their representations together.
+
+        Parameters
+        ----------
+        X : array-like (n, d)
+        y : ignored
+        target : array-like (n, d), optional
+            What to reconstruct, where that is not X itself (de-noising: X noisy, target clean).
+        sample_weight : array-like (n,), optional
+            Non-negative weights, 1 by default.
+        resume : path, optional
+            A checkpoint of this estimator on the same data, see `csrl_core.callbacks.Checkpoint`. The fit goes on to
+            what it would have come to without an interruption: the same curve, parameters and answers, bit for bit.
+            Arguments and callbacks must be what they were, but for ``n_jobs``, ``verbose``, ``random_state`` (the
+            checkpoint's own goes on), ``backend`` (another one rounds differently), and counts that may grow:
+            ``n_init``, and ``epochs`` in the first restart. A fit whose epochs had run out trains on; one that
+            converged, or that a callback stopped, does not.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            An argument is not what is expected; the message names it.
+        NonFiniteLossError
+            Training diverged; the estimator holds the last parameters whose loss was finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            The loss still fell when the epochs were over, ``tol`` was not reached, a cluster has no samples, or a
+            machine has learnt next to nothing; the message says what to do.
+        """
+        self._validate_params()
+        with self._features_of_the_last_fit():
+            X, target, weight = self._check_data(X, target, sample_weight, reset=True)
+            self._check_enough(weight)
+            backend = backends.get(self.backend)
+            model = self._model(backend)
+            with backend.threads(self.n_jobs):
+                self._fit(backend, model, X, y, target, weight, resume)
+        return self
+
+    @contextmanager
+    def _features_of_the_last_fit(self):
+        """A fit that fails before it has learnt anything leaves the features of the parameters that stay."""
+        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
+        kept = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            if vars(self).get("params_") is params:
+                for name in names:
+                    vars(self).pop(name, None)
+                vars(self).update(kept)
+            raise
+
+    def _fit(self, backend, model, X, y, target, weight, resume):
+        key, home = draw_key(self.random_state), home_of(X)
+        data_given = cache(lambda: data_digest(X, target, weight))  # once, and only where a checkpoint needs it
+        checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
+        if checkpoint:
+            key = checkpoint.key
+            if checkpoint.data is not None:
+                persistence.check_data(resume, checkpoint.data, data_given())
+        shift = self._shift(model, target, weight)
+        self._check_memory(backend, model, X, target, self.batch_size)
+        data = as_batch(X, target, weight, shift, backend)
+        objective = self._objective(
+            model, backend, key, shift, self._initial(target, shift, len(X)), self._batches(len(X))
+        )
+        trainer = Trainer(objective, data, self._settings(key, self._batches(len(X))), backend)
+        best, best_score, run = None, -np.inf, None
+
+        def save_checkpoint(path):
+            found = reporter.states(), data_given()
+            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout, *found)
+
+        def attributes():
+            return self._attributes(objective, run, data, key, home)
+
+        def snapshot():
+            fitted = copy(self)
+            fitted._install(self._learnt(objective, run, key))
+            return fitted
+
+        reporter = Reporter(self, X, y, self.n_init, trainer.settings.epochs, save_checkpoint, snapshot)
+        after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
+        first = 0
+        if checkpoint:
+            persistence.check_counts(resume, checkpoint, self, trainer.settings.epochs)
+            objective.set_layout(checkpoint.shapes)
+            run, first = checkpoint.run.on(backend), checkpoint.run.restart
+            best, best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score
+            objective.check_data(run, data, resume)
+            reporter.resume(run, checkpoint.callbacks, resume)
+        try:
+            for restart in range(first, self.n_init):
+                reporter.begin_restart()
+                if run is None or run.restart != restart:
+                    run = objective.start(data, restart)
+                trainer.train(run, after_epoch)
+                enough = reporter.end_restart()
+                score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
+                if best is None or score > best_score:
+                    best, best_score = run, score
+                if enough:
+                    break
+            run = best
+            self._install(attributes())
+        except BaseException:
+            # Nothing learnt is lost: the best run so far, or the one that was stopped.
+            kept = best if best is not None else run
+            if kept is not None and kept.epoch:
+                self._install(self._attributes(objective, kept, data, key, home))
+            raise
+        reporter.end()
+        for message in self._complaints(objective, run, data, trainer.settings) if run.epoch else ():
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+    def _complaints(self, objective, run, data, settings, advice=""):
+        """What to warn of after a fit: that it ended too early, and clusters without samples, once for all of them."""
+        messages = [
+            of_an_early_end(run, settings, objective.loss_falls),
+            of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
+        ]
+        return [message for message in messages if message is not None]
+
+    def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
+        """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
+
+        The first batch chooses the centres and needs at least ``n_clusters`` rows. ``labels_`` and
+        ``loss_`` are those of the batch. Parameters as in `fit`.
+        """
+        self._validate_params()
+        first = not hasattr(self, "params_")
+        if not first:
+            self._check_fitted()
+        X, target, weight = self._check_data(X, target, sample_weight, reset=first)
+        if first:
+            self._check_enough(weight, of_first_batch=True)
+        backend = backends.get(self.backend)
+        model = self._model(backend)
+        with backend.threads(self.n_jobs):
+            if first:
+                key, shift = draw_key(self.random_state), self._shift(model, target, weight)
+            else:
+                key, shift = self._key, as_numpy(self.state_["shift"])
+                X, target, weight = (array.astype(self.params_.dtype, copy=False) for array in (X, target, weight))
+            self._check_memory(backend, model, X, target, batch_size=None)
+            data = as_batch(X, target, weight, shift, backend)
+            init = self._initial(target, shift, len(X)) if first else None
+            objective = self._objective(model, backend, key, shift, init, batches=1)
+            if first:
+                run = objective.start(data, 0)
+                for name in ("sums", "totals", "counts"):  # the batch is added once, by its step
+                    run.state[name][...] = 0
+            else:
+                run = self._fitted_run().on(backend)
+                objective.set_layout(self._shapes)
+            objective.begin(run)
+            loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
+            settings = self._settings(key, batches=1)
+            Optimizer(backend, settings).apply(run, gradient, weight_sum)
+            if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
+                raise NonFiniteLossError(
+                    f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
+                    f"{settings.learning_rate:g}, or scale the data. The estimator is as it was before the call"
+                )
+            run.step, run.epoch = run.step + 1, run.epoch + 1
+            run.loss_curve.append(loss_sum / weight_sum)
+            self._install(self._attributes(objective, run, data, key, home_of(X)))
+        return self
+
+    def _fitted_run(self):
+        """A run that continues where the fitted attributes stand, in arrays of its own."""
+        run = Run(self.params_, self.state_, moments=self._moments).copy()
+        run.step, run.epoch, run.n_reseeded = self.n_steps_, self.n_iter_, self.n_reseeded_
+        run.loss_curve = list(self.loss_curve_)
+        return run
+
+    def _check_data(self, X, target, sample_weight, reset):
+        X = self._check_X(X, reset, accept_large_sparse=False)
+        target = self._check_target(target, X)
+        weight = check_weight(
+            sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)
+        )
+        if not bool((weight > 0).any()):
+            raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
+        return X, target, weight
+
+    def _check_enough(self, weight, of_first_batch=False):
+        """Refuse fewer samples than clusters; those of weight 0 are as if they were absent."""
+        n = int((weight > 0).sum())
+        if n < self.n_clusters:
+            absent = " with a positive sample_weight" if n < len(weight) else ""
+            found, wanted = f"n_samples={n}{absent}", f"should be >= n_clusters={self.n_clusters}"
+            if of_first_batch:
+                raise ValueError(f"the first batch has {found}, which {wanted}: it chooses the centres")
+            raise ValueError(f"{found} {wanted}")
+
+    @property
+    def _by_likelihood(self):
+        """Whether samples go to the cluster of the highest likelihood."""
+        return self.assignment == "likelihood"
+
+    def _epochs(self, batches):
+        """How many, where an epoch has so many batches."""
+        return self.epochs
+
+    def _settings(self, key, batches):
+        return Settings(
+            epochs=self._epochs(batches),
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            clip_norm=self.clip_norm,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            key=key,
+        )
+
+    def _shift(self, model, target, weight):
+        """The one vector that is taken off X, target and centres, so that float32 keeps its digits."""
+        if not (model.translation_invariant and self._centred):
+            return np.zeros(target.shape[1])
+        mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
+        # A value of the data's own dtype, so that X − shift is one rounding.
+        return mean.astype(target.dtype).astype(np.float64)
+
+    def _check_memory(self, backend, model, X, target, batch_size):
+        """Refuse what a device cannot hold before anything is sent to it."""
+        if not backend.on_device:
+            return
+        (n, d), k, itemsize = X.shape, self.n_clusters, X.dtype.itemsize
+        data = itemsize * n * (d * (1 if target is X else 2) + 1) + 8 * (2 * n + 2 * k * (d + 1))
+        data += itemsize * n * (d * (0 if target is X else 1) + d) * is_device_array(X)  # theirs stay beside ours
+
+        def of_batch(rows):
+            gathered = 0 if rows == n else itemsize * rows * (2 * d + 1)
+            return gathered + model.batch_bytes(rows, d, k, itemsize)
+
+        backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
+
+    def _objective_class(self):
+        return JointAssignment
+
+    def _objective_options(self, model, key, batches):
+        """What the objective's class takes besides; batches : int, in an epoch."""
+        return {}
+
+    def _batches(self, n):
+        return 1 if self.batch_size is None else -(-n // self.batch_size)
+
+    def _objective(self, model, backend, key, shift, init, batches):
+        return self._objective_class()(
+            model,
+            backend,
+            n_clusters=self.n_clusters,
+            center=self._centred,
+            assign_first=self.update == "assign-then-step",
+            running=self.center_update == "running",
+            init=init,
+            key=key,
+            shift=shift,
+            rule=self._rule(model, backend, key),
+            **self._objective_options(model, key, batches),
+        )
+
+    def _rule(self, model, backend, key):
+        if not self._by_likelihood:
+            return None
+        if not callable(model.codes):
+            raise ValueError(
+                f"assignment='likelihood' needs a model with a method codes(params, X, centers); "
+                f"{type(model).__name__} has none"
+            )
+        return Likelihood(model, backend.mixture, self.n_features_in_, backend.own)
+
+    def _code_width(self):
+        """h of the codes that the likelihood sees; None where only the model knows."""
+        return None
+
+    def _state_shapes(self):
+        required, optional = super()._state_shapes()
+        if self._by_likelihood:
+            k, h = self.n_clusters, self._code_width()
+            required |= {
+                "scatter": ((k, h, h), np.float64),
+                "noise": ((k,), np.float64),
+                "moment_totals": ((k,), np.float64),
+                "moment_counts": ((k,), np.int64),
+                "floor": ((1,), np.float64),
+            }
+        return required, optional
+
+    def _initial(self, target, shift, n):
+        """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
+        if isinstance(self.init, str):
+            return self.init
+        init = as_numpy(self.init)
+        if init.ndim == 1:
+            return self._check_labels(init, n, "init")
+        init = check_array(init, dtype=np.float64, input_name="init")
+        if init.shape != (self.n_clusters, target.shape[1]):
+            raise ValueError(
+                f"init has shape {init.shape}; expected centres of shape "
+                f"(n_clusters, n_features) = {(self.n_clusters, target.shape[1])}, or labels of shape ({n},)"
+            )
+        return init - shift
+
+    def _attributes(self, objective, run, data, key, home):
+        """Everything that a fit leaves, as a dict; home : where arrays go, a function of an array."""
+        state = {name: array.copy() for name, array in run.state.items()}
+        if objective.running:
+            objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
+        run_at_means = Run(run.params, state, moments=run.moments)
+        labels, loss = objective.final(run_at_means, data)
+        return self._learnt(objective, run, key) | {
+            "params_": home(run.params.copy()),
+            "state_": {name: home(array) for name, array in state.items()},
+            "labels_": home(labels),
+            "loss_": loss,
+            "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
+            "_moments": home(run.moments.copy()),
+        }
+
+    def _learnt(self, objective, run, key):
+        """Of the fitted attributes those that a run has at any time, in its own arrays."""
+        return {
+            "params_": run.params,
+            "state_": run.state,
+            "loss_curve_": list(run.loss_curve),
+            "n_iter_": run.epoch,
+            "n_steps_": run.step,
+            "n_reseeded_": run.n_reseeded,
+            "backend_": objective.backend.name,
+            "_key": key,
+            "_shapes": objective.layout.shapes,
+            "_fitted_as": self._description(),
+        }
+
+    def _install(self, attributes):
+        vars(self).update(attributes)  # all or, where it is interrupted, none
+
+
+class ClusterSpecific(BaseClusterSpecific):
+    """Any `ClusterModel` under the joint assignment objective.
+
+    Parameters
+    ----------
+    model : ClusterModel
+        Losses, their gradient, and an embedding.
+    n_clusters : int
+    epochs, batch_size, learning_rate, optimizer, clip_norm
+        Training; ``batch_size=None`` is full batch.
+    center : bool
+        Whether the model sees the clusters' centres (else zeros).
+    update : {"step-then-assign", "assign-then-step"}
+    center_update : {"mean", "running"}
+    assignment : {"loss", "likelihood"}
+        "likelihood" needs a model with a method ``codes``.
+    tol, n_iter_no_change
+        Stopping; ``tol=0`` runs all epochs.
+    n_init, init
+        Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
+        "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of such a one and of
+        "k-means++" (`csrl_core.training.starts`).
+    backend, n_jobs, random_state, verbose
+    """
+
+    _parameter_constraints = {
+        **BaseClusterSpecific._parameter_constraints,
+        "model": [ClusterModel],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        n_clusters=2,
+        epochs=150,
+        batch_size=None,
+        learning_rate=0.01,
+        optimizer="adam",
+        center=True,
+        update="step-then-assign",
+        center_update="mean",
+        assignment="loss",
+        tol=0.0,
+        n_iter_no_change=10,
+        n_init=1,
+        init="auto",
+        clip_norm=None,
+        backend="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.n_clusters = n_clusters
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.center = center
+        self.update = update
+        self.center_update = center_update
+        self.assignment = assignment
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.n_init = n_init
+        self.init = init
+        self.clip_norm = clip_norm
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _model(self, backend):
+        return self.model
+
+    def _description(self):
+        return super()._description() | {"model": f"{type(self.model).__module__}.{type(self.model).__qualname__}"}
+
+    def _has_decoder(self):
+        return hasattr(self.model, "decode")

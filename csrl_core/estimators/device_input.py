@@ -1,0 +1,92 @@
+"""Input that lies on a CUDA device: what scikit-learn's validation is for arrays of the host.
+
+An array of any library with the CUDA array interface is taken as it lies; results come back as CuPy arrays.
+"""
+
+import numpy as np
+from sklearn.utils.validation import _check_n_features, check_array, validate_data
+
+from csrl_core import backends
+from csrl_core.backends import is_device_array
+
+FLOATS = [np.float64, np.float32]
+
+
+def kind(array):
+    """The type of an array as a user knows it."""
+    return f"{type(array).__module__.split('.')[0]}.{type(array).__name__}"
+
+
+def check_X(estimator, X, reset, **options):
+    """X as (n, d) of float32 or float64, where it lies.
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn's ``validate_data``; or X lies on a device and the backend computes on the host.
+    """
+    if not is_device_array(X):
+        return validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
+    X = _on_device(estimator, X, "X")
+    if X.shape[0] < 1 or X.shape[1] < 1:
+        raise ValueError(f"Found array with shape {X.shape}: X needs at least 1 sample and 1 feature")
+    _check_n_features(estimator, X, reset=reset)
+    return X
+
+
+def check_beside(estimator, array, X, name):
+    """An array (n, d) that goes with X: of its dtype, and where X lies."""
+    if is_device_array(array) != is_device_array(X):
+        raise ValueError(
+            f"{name} is a {kind(array)}, X is a {kind(X)}; expected both on the host, or both on the device"
+        )
+    if is_device_array(array):
+        return _on_device(estimator, array, name).astype(X.dtype, copy=False)
+    return check_array(array, dtype=X.dtype, input_name=name, estimator=estimator)
+
+
+def check_weight(weight, X, check):
+    """Weights (n,) of X's dtype, where X lies; ``check(weight)`` validates those of the host.
+
+    Weights on the device are checked as scikit-learn checks them: shape, not negative, finite.
+    """
+    if not is_device_array(X):
+        if is_device_array(weight):
+            raise ValueError(f"sample_weight is a {kind(weight)}, X is a {kind(X)}; expected both on the host")
+        return check(weight)
+    if weight is None:
+        return np.ones_like(X, shape=(len(X),))
+    if not is_device_array(weight):
+        raise ValueError(f"sample_weight is a {kind(weight)}, X is a {kind(X)}; expected both on the device")
+    weight = backends.get("cupy").own(weight, X.dtype)
+    if weight.shape != (len(X),):
+        raise ValueError(f"sample_weight.shape == {weight.shape}, expected {(len(X),)}!")
+    _check_finite(weight, "sample_weight")
+    if bool((weight < 0).any()):
+        raise ValueError("Negative values in data passed to `sample_weight`")
+    return weight
+
+
+def _on_device(estimator, array, name):
+    if estimator.backend != "cupy":
+        raise ValueError(
+            f"{name} is a {kind(array)} on a CUDA device, and backend={estimator.backend!r} computes on the host; "
+            f"use backend='cupy', or bring {name} to the host (CuPy: {name}.get())"
+        )
+    backend = backends.get("cupy")
+    array = backend.xp.asarray(array)
+    reason = backend.platform.misplaced(array)
+    if reason:
+        raise ValueError(f"{name} {reason}")
+    if array.ndim != 2:
+        raise ValueError(f"Expected 2D array, got {array.ndim}D array instead: {name} has shape {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {array.dtype}; expected real numbers")
+    array = backend.own(array, array.dtype if array.dtype in FLOATS else np.float64)
+    _check_finite(array, name)
+    return array
+
+
+def _check_finite(array, name):
+    if not bool(np.isfinite(array).all()):
+        raise ValueError(f"Input {name} contains NaN or infinity; expected finite numbers")

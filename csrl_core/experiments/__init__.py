@@ -1,0 +1,1 @@
+"""The experiments of ``csrl demo`` and ``csrl reproduce``."""

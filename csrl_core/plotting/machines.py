@@ -1,0 +1,290 @@
+"""Pictures of Boltzmann machines: filters, samples, reconstructions under every cluster, and filters in motion.
+
+Like all of `csrl_core.plotting`, which gives these names too: matplotlib's own objects in and out, nothing shown.
+"""
+
+import io
+from numbers import Integral
+
+import numpy as np
+
+from csrl_core import plotting
+from csrl_core.backends import as_numpy
+from csrl_core.callbacks import EpochCallback
+
+_PANELS_IN_A_ROW = 5
+_MOST_FRAMES = 200
+_GREY, _DIVERGING = "gray_r", "RdBu_r"
+
+
+def check_image_shape(image_shape, n_features):
+    """``image_shape`` as (height, width), two ints whose product is the number of features; ValueError if not."""
+    shape = tuple(np.ravel(image_shape).tolist())
+    whole = all(isinstance(side, Integral) and side >= 1 for side in shape)
+    if len(shape) != 2 or not whole or shape[0] * shape[1] != n_features:
+        raise ValueError(f"image_shape={image_shape!r}; expected (height, width) with height·width = {n_features}")
+    return shape
+
+
+def _check_count(n):
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"n={n!r}; expected an int of at least 1")
+
+
+def _weight(model):
+    """Weights (k, d, m) of a fitted machine."""
+    shapes = getattr(model, "_shapes", {})
+    if "hidden_bias" not in shapes or "weight" not in shapes:
+        raise ValueError(
+            f"model is a {type(model).__name__}{'' if shapes else ' that is not fitted'}; "
+            f"expected a fitted Boltzmann machine, whose hidden units have filters"
+        )
+    return as_numpy(model.named_parameters()["weight"])
+
+
+def mosaic(images, image_shape, columns=None):
+    """Images side by side in one, a pixel of NaN in between: (rows·(h + 1) − 1, columns·(w + 1) − 1).
+
+    images : (n, h·w); image_shape : (h, w); columns : int, by default what makes a square of equal numbers
+    """
+    images = np.asarray(images, dtype=np.float64)
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    (h, w), rows = image_shape, -(-len(images) // columns)
+    tiles = np.full((rows * columns, h + 1, w + 1), np.nan)
+    tiles[: len(images), :h, :w] = images.reshape(-1, h, w)
+    return tiles.reshape(rows, columns, h + 1, w + 1).swapaxes(1, 2).reshape(rows * (h + 1), -1)[:-1, :-1]
+
+
+def _panels(mosaics, titles, fig, **options):
+    """One panel a mosaic, in rows of five; returns (Figure, list of AxesImage)."""
+    columns = min(len(mosaics), _PANELS_IN_A_ROW)
+    rows = -(-len(mosaics) // columns)
+    if fig is None:
+        fig = plotting.new_figure(1.2 + 2.9 * columns, 0.7 + 3.0 * rows)
+        fig.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # more between panels than between images
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    shown = []
+    for ax, image, title in zip(axes, mosaics, titles):
+        shown.append(ax.imshow(image, interpolation="nearest", **options))
+        ax.set_title(title, fontsize=10)
+    for ax in axes:
+        ax.set_axis_off()
+    return fig, shown
+
+
+def strongest_units(weight, n):
+    """The n hidden units of every machine whose weights have the largest norm, those first: (k, n) indices.
+
+    weight : (k, d, m)
+    """
+    norms = np.linalg.norm(weight.astype(np.float64), axis=1)
+    return np.argsort(-norms, axis=1, kind="stable")[:, :n]
+
+
+def _of_units(weight, units):
+    """Filters (k, n, d) of the units (k, n)."""
+    return np.take_along_axis(weight, units[:, None], axis=2).swapaxes(1, 2)
+
+
+def _limit(filters):
+    """Where the colours end: nearly the largest absolute weight, and 1 where all are 0."""
+    return float(np.quantile(np.abs(filters), 0.998)) or 1.0
+
+
+def _names(k):
+    return ["all samples"] if k == 1 else [f"cluster {j}" for j in range(k)]
+
+
+def plot_filters(model, image_shape, n=25, *, fig=None):
+    """The weights of hidden units as images: a panel a cluster, the units of the largest norm first.
+
+    Red is positive, blue negative, white 0; all panels have the same scale.
+
+    model : fitted `TensorizedRBM`; image_shape : (height, width); n : int, units of a cluster; fig : Figure, optional
+    returns Figure
+    """
+    weight = _weight(model)
+    image_shape = check_image_shape(image_shape, weight.shape[1])
+    _check_count(n)
+    filters = _of_units(weight, strongest_units(weight, n))
+    fig, shown = _filter_panels(filters, image_shape, _limit(filters), fig)
+    fig.suptitle(f"Weights of {filters.shape[1]} of {weight.shape[2]} hidden units, the largest first", fontsize=11)
+    fig.colorbar(shown[0], ax=fig.axes, shrink=0.7, pad=0.02, extend="both")
+    return fig
+
+
+def _filter_panels(filters, image_shape, limit, fig=None):
+    mosaics = [mosaic(own, image_shape) for own in filters]
+    return _panels(mosaics, _names(len(filters)), fig, cmap=_DIVERGING, vmin=-limit, vmax=limit)
+
+
+def plot_samples(source, image_shape, n=25, *, labels=None, steps=1000, random_state=None, fig=None):
+    """Images: samples that a machine draws, n of every cluster, or n rows of an array.
+
+    source : fitted `TensorizedRBM`, or array (n', d); image_shape : (height, width); n : int, images of a panel
+    labels : (n',) of int, for an array: a panel for each, optional; steps, random_state : of `TensorizedRBM.sample`
+    fig : Figure, optional
+    returns Figure
+    """
+    _check_count(n)
+    if hasattr(source, "sample"):
+        image_shape = check_image_shape(image_shape, source.n_features_in_)
+        k = source.n_clusters
+        options = {"steps": steps, "random_state": random_state}
+        groups = [as_numpy(source.sample(n, cluster=j, **options)[0]) for j in range(k)]
+        titles, title = _names(k), f"Samples of the machines, after {steps} steps of Gibbs sampling"
+        low, high = (0, 1) if source.visible == "bernoulli" else np.quantile(np.concatenate(groups), [0.001, 0.999])
+    else:
+        X = as_numpy(source)
+        if X.ndim != 2 or not len(X):
+            raise ValueError(f"source has shape {X.shape}; expected a fitted machine, or samples (n, n_features)")
+        image_shape = check_image_shape(image_shape, X.shape[1])
+        low, high = np.quantile(X, [0.001, 0.999])
+        groups, titles, title = [X[:n]], [f"{min(n, len(X))} of {len(X)}"], "Samples"
+        if labels is not None:
+            labels = np.asarray(labels)
+            if labels.shape != (len(X),):
+                raise ValueError(f"labels has shape {labels.shape}; expected one for each sample: ({len(X)},)")
+            values = np.unique(labels)
+            groups, titles = [X[labels == value][:n] for value in values], [f"{value}" for value in values]
+    fig, _ = _panels([mosaic(images, image_shape) for images in groups], titles, fig, cmap=_GREY, vmin=low, vmax=high)
+    fig.suptitle(title, fontsize=11)
+    return fig
+
+
+def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
+    """Samples, what the machine of each cluster makes of them, and what one machine for all the data does.
+
+    A reconstruction is E[v | h] with h the mean E[h | x]. That of a sample's own cluster is framed.
+
+    model : fitted estimator with clusters; X : (n, d), the samples to draw, best about ten
+    image_shape : (height, width); standard : fitted estimator of one cluster, optional; fig : Figure, optional
+    returns Figure
+    """
+    X = as_numpy(X)
+    images, chosen = reconstructions(model, X)
+    rows, frames = {"samples": X}, {}
+    for j in range(model.n_clusters):
+        rows[f"cluster {j}"], frames[f"cluster {j}"] = images[:, j], chosen == j
+    if standard is not None:
+        rows["one machine"] = as_numpy(standard.reconstruct(X))
+    return plot_image_rows(rows, image_shape, frames=frames if model.n_clusters > 1 else None, fig=fig)
+
+
+def reconstructions(model, X):
+    """Every sample as the model of each cluster sees it, (n, k, d), and the sample's own cluster, (n,)."""
+    Z = as_numpy(model.transform_all(X))
+    n, k = Z.shape[:2]
+    images = [as_numpy(model.inverse_transform(Z[:, j], np.full(n, j))) for j in range(k)]
+    return np.stack(images, axis=1), as_numpy(model.predict(X))
+
+
+def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
+    """Rows of images under each other, all on the grey scale of the first row.
+
+    rows : dict of name → (n, d); image_shape : (height, width); frames : dict of name → (n,) of bool, which images
+    of a row are framed, optional; title : str, optional; fig : Figure, optional
+    returns Figure
+    """
+    from matplotlib.patches import Rectangle
+
+    first = np.asarray(next(iter(rows.values())))
+    h, w = check_image_shape(image_shape, first.shape[1])
+    fig = plotting.new_figure(1.9 + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
+    ax = fig.add_subplot()
+    low, high = np.quantile(first, [0.001, 0.999])
+    images = mosaic(np.concatenate(list(rows.values())), (h, w), columns=len(first))
+    ax.imshow(images, cmap=_GREY, vmin=low, vmax=high, interpolation="nearest")
+    for number, name in enumerate(rows):
+        for column in np.flatnonzero((frames or {}).get(name, ())):
+            place = column * (w + 1) - 0.5, number * (h + 1) - 0.5  # the image's own edge: neighbours share no line
+            style = {"fill": False, "edgecolor": plotting.COLOURS[4], "linewidth": 0.9, "clip_on": False}
+            ax.add_patch(Rectangle(place, w, h, **style))
+    ax.set_yticks([number * (h + 1) + (h - 1) / 2 for number in range(len(rows))], list(rows), fontsize=9)
+    ax.tick_params(length=0)
+    ax.set_xticks([])
+    ax.set_frame_on(False)
+    if title is not None:
+        ax.set_title(title, fontsize=10)
+    return fig
+
+
+class FilterAnimation(EpochCallback):
+    """Write an animated GIF of the filters while a Boltzmann machine learns, when the fit ends or is stopped.
+
+    A frame an epoch shows the hidden units that had the largest weights when their restart began to be recorded, on
+    one colour scale for all frames. Where there would be more than 200 frames, every second one is dropped.
+    Drawing takes some hundredths of a second a frame, all of it at the end. A resumed fit's
+    frames begin where it resumes.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The GIF; replaced atomically.
+    image_shape : (height, width)
+        Of a sample as an image.
+    n : int
+        Units of each cluster.
+    every : int
+        Epochs between two frames.
+    seconds : float
+        That a frame is shown.
+    """
+
+    def __init__(self, path, image_shape, n=25, every=1, seconds=0.2):
+        _check_count(n)
+        if every < 1:
+            raise ValueError(f"every={every!r}; expected at least 1 epoch")
+        if not seconds > 0:
+            raise ValueError(f"seconds={seconds!r}; expected a positive number")
+        self.path, self.image_shape, self.n, self.every, self.seconds = path, image_shape, n, every, seconds
+        self._frames = []
+
+    def setup(self, estimator, context):
+        """Begin anew; what would fail at the end fails now."""
+        self._frames, self._stride, self._units = [], self.every, {}
+        if not hasattr(estimator, "free_energy"):
+            raise ValueError(f"FilterAnimation is for Boltzmann machines; {type(estimator).__name__} has no filters")
+        check_image_shape(self.image_shape, estimator.n_features_in_)
+        plotting.new_figure(1, 1)
+
+    def on_epoch_end(self, estimator, epoch):
+        """Keep a frame if it is time."""
+        if epoch.epoch % self._stride and epoch.epoch + 1 != epoch.epochs:
+            return False
+        weight = _weight(epoch.fitted())
+        units = self._units.setdefault(epoch.restart, strongest_units(weight, self.n))
+        self._frames.append((epoch.restart, epoch.epoch, _of_units(weight, units).astype(np.float32)))
+        if len(self._frames) > _MOST_FRAMES:
+            self._stride *= 2
+            self._frames = self._frames[:-1:2] + self._frames[-1:]
+        return False
+
+    def teardown(self, estimator, context):
+        """Draw and write."""
+        frames, self._frames = self._frames, []
+        if frames:
+            from csrl_core.training.persistence import write_atomically
+
+            write_atomically(self.path, self._gif(frames))
+
+    def _gif(self, frames):
+        """The bytes of the animation."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from PIL import Image
+
+        shape = check_image_shape(self.image_shape, frames[0][2].shape[2])
+        limit = max(_limit(filters) for _, _, filters in frames)
+        fig, shown = _filter_panels(frames[0][2], shape, limit)
+        canvas, title, pictures = FigureCanvasAgg(fig), fig.suptitle(" ", fontsize=11), []
+        several = frames[-1][0] > 0
+        for restart, epoch, filters in frames:
+            for image, own in zip(shown, filters):
+                image.set_data(mosaic(own, shape))
+            title.set_text((f"restart {restart + 1}, " if several else "") + f"epoch {epoch + 1}")
+            canvas.draw()
+            pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(128))
+        gif, pause = io.BytesIO(), round(1000 * self.seconds)
+        durations = [pause] * (len(pictures) - 1) + [max(pause, 1500)]  # the last one can be looked at
+        pictures[0].save(gif, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+        return gif.getvalue()

@@ -1,0 +1,1 @@
+"""How anything is trained: the loop, the joint assignment, its solvers, and what a run keeps."""

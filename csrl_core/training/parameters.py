@@ -1,0 +1,75 @@
+"""All trained parameters of a model: one flat vector with named views, the cluster axis first.
+
+One array to update, to save, to send, to compare. A name's view has shape (k, …) where every
+cluster has its own copy and (1, …) where all share one.
+"""
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from csrl_core.backends import aligned_empty, is_device_array
+
+
+class Layout:
+    """Names and shapes of parameters, in the order in which they lie in the flat vector.
+
+    shapes : dict of name → shape, cluster axis first
+    """
+
+    def __init__(self, shapes):
+        self.shapes = {name: tuple(int(length) for length in shape) for name, shape in shapes.items()}
+        self.offsets, self.size = {}, 0
+        for name, shape in self.shapes.items():
+            self.offsets[name] = self.size
+            self.size += prod(shape)
+
+    def views(self, flat):
+        """Name → view into ``flat`` (p,), in order; writing to a view writes to ``flat``."""
+        return {
+            name: flat[start : start + prod(self.shapes[name])].reshape(self.shapes[name])
+            for name, start in self.offsets.items()
+        }
+
+    def flatten(self, named, dtype=None, argument="parameters"):
+        """Concatenate the C-order ravels of ``named``, a mapping of the layout's names to arrays.
+
+        Raises
+        ------
+        ValueError
+            Names are missing or unknown, or a shape is not the layout's.
+        """
+        if set(named) != set(self.shapes):
+            raise ValueError(f"{argument} has names {sorted(named)}; expected {sorted(self.shapes)}")
+        for name, shape in self.shapes.items():
+            if np.shape(named[name]) != shape:
+                raise ValueError(f"{argument}[{name!r}] has shape {np.shape(named[name])}; expected {shape}")
+        arrays = [named[name] if hasattr(named[name], "dtype") else np.asarray(named[name]) for name in self.shapes]
+        parts = [array.astype(dtype or array.dtype, copy=False).ravel() for array in arrays]
+        if not parts or is_device_array(parts[0]):
+            return np.concatenate(parts) if parts else np.empty(0, dtype or np.float64)
+        return np.concatenate(parts, out=aligned_empty((self.size,), np.result_type(*parts)))
+
+    def cluster(self, flat, j, n_clusters):
+        """Views of what belongs to cluster j alone: the j-th copy of every cluster-specific name."""
+        return [view[j] for view in self.views(flat).values() if len(view) == n_clusters and n_clusters > 1]
+
+
+class Parameters(Mapping):
+    """A flat vector and its named views: ``parameters["encoder.0.weight"]``, ``parameters.flat``."""
+
+    def __init__(self, layout, flat):
+        if flat.shape != (layout.size,):  # kernels take the vector as it is
+            raise ValueError(f"the parameters have shape {flat.shape}; expected {(layout.size,)}")
+        self.layout, self.flat = layout, flat
+        self._views = layout.views(flat)
+
+    def __getitem__(self, name):
+        return self._views[name]
+
+    def __iter__(self):
+        return iter(self._views)
+
+    def __len__(self):
+        return len(self._views)

@@ -1,0 +1,43 @@
+"""The compile gate: NVIDIA's own compiler takes every kernel, without a GPU."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import pytest
+
+from csrl_core import contract
+from csrl_core.kernels.gpu._platform import launch, nvrtc
+
+try:
+    nvrtc.library()
+    missing = ""
+except launch.DeviceError as error:
+    missing = str(error)
+
+pytestmark = pytest.mark.skipif(bool(missing), reason=missing)
+
+
+def test_every_kernel_compiles_for_every_architecture():
+    jobs = list(product(launch.stems(), ("float", "double"), nvrtc.ARCHITECTURES))
+    with ThreadPoolExecutor(2) as threads:
+        codes = list(threads.map(lambda job: nvrtc.cubin(launch.source(job[0]), *job[1:]), jobs))
+    for (stem, *_), code in zip(jobs, codes, strict=True):
+        assert code.startswith(b"\x7fELF")
+        for kernel in launch.source(stem).kernels:
+            assert f".text.{kernel}\0".encode() in code, f"{stem}.{kernel} is not in the machine code"
+
+
+def test_every_stem_has_device_code():
+    assert set(launch.stems()) == set(contract.STEMS)
+
+
+def test_what_g_plus_plus_takes_and_the_compiler_refuses():
+    # The host's <cmath> knows it, the device does not.
+    text = "KERNEL k(real* out) { out[0] = std::fmax(out[0], out[1]); }"
+    with pytest.raises(nvrtc.CompileError, match=r"(?s)broken.cu, float, sm_90:.*broken.cu\(1\): error"):
+        nvrtc.cubin(launch.Source("broken", text), "float", "sm_90")
+
+
+def test_the_architectures_and_the_version():
+    assert nvrtc.ARCHITECTURES == ("sm_80", "sm_90")
+    assert nvrtc.version() >= (12, 0)
