@@ -117,7 +117,7 @@ def test_a_gradient_that_is_not_finite_is_not_hidden(kernels):
 def test_a_shared_step_is_the_step(threads, rule, dtype):
     from csrl_core.kernels.cpu import optimizer
 
-    rng, p = np.random.default_rng(0), 5 * optimizer.SHARED + 7  # parts of different lengths
+    rng, p = np.random.default_rng(0), 5 * optimizer._PART + 7  # parts of different lengths
     params, moments = rng.normal(size=p).astype(dtype), rng.random((2, p)).astype(dtype)
     shared, alone = (params.copy(), moments.copy()), (params.copy(), moments.copy())
     hyper = np.array([0.01, 0.9, 0.999, 1e-8])
