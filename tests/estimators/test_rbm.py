@@ -13,7 +13,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from csrl_core import TensorizedRBM, callbacks, load
 from csrl_core import backends as backend
-from csrl_core.models.rbm import PartitionRule
 from csrl_core.reference import rbm, rbm_exact
 
 EXPECTED_FAILURES = {
@@ -540,7 +539,7 @@ def test_nothing_as_large_as_all_hidden_units_is_kept():
 
 
 def test_the_rule_names_what_it_keeps(fitted):
-    rule = PartitionRule(fitted._model(backend.get("numpy")), 3, 4, fitted._key, center=False)
-    state = rule.state(None, None, fitted.cluster_centers_)
-    assert set(state) <= set(fitted.state_)
+    rule = fitted._model(backend.get("numpy")).partition
+    state = rule.state(None, None, fitted.cluster_centers_, None)
+    assert set(state) == set(rule.names) <= set(fitted.state_)
     assert all(state[name].shape == fitted.state_[name].shape for name in state)
