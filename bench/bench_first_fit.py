@@ -12,6 +12,7 @@ events, "self" of a function what is left of it without the functions that it ca
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,7 +103,9 @@ def has_umap(python):
     """Whether an interpreter finds umap-learn."""
     if python == sys.executable:
         return find_spec("umap") is not None
-    return not subprocess.run([python, "-c", "import umap"], capture_output=True, check=False).returncode
+    return (
+        shutil.which(python) is not None and not subprocess.run([python, "-c", "import umap"], check=False).returncode
+    )
 
 
 def measure(case, python, table):

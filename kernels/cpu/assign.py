@@ -123,10 +123,8 @@ def cluster_sums(X, assign, weights, k):
 def add_sums(X, assign, weights, sums, totals, counts):
     """What `cluster_sums` returns, added to the last three."""
     (n, d), k = X.shape, len(totals)
-    part, total = np.empty((k, d)), np.empty(k)
     for start in range(0, n, CHUNK):
-        part[:] = 0
-        total[:] = 0
+        part, total = np.zeros((k, d)), np.zeros(k)
         for i in range(start, min(start + CHUNK, n)):
             j, w = assign[i], weights[i]
             # 1. sums
@@ -171,7 +169,8 @@ def move(X, index, new, assign, weights, sums, totals, counts):
             counts[old] -= 1
             # 2. an empty cluster is exactly zero
             if counts[old] == 0:
-                sums[old] = 0
+                for l in range(d):
+                    sums[old, l] = 0
                 totals[old] = 0
             # 3. into the new cluster
             for l in range(d):

@@ -131,6 +131,9 @@ def update(params, gradient, scale, moments, rule, step, hyper):
     first, second = moments
 
     def part(here):
-        update_part(params[here], gradient[here], scale, first[here], second[here], rule, step, hyper)
+        if rule == ADAM:
+            adam(params[here], gradient[here], scale, first[here], second[here], step, *hyper)
+        else:
+            sgd(params[here], gradient[here], scale, first[here], hyper[0], hyper[1])
 
     pool.parallel(part, pool.blocks(len(params), _PART))

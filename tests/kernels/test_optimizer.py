@@ -125,7 +125,7 @@ def test_a_shared_step_is_the_step(threads, rule, dtype):
         for step in range(1, 40):  # helpers come and go
             call = rng.normal(size=p).astype(dtype), 0.125
             optimizer.update(shared[0], *call, shared[1], optimizer.RULES[rule], step, hyper)
-            optimizer.update_alone(alone[0], *call, alone[1], optimizer.RULES[rule], step, hyper)
+            optimizer.update_part(alone[0], *call, *alone[1], optimizer.RULES[rule], step, hyper)
     np.testing.assert_array_equal(shared[0], alone[0])
     np.testing.assert_array_equal(shared[1], alone[1])
     assert (shared[0] != params).mean() > 0.99  # a few come back to where they were

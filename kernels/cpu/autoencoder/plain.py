@@ -206,11 +206,11 @@ def decode(params, layers, Z, s, centers):
     network, k = Network(params, layers), len(centers)
     X = np.empty((len(Z), centers.shape[1]), Z.dtype)
 
+    own = [np.flatnonzero(s == j) for j in range(k)]
+
     def task(share):
         rows, j = share
         X[rows] = network.outputs(Z[rows], j, network.half, len(network.weights))[-1] + centers[j]
 
-    parallel(
-        task, [(rows[part], j) for j in range(k) for rows in [np.flatnonzero(s == j)] for part in _blocks(len(rows), k)]
-    )
+    parallel(task, [(own[j][part], j) for j in range(k) for part in _blocks(len(own[j]), k)])
     return X

@@ -1,13 +1,14 @@
 """Many features and few units: features innermost in the first and the last layer, reconstructions never kept.
 
-With one to some ten units next to d features a product is too small for BLAS, and the decoder's output (rows × d for every
-cluster) would cost more to write than to compute. Here four samples share every read of a weight, and their residuals
-stay in the first-level cache until loss and gradient are taken of them. The layers between are those of ``small``, with
-samples innermost: the work space ``B`` of a block of samples has the rows
+With one to some ten units next to d features a product is too small for BLAS, and the decoder's output (rows × d for
+every cluster) would cost more to write than to compute. Here four samples share every read of a weight, and their
+residuals stay in registers or the first-level cache until loss and gradient are taken of them. The layers between are
+those of ``small``, with samples innermost: the work space ``B`` of a block of samples has the rows
 
     0 loss, 1 zeros, 2 … X W of the first layer, all copies, then A0 … and G0 … as in ``small``.
 
-A task's gradient is that of one cluster's network alone (``one_network``); in it the first layer's weight lies transposed.
+A task's gradient is that of one cluster's network alone (``one_network``); in it the first layer's weight lies
+transposed.
 """
 
 import numpy as np
@@ -54,8 +55,9 @@ def outer_layers(params, layers, centers):
 
 
 @_lanes
-def _project(X, i0, i1, i2, i3, W, o, p, B, out, s):
-    """B[out, s + r] = Σ_f X[i_r, f] W[o, f], and B[out + 1] of W[p], if p is another row; r < 4."""
+def _project(X, rows, W, o, p, B, out, s):
+    """B[out, s + r] = Σ_f X[rows[r], f] W[o, f], and B[out + 1] of W[p], if p is another row; r < 4."""
+    i0, i1, i2, i3 = rows
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
     for f in range(X.shape[1]):
         u, v = W[o, f], W[p, f]
@@ -72,6 +74,15 @@ def _project(X, i0, i1, i2, i3, W, o, p, B, out, s):
         B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
 
 
+@_jit
+def _project_all(X, index, at, W, first, stop, B, out, s):
+    """B[out + o, s + r] = X[index[at + r]] · W[first + o] for first + o < stop, r < 4."""
+    rows = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
+    for o in range(first, stop, 2):
+        p = np.uintp(min(o + 1, stop - 1))
+        _project(X, rows, W, np.uintp(o), p, B, np.uintp(out + o - first), s)
+
+
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 def _residual(a, u, b, v, c, t):
     """a u + b v − (t − c), in this order: a centre far from zero costs no digits."""
@@ -80,7 +91,7 @@ def _residual(a, u, b, v, c, t):
 
 @_lanes
 def _squares(T, rows, shift, j, D, o, p, B, a, b, s):
-    """B[0, s + r] = Σ e², e = B[a, s + r] D[o] + B[b, s + r] D[p] − (T[rows[r]] − shift[j]), which is not kept; r < 4."""
+    """B[0, s + r] = Σ e², e = B[a, s + r] D[o] + B[b, s + r] D[p] − (T[rows[r]] − shift[j]), never stored; r < 4."""
     i0, i1, i2, i3 = rows
     a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]
     b0, b1, b2, b3 = B[b, s], B[b, s + 1], B[b, s + 2], B[b, s + 3]
@@ -121,16 +132,18 @@ def _more_units(D, o, p, B, a, b, s, E, r):
 
 
 @_lanes
-def _add_outer(out, at, E, w0, w1, w2, w3):
-    """out[at + f] += Σ_r w_r E[r, f]."""
-    out = out[at : at + E.shape[1]]
-    for f in range(E.shape[1]):
-        out[f] += (w0 * E[0, f] + w1 * E[1, f]) + (w2 * E[2, f] + w3 * E[3, f])
+def _add_outer(out, at, X, rows, C, j, w0, w1, w2, w3):
+    """out[at + f] += Σ_r w_r (X[rows[r], f] − C[j, f]), r < 4."""
+    i0, i1, i2, i3 = rows
+    out = out[at : at + X.shape[1]]
+    for f in range(X.shape[1]):
+        c = C[j, f]
+        out[f] += (w0 * (X[i0, f] - c) + w1 * (X[i1, f] - c)) + (w2 * (X[i2, f] - c) + w3 * (X[i3, f] - c))
 
 
 @_jit
 def _decode(T, index, s, shift, j, D, B, a, E, keep):
-    """Squared residuals of four samples in B[0], D : (h, d) and B[a …] the last layer's input; all in E where ``keep``."""
+    """Four samples' squared residuals in B[0]; D : (h, d) and B[a …], the last layer's input; all in E if ``keep``."""
     j, h = np.uintp(j), len(D)
     p, b = (1, a + 1) if h > 1 else (0, 1)
     if h <= 2 and not keep:
@@ -143,14 +156,6 @@ def _decode(T, index, s, shift, j, D, B, a, E, keep):
         for o in range(2, h, 2):
             u, v, y = np.uintp(o), np.uintp(min(o + 1, h - 1)), np.uintp(a + o + 1 if o + 1 < h else 1)
             _more_units(D, u, v, B, np.uintp(a + o), y, s + r, E, q)
-
-
-@_jit
-def _project_all(X, i0, i1, i2, i3, W, first, stop, B, out, s):
-    """B[out + o, s + r] = X[i_r] · W[first + o] for first + o < stop, r < 4."""
-    for o in range(first, stop, 2):
-        p = np.uintp(min(o + 1, stop - 1))
-        _project(X, i0, i1, i2, i3, W, np.uintp(o), p, B, np.uintp(out + o - first), s)
 
 
 @_jit
@@ -178,21 +183,21 @@ def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, par
     last, d = len(layers) - 1, X.shape[1]
     h, units, width = layers[last, 0], G0 - A0, layers[0, 1]
     first = j * h if layers[last, 2] > 1 else 0
-    D, a, g = decoders[first : first + h], G0 - h, G0 + units - h
+    D, a, g, four = decoders[first : first + h], G0 - h, G0 + units - h, np.arange(4)
+    none, first_row = np.zeros((1, d), X.dtype), np.uintp(0)
+    here = np.uintp(0), np.uintp(1), np.uintp(2), np.uintp(3)
     for s in range(0, m, 4):
         _decode(target, index, s, shift, j, D, B, a, E, True)
         w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
-        _project_all(E, np.uintp(0), np.uintp(1), np.uintp(2), np.uintp(3), D, 0, h, B, g, s)
+        _project_all(E, four, 0, D, 0, h, B, g, s)
         for o in range(h):
             y = np.uintp(a + o)
-            _add_outer(
-                *(part, table[last, 3] + o * d, E),
-                *(w0 * B[y, s], w1 * B[y, s + 1], w2 * B[y, s + 2], w3 * B[y, s + 3]),
-            )
+            v0, v1, v2, v3 = w0 * B[y, s], w1 * B[y, s + 1], w2 * B[y, s + 2], w3 * B[y, s + 3]
+            _add_outer(part, table[last, 3] + o * d, E, here, none, first_row, v0, v1, v2, v3)
             for r in range(4):
                 B[g + o, s + r] *= w[s + r]
         if table[last, 4] >= 0:
-            _add_outer(part, table[last, 4], E, w0, w1, w2, w3)
+            _add_outer(part, table[last, 4], E, here, none, first_row, w0, w1, w2, w3)
     row, upstream = units - h, E.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
     for l in range(last - 1, -1, -1):  # outputs of layer l are the rows A0 + row …
         for o in range(layers[l, 1]):
@@ -210,13 +215,10 @@ def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, par
             )
             row = below
     for s in range(0, m, 4):
-        for r in range(4):
-            i, c = np.uintp(index[s + r]), np.uintp(j)
-            for f in range(d):
-                E[r, f] = X[i, f] - centers[c, f]
+        here = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
         for o in range(width):
-            g = np.uintp(G0 + o)
-            _add_outer(part, table[0, 3] + o * d, E, B[g, s], B[g, s + 1], B[g, s + 2], B[g, s + 3])
+            v0, v1, v2, v3 = B[G0 + o, s], B[G0 + o, s + 1], B[G0 + o, s + 2], B[G0 + o, s + 3]
+            _add_outer(part, table[0, 3] + o * d, X, here, centers, np.uintp(j), v0, v1, v2, v3)
     for o in range(width if table[0, 4] >= 0 else 0):
         for s in range(m):
             part[table[0, 4] + o] += B[np.uintp(G0 + o), s]
@@ -242,8 +244,8 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
     every : bool, whether all columns of L are computed, or none; L : (n, k), its rows in the order of X
     table, parts : see `one_network`, (n_tasks, q), every task's gradient; (0, q) for none
     """
-    (params, layers, centers, reg), (X, target, weights), (packed, offsets, decoders, shift) = network, data, outer
-    d, k, last, width = X.shape[1], len(centers), len(layers) - 1, layers[0, 1]
+    (_, layers, _, _), (X, target, weights), (packed, offsets, decoders, shift) = network, data, outer
+    d, k, last, width = X.shape[1], len(shift), len(layers) - 1, layers[0, 1]
     units, codes = layers[:-1, 1].sum(), layers[: len(layers) // 2 - 1, 1].sum()
     A0, h = 2 + len(packed), layers[last, 0]
     G0 = A0 + units
@@ -261,13 +263,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                 index[s] = order[min(start + s, end - 1)]
                 w[s] = factor * weights[index[s]] if s < count else 0
             for s in range(0, m, 4):
-                i0, i1, i2, i3 = (
-                    np.uintp(index[s]),
-                    np.uintp(index[s + 1]),
-                    np.uintp(index[s + 2]),
-                    np.uintp(index[s + 3]),
-                )
-                _project_all(X, i0, i1, i2, i3, packed, begin, stop, B, 2 + begin, s)
+                _project_all(X, index, s, packed, begin, stop, B, 2 + begin, s)
             for j in range(k):
                 if every or j == own:
                     _hidden(network, offsets, j, B, 2 + (j * width if layers[0, 2] > 1 else 0), A0, m)

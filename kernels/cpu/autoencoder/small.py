@@ -1,7 +1,7 @@
 """Small networks: samples innermost, so that loops are long and vectorised however few the units are.
 
-A block holds m samples, transposed: one quantity of all samples is a row of the work space ``B``, which with the network
-stays in the first-level cache. Rows of ``B`` begin at
+A block holds m samples, transposed: one quantity of all samples is a row of the work space ``B``, which with the
+network stays in the first-level cache. Rows of ``B`` begin at
 
     0 loss, X0 input, T0 target, E0 output, then residual, Y0 x̂ or x̃ (d rows each),
     A0 outputs of all layers but the last, one after the other, G0 gradients there (units each)

@@ -1,8 +1,8 @@
 """How samples become tasks.
 
-A task is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j, or of any for j = −1. Within it sums
-are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and on the assignment
-alone, so it does not matter how many threads share them.
+A task is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j, or of any for j = −1. Within it
+sums are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and on the
+assignment alone, so it does not matter how many threads share them.
 """
 
 import numpy as np
