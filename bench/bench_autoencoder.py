@@ -22,7 +22,7 @@ from common import append_rows, machine, peak_memory, percentile, print_table, p
 from csrl_core import TensorizedAutoencoder
 from csrl_core import backends as backend
 from csrl_core.reference.dense import layer_table
-from csrl_core.training.joint import as_batch
+from csrl_core.training.run import as_batch
 
 try:
     import torch

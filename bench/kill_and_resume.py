@@ -30,18 +30,18 @@ IMAGES = (np.random.default_rng(0).random((300, 16)) < np.repeat([[0.1], [0.5], 
 class Spheres(ClusterModel):
     """A user's model: ‖x − c_j − b_j‖², whose b_j are learnt."""
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"offset": random.normal((n_clusters, X.shape[1]), 0.1)}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"offset": draw.normal((n_clusters, X.shape[1]), 0.1)}
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         return np.sum((target[:, None] - centers - params["offset"]) ** 2, axis=2)
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         gradient = np.zeros_like(params["offset"])
         np.add.at(gradient, assign, -2 * weights[:, None] * (target - centers[assign] - params["offset"][assign]))
         return {"offset": gradient}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return np.linalg.norm(X[:, None] - centers - params["offset"], axis=2)[:, :, None]
 
 

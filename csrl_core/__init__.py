@@ -7,19 +7,22 @@ use (PEP 562), so ``import csrl_core`` costs milliseconds.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from csrl_core import estimators
 from csrl_core._version import __version__
 
 _HOME = {
-    "TensorizedAutoencoder": "estimators.autoencoder",
-    "TensorizedRBM": "estimators.rbm",
-    "ClusterModel": "training.joint",
-    "ClusterSpecific": "estimators.base",
-    "load": "training.persistence",
+    "BatchModel": "models.base",
+    "ClusterModel": "models.base",
+    "load": "estimators.saved",
     "NonFiniteLossError": "training.loop",
     "BackendError": "backends",
     **dict.fromkeys(["backend", "backends", "callbacks", "contract", "datasets"]),
     **dict.fromkeys(["metrics", "plotting", "reproduce", "selection", "verify"]),
 }
+for _name, _file in estimators.homes().items():
+    if _name in _HOME:
+        raise ImportError(f"csrl_core/estimators/{_file}.py defines {_name}, a name that csrl_core has already")
+    _HOME[_name] = f"estimators.{_file}"
 
 __all__ = ["__version__", *sorted(_HOME)]
 
@@ -43,9 +46,9 @@ if TYPE_CHECKING:
     from csrl_core import callbacks, contract, datasets, metrics, plotting, selection, verify
     from csrl_core.backends import BackendError
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
-    from csrl_core.estimators.base import ClusterSpecific
+    from csrl_core.estimators.cluster_specific import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM
+    from csrl_core.estimators.saved import load
     from csrl_core.experiments import mixtures as reproduce
-    from csrl_core.training.joint import ClusterModel
+    from csrl_core.models.base import BatchModel, ClusterModel
     from csrl_core.training.loop import NonFiniteLossError
-    from csrl_core.training.persistence import load

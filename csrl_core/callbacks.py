@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 __all__ = [
     "CallbackSupportMixin",

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_array
 
-from csrl_core.training.persistence import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 
 CRITERIA = ("bic", "held-out")
 

@@ -80,11 +80,11 @@ def plot(
     """Draw a model's embedding, loss, reconstructions, filters, or samples (its own, or of DATA by cluster)."""
     from csrl_core import plotting
     from csrl_core.cli import files
-    from csrl_core.training import persistence
+    from csrl_core.estimators import saved
 
     files.check_outputs({"--out": (out, files.PICTURES)}, [model, data])
     shape = None if image_shape is None else files.integers("--image-shape", image_shape)
-    estimator = persistence.load(model)
+    estimator = saved.load(model)
     machine = hasattr(estimator, "free_energy")
     if kind is Kind.filters and not machine:
         raise files.WrongUsage(f"--kind filters is for Boltzmann machines; {model} is a {type(estimator).__name__}")

@@ -11,7 +11,8 @@ import numpy as np
 
 from csrl_core import datasets, doctor
 from csrl_core.datasets.readers import NUMPY_ERRORS, csv_rows, is_number
-from csrl_core.training import atomic_files, persistence
+from csrl_core.estimators import saved
+from csrl_core.training import atomic_files
 
 BUILT_IN = "data:"
 MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
@@ -263,7 +264,7 @@ def say_if_compiling(backend, stem, say):
 def answer(model, data, out, method, name, backend, jobs, key, label_column, divide_by, say):
     """A fitted estimator's ``predict``, ``transform`` or ``transform_all``, from file to file, in chunks."""
     check_outputs({"--out": (out, TABLES)}, [model, data])
-    estimator = persistence.load(model, backend=backend and backend.value)
+    estimator = saved.load(model, backend=backend and backend.value)
     estimator.n_jobs = jobs
     table = read_data(data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say)
     left = divide_by if isinstance(table.X, np.memmap) else 1.0

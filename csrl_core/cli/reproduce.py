@@ -12,7 +12,7 @@ from csrl_core.experiments import figures as reproduce_figures
 from csrl_core.experiments import mixtures as reproduce
 from csrl_core.experiments import summary as reproduce_summary
 from csrl_core.experiments import table as reproduce_table
-from csrl_core.training.persistence import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 
 REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
 

@@ -13,69 +13,14 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 
 from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
+from csrl_core.estimators import saved
 from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
-from csrl_core.training import persistence
+from csrl_core.estimators.fitted import Fitted, home_of
 from csrl_core.training.file_checks import plain
-from csrl_core.training.joint import CHUNK, as_batch, check_shape
+from csrl_core.training.joint import CHUNK
 from csrl_core.training.likelihood import responsibilities
-from csrl_core.training.parameters import Layout, Parameters
-
-
-class Fitted:
-    """A fitted model in one dtype: losses, embeddings and decodings of shifted rows."""
-
-    def __init__(self, estimator, dtype, params=None, centers=None):
-        estimator._check_fitted()
-        self.estimator = estimator
-        self.backend = backends.get(estimator.backend)
-        self.model = estimator._model(self.backend)
-        params = estimator.params_ if params is None else params
-        own = self.backend.own
-        self.parameters = Parameters(Layout(estimator._shapes), own(params, dtype))
-        if centers is None:
-            centers = estimator.state_["centers"] if estimator._centred else np.zeros_like(estimator.state_["centers"])
-        self.centers = own(centers.astype(dtype))
-        self.shift = own(estimator.state_["shift"].astype(dtype))
-        self.rule = estimator._rule(self.model, self.backend, estimator._key)
-
-    def threads(self):
-        return self.backend.threads(self.estimator.n_jobs)
-
-    def losses(self, x):
-        L = self.model.losses(self.parameters, x, x, self.centers)
-        check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
-        return L
-
-    def costs(self, x):
-        """What assignment minimises, (n, k)."""
-        if self.rule is None:
-            return self.backend.own(self.losses(x), x.dtype)
-        return self.rule.costs(self.estimator.state_, self.rule.codes(self.parameters, x, self.centers))
-
-    def assign(self, x):
-        return self.backend.assign.assign(self.costs(x))
-
-    def losses_and_gradient(self, data, labels):
-        """(L, gradient) of the assigned column."""
-        found = self.model.losses_and_gradient(self.parameters, data.X, data.target, self.centers, labels, data.weight)
-        check_shape(self.model, found[0], (len(data.X), self.estimator.n_clusters), "losses_and_gradient")
-        return found[0], found[2]
-
-    def embed(self, x):
-        return self.model.embed(self.parameters, x, self.centers)
-
-    def embed_assigned(self, x):
-        assign = self.assign(x)
-        index = assign[:, None, None]
-        return self.backend.own(np.take_along_axis(self.embed(x), index, axis=1)[:, 0]), assign
-
-    def decode(self, z, assign):
-        return self.model.decode(self.parameters, z, assign, self.centers)
-
-
-def home_of(X):
-    """Where results and fitted arrays go, a function of an array: where X came from."""
-    return (lambda array: array) if is_device_array(X) else as_numpy
+from csrl_core.training.parameters import Layout, check_shape
+from csrl_core.training.run import as_batch
 
 
 class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
@@ -88,7 +33,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """The `ClusterModel` that the constructor's arguments describe."""
 
     @abstractmethod
-    def _rule(self, model, backend, key):
+    def _rule(self, model, backend):
         """The `csrl_core.training.likelihood.Rule` of assignment, None where that is by loss."""
 
     @property
@@ -143,7 +88,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return Fitted(self, dtype, params, centers)
 
     def _has_decoder(self):
-        """Whether the model has a method ``decode(params, Z, assign, centers)`` → (n, d)."""
+        """Whether the model has a method ``decode``."""
         return True
 
     def _has_likelihood(self):
@@ -169,6 +114,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         with fitted.threads():
             for first in range(0, len(X), CHUNK):
                 rows = slice(first, first + CHUNK)
+                fitted.rows = fitted.backend.own(np.arange(first, min(first + CHUNK, len(X))))
                 part = home(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
                 if result is None:
                     result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
@@ -308,11 +254,23 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         data = as_batch(X, target, np.ones(len(X), dtype), fitted.shift, fitted.backend)
         labels = fitted.backend.own(labels)
         with fitted.threads():
-            L, gradient = fitted.losses_and_gradient(data, labels)
+            L, gradient = self._values_and_gradient(fitted, data, labels)
             value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
         if isinstance(gradient, Mapping):
             gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
         return value, home(gradient)
+
+    def _values_and_gradient(self, fitted, data, labels):
+        """(L, gradient) of the assigned column, one function of the parameters of ``fitted``."""
+        known = self._fitted(data.X.dtype)
+        fitted.rows, shape = data.index, (len(data.X), self.n_clusters)
+        L, gradient = fitted.model.value_and_gradient(
+            fitted.parameters,
+            *(data.X, data.target, fitted.centers, labels, data.weight),
+            *((known.parameters, known.centers), fitted.draw()),
+        )
+        check_shape(fitted.model, L, shape, "value_and_gradient")
+        return L, gradient
 
     def save(self, path):
         """Write the fitted estimator to a safetensors file, atomically; `csrl_core.load` reads it.
@@ -326,12 +284,13 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """
         self._check_fitted()
         self._validate_params()  # a file is read only with arguments that are valid
-        persistence.write_model(path, self)
+        saved.write_model(path, self)
 
     @property
     def _n_features_out(self):
         fitted = self._fitted(self.params_.dtype)
         with fitted.threads():
+            fitted.rows = fitted.backend.own(np.arange(1))
             return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
 
     def to_cpu(self):

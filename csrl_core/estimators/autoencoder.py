@@ -8,193 +8,13 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from csrl_core.backends import as_numpy
+from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
-from csrl_core.models.components import component_layers, component_weights
+from csrl_core.models.autoencoder import AutoencoderModel, ExactAutoencoderModel, layer_rows, parameter_shapes
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
-from csrl_core.training.exact import ExactAssignment
-from csrl_core.training.joint import ClusterModel
-from csrl_core.training.likelihood import orthonormal_decoder
-
-NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
 
 
-class AutoencoderModel(ClusterModel):
-    """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
-
-    translation_invariant = True
-
-    def __init__(
-        self,
-        backend,
-        n_features,
-        n_clusters,
-        hidden,
-        shared,
-        activation,
-        output_activation,
-        bias,
-        reg,
-        start="uniform",
-    ):
-        self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
-        self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
-        self.follows_clusters = start != "uniform"
-        self.table, self.size = layer_table(
-            layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
-        )
-        self.n_clusters, self.orthonormal_codes = n_clusters, output_activation == "linear"
-        # The likelihood's own network: a sample to its coordinates in an orthonormal basis, and back.
-        width = min(hidden) if self.orthonormal_codes else hidden[-1]
-        self.code_width = width
-        self.code_table, _ = layer_table(
-            [(n_features, width, n_clusters, "linear", False), (width, n_features, n_clusters, "linear", False)]
-        )
-
-    def init_parameters(self, X, n_clusters, random):
-        """U(±1/√fan_in) for weights and biases, layer by layer."""
-        named, shapes = {}, parameter_shapes(self.table)
-        for name, shape in shapes.items():
-            bound = 1 / np.sqrt(shapes[name.replace("bias", "weight")][1])
-            named[name] = random.uniform(shape, -bound, bound)
-        return named
-
-    def init_from_clusters(self, data, assign, centers, random):
-        """The same, or the target's principal components within the first clusters; "auto" adds a tenth of the same.
-
-        At principal components themselves gradients are nothing but rounding, which Adam would make whole steps of.
-        """
-        if self.start == "uniform":
-            return self.init_parameters(data.X, self.n_clusters, random)
-        host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
-        layers = component_layers(*host, self.hidden, self.shared)
-        halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
-        named = {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
-        if self.start == "components" or random is None:
-            return named
-        noise = self.init_parameters(data.X, self.n_clusters, random)
-        return {name: W + NOISE * noise[name] for name, W in named.items()}
-
-    def losses(self, params, X, target, centers):
-        """L (n, k)."""
-        return self.kernel.losses(params.flat, self.table, X, target, centers, self.reg)
-
-    def losses_and_gradient(self, params, X, target, centers, assign, weights):
-        """(L, assign, gradient (p,)), one forward pass for both."""
-        return self.kernel.losses_and_gradient(params.flat, self.table, X, target, centers, assign, weights, self.reg)
-
-    def gradient(self, params, X, target, centers, assign, weights):
-        """Gradient of Σ w L[i, s_i], named."""
-        return params.layout.views(self.losses_and_gradient(params, X, target, centers, assign, weights)[2])
-
-    def embed(self, params, X, centers):
-        """Z (n, k, h)."""
-        return self.kernel.encode(params.flat, self.table, X, centers)
-
-    def decode(self, params, Z, assign, centers):
-        """Decoded samples in the space of ``centers``, (n, d)."""
-        return self.kernel.decode(params.flat, self.table, Z, assign, centers)
-
-    def batch_bytes(self, rows, n_features, n_clusters, itemsize):
-        """What the kernels of a device take for a batch, and four vectors like the parameters."""
-        return 4 * itemsize * self.size + self.kernel.workspace_bytes(
-            self.table, rows, n_features, n_clusters, itemsize
-        )
-
-    def codes(self, params, X, centers):
-        """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.training.likelihood`.
-
-        A linear decoder spans a subspace: coordinates in it, which are the optimal code and not the encoder's.
-        Otherwise the encoder's code and the reconstruction's error.
-        """
-        d = X.shape[1]
-        if not self.orthonormal_codes:
-            Z = self.embed(params, X, centers)
-            return Z, d * self.kernel.losses(params.flat, self.table, X, X, centers, 0.0)
-        host = {name: as_numpy(array) for name, array in params.items() if name.startswith("decoder")}
-        names = [f"decoder.{number}" for number in range(len(self.table) // 2)]
-        basis, offset = orthonormal_decoder(
-            [host[f"{name}.weight"] for name in names],
-            [host.get(f"{name}.bias") for name in names],
-            self.n_clusters,
-        )
-        flat = self.own(np.concatenate([basis.transpose(0, 2, 1).ravel(), basis.ravel()]).astype(X.dtype))
-        centers = self.own((as_numpy(centers) + offset).astype(X.dtype))
-        Z = self.kernel.encode(flat, self.code_table, X, centers)
-        return Z, d * self.kernel.losses(flat, self.code_table, X, X, centers, 0.0)
-
-    def fused_epoch(self, run, data, settings, options):
-        """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
-        (n, d), k = data.X.shape, len(run.state["centers"])
-        batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
-        if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
-            return None
-        kernel, table, reg, state = self.kernel.fused_epoch, self.table, self.reg, run.state
-        params, moments, hyper = run.params, run.moments, settings.hyper()
-        X, target, weight = data.X, data.target, data.weight
-        assign, centers, sums, totals, counts = (
-            state[name] for name in ("assign", "centers", "sums", "totals", "counts")
-        )
-        center, assign_first, running = options["center"], options["assign_first"], options["running"]
-        rule = options["rule"]
-        clip_norm = float(settings.clip_norm or 0.0)
-
-        def epoch(order, batch_size):
-            return kernel(
-                params,
-                table,
-                X,
-                target,
-                weight,
-                reg,
-                order,
-                batch_size,
-                assign,
-                centers,
-                sums,
-                totals,
-                counts,
-                center,
-                assign_first,
-                running,
-                moments,
-                rule,
-                run.step,
-                hyper,
-                clip_norm,
-            )
-
-        return epoch
-
-
-def layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias):
-    """Rows for `layer_table`: encoder d → h1 → … → hm and its mirror image.
-
-    The activation follows every encoder layer, the last included, and no decoder layer but the
-    output's own; the first ``shared`` encoder layers and the last ``shared`` decoder layers have one copy.
-    """
-    widths = [n_features, *hidden]
-    m = len(hidden)
-    copies = [1 if l < shared else n_clusters for l in range(m)]
-    encoder = [(widths[l], widths[l + 1], copies[l], activation, bias) for l in range(m)]
-    decoder = [
-        (widths[l + 1], widths[l], copies[l], output_activation if l == 0 else "linear", bias)
-        for l in reversed(range(m))
-    ]
-    return encoder + decoder
-
-
-def parameter_shapes(table):
-    """Name → shape of the parameters of a table of layers, in order: weights (copies, fan_in, fan_out) and biases."""
-    shapes, half = {}, len(table) // 2
-    for number, (fan_in, fan_out, copies, _, bias, _) in enumerate(table.tolist()):
-        name = f"encoder.{number}" if number < half else f"decoder.{number - half}"
-        shapes[f"{name}.weight"] = copies, fan_in, fan_out
-        if bias >= 0:
-            shapes[f"{name}.bias"] = copies, fan_out
-    return shapes
-
-
+@estimator
 class TensorizedAutoencoder(BaseClusterSpecific):
     """One autoencoder per cluster, learnt together with the clusters.
 
@@ -215,16 +35,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     bias : bool, default=False
     reg : float, default=0.1
         λ, the k-means penalty on the embedding.
-    epochs : int, default=150
-    batch_size : int or None, default=None
-        None is full batch.
-    learning_rate : float, default=0.01
-    optimizer : {"adam", "sgd"}, default="adam"
     center : bool, default=True
         Whether each cluster's centre is subtracted from input and target.
-    update : {"step-then-assign", "assign-then-step"}, default="step-then-assign"
-        Whether the gradient uses the assignments as they stand, or new ones.
-    center_update : {"mean", "running"}, default="mean"
     assignment : {"auto", "loss", "likelihood"}, default="auto"
         Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood: every cluster is
         then a Gaussian about its subspace, with noise variance, spread and proportion of its own. The
@@ -241,25 +53,10 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         of k-means. Nothing of it is random, so that restarts differ through ``init`` alone. Only for linear models
         without biases, whose encoder nowhere widens, by the gradient solver. "auto" is near the components for these,
         a tenth of "uniform" added, and "uniform" for all others.
-    tol : float, default=0
-        0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
-        assignment changed and the best loss improved by no more than tol·max(1, |best|).
-    n_iter_no_change : int, default=10
-    n_init : int, default=1
-        Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
     init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="auto"
         The first assignment. "auto" tries both where k-means ends and seeds of k-means++, five of each (one, if X has
         more than 2²⁰ values), by five rounds of principal components and assignment, and goes on from the best by
-        likelihood or loss. Without principal components (see ``start``) it is "k-means".
-    clip_norm : float or None, default=None
-        Global norm to which the mean gradient is clipped.
-    backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
-        "auto" takes numba.
-    n_jobs : int or None, default=None
-        Threads; None takes all usable cores. Results do not depend on it.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
-        1 prints a line every two seconds, 2 one an epoch.
+        likelihood or loss. Without principal components (see ``start``) it is the best of ten "k-means".
 
     Attributes
     ----------
@@ -289,8 +86,17 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     True
     """
 
+    hidden: tuple = (2, 1)
+    shared: int = 0
+    activation: str = "linear"
+    output_activation: str = "linear"
+    bias: bool = False
+    reg: float = 0.1
+    assignment: str = "auto"
+    solver: str = "gradient"
+    start: str = "auto"
+
     _parameter_constraints = {
-        **BaseClusterSpecific._parameter_constraints,
         "hidden": ["array-like"],
         "shared": [Interval(Integral, 0, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -300,65 +106,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         "solver": [StrOptions({"gradient", "exact"})],
         "start": [StrOptions({"auto", "uniform", "components"})],
         "assignment": [StrOptions({"auto", "loss", "likelihood"})],
-        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
     }
-
-    def __init__(
-        self,
-        *,
-        n_clusters=2,
-        hidden=(2, 1),
-        shared=0,
-        activation="linear",
-        output_activation="linear",
-        bias=False,
-        reg=0.1,
-        epochs=150,
-        batch_size=None,
-        learning_rate=0.01,
-        optimizer="adam",
-        center=True,
-        update="step-then-assign",
-        center_update="mean",
-        assignment="auto",
-        solver="gradient",
-        start="auto",
-        tol=0.0,
-        n_iter_no_change=10,
-        n_init=1,
-        init="auto",
-        clip_norm=None,
-        backend="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_clusters = n_clusters
-        self.hidden = hidden
-        self.shared = shared
-        self.activation = activation
-        self.output_activation = output_activation
-        self.bias = bias
-        self.reg = reg
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.center = center
-        self.update = update
-        self.center_update = center_update
-        self.assignment = assignment
-        self.solver = solver
-        self.start = start
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.n_init = n_init
-        self.init = init
-        self.clip_norm = clip_norm
-        self.backend = backend
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _validate_params(self):
         super()._validate_params()
@@ -421,6 +169,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             "bias": (self.bias, False, "the centres are the biases"),
             "batch_size": (self.batch_size, None, "every step takes all samples"),
             "center_update": (self.center_update, "mean", "centres are exact means"),
+            "standing_epochs": (self.standing_epochs or "auto", "auto", "every round assigns all samples"),
         }
         for name, (value, expected, why) in wanted.items():
             if value != expected:
@@ -454,23 +203,15 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     def _code_width(self):
         return int(min(self.hidden) if self.output_activation == "linear" else self.hidden[-1])
 
-    def _objective_class(self):
-        return ExactAssignment if self.solver == "exact" else super()._objective_class()
-
     def _model(self, backend):
         hidden = tuple(int(width) for width in self.hidden)
         why = None if self.start == "uniform" else self._why_no_components(hidden, self.n_features_in_)
         if why and self.start == "components":
             raise ValueError(f"start='components' needs {why}")
-        return AutoencoderModel(
-            backend,
-            self.n_features_in_,
-            self.n_clusters,
-            hidden,
-            self.shared,
-            self.activation,
-            self.output_activation,
-            self.bias,
-            self.reg,
-            "uniform" if why else self.start,
+        arguments = (
+            *(backend, self.n_features_in_, self.n_clusters, hidden, self.shared),
+            *(self.activation, self.output_activation, self.bias, self.reg, "uniform" if why else self.start),
         )
+        if self.solver == "exact":
+            return ExactAutoencoderModel(*arguments, centered=self.center)
+        return AutoencoderModel(*arguments)

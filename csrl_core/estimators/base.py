@@ -1,56 +1,32 @@
-"""Fitting: the joint objective as a scikit-learn estimator, and `ClusterSpecific` for a model of one's own."""
+"""Fitting: the joint objective as a scikit-learn estimator."""
 
 import warnings
 from contextlib import contextmanager
-from copy import copy
-from functools import cache
-from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.estimators.answers import Answers, home_of
+from csrl_core.estimators.answers import Answers
+from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
+from csrl_core.estimators.fitted import home_of
+from csrl_core.estimators.fitting import Fit, attributes
 from csrl_core.training import persistence
 from csrl_core.training.convergence import of_an_early_end
-from csrl_core.training.draws import RESTARTS, draw_key
+from csrl_core.training.draws import draw_key
 from csrl_core.training.empty_clusters import of_empty_clusters
-from csrl_core.training.file_checks import data_digest
-from csrl_core.training.joint import ClusterModel, JointAssignment, as_batch
-from csrl_core.training.likelihood import Likelihood
-from csrl_core.training.loop import NonFiniteLossError, Optimizer, Run, Settings, Trainer
-from csrl_core.training.reporter import Reporter
+from csrl_core.training.joint import JointAssignment
+from csrl_core.training.loop import NonFiniteLossError, Optimizer
+from csrl_core.training.run import Run, Settings, as_batch
 
 
-class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
+class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
-
-    _parameter_constraints = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [None, Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "optimizer": [StrOptions({"adam", "sgd"})],
-        "center": ["boolean"],
-        "update": [StrOptions({"step-then-assign", "assign-then-step"})],
-        "center_update": [StrOptions({"mean", "running"})],
-        "assignment": [StrOptions({"loss", "likelihood"})],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, RESTARTS, closed="both")],
-        "init": [StrOptions({"k-means++", "k-means", "random"}), "array-like"],
-        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "backend": [StrOptions({"auto", *backends.BACKENDS})],
-        "n_jobs": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
@@ -96,7 +72,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             backend = backends.get(self.backend)
             model = self._model(backend)
             with backend.threads(self.n_jobs):
-                self._fit(backend, model, X, y, target, weight, resume)
+                self._fit(backend, model, (X, y, target, weight), resume)
         return self
 
     @contextmanager
@@ -113,67 +89,19 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 vars(self).update(kept)
             raise
 
-    def _fit(self, backend, model, X, y, target, weight, resume):
-        key, home = draw_key(self.random_state), home_of(X)
-        data_given = cache(lambda: data_digest(X, target, weight))  # once, and only where a checkpoint needs it
+    def _fit(self, backend, model, given, resume):
+        X, _, target, weight = given
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
-        if checkpoint:
-            key = checkpoint.key
-            if checkpoint.data is not None:
-                persistence.check_data(resume, checkpoint.data, data_given())
-        shift = self._shift(model, target, weight)
+        key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
+        init, batches = self._initial(target, shift, len(X)), self._batches(len(X))
+        objective = self._objective(model, backend, key, shift, init, batches)
         data = as_batch(X, target, weight, shift, backend)
-        objective = self._objective(
-            model, backend, key, shift, self._initial(target, shift, len(X)), self._batches(len(X))
-        )
-        trainer = Trainer(objective, data, self._settings(key, self._batches(len(X))), backend)
-        best, best_score, run = None, -np.inf, None
-
-        def save_checkpoint(path):
-            found = reporter.states(), data_given()
-            persistence.write_checkpoint(path, self, key, run, best, best_score, objective.layout, *found)
-
-        def attributes():
-            return self._attributes(objective, run, data, key, home)
-
-        def snapshot():
-            fitted = copy(self)
-            fitted._install(self._learnt(objective, run, key))
-            return fitted
-
-        reporter = Reporter(self, X, y, self.n_init, trainer.settings.epochs, save_checkpoint, snapshot)
-        after_epoch = (lambda run: reporter.after_epoch(run, attributes)) if reporter.listening else None
-        first = 0
+        fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
-            persistence.check_counts(resume, checkpoint, self, trainer.settings.epochs)
-            objective.set_layout(checkpoint.shapes)
-            run, first = checkpoint.run.on(backend), checkpoint.run.restart
-            best, best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score
-            objective.check_data(run, data, resume)
-            reporter.resume(run, checkpoint.callbacks, resume)
-        try:
-            for restart in range(first, self.n_init):
-                reporter.begin_restart()
-                if run is None or run.restart != restart:
-                    run = objective.start(data, restart)
-                trainer.train(run, after_epoch)
-                enough = reporter.end_restart()
-                score = objective.selection_score(run, data) if self.n_init > 1 else 0.0
-                if best is None or score > best_score:
-                    best, best_score = run, score
-                if enough:
-                    break
-            run = best
-            self._install(attributes())
-        except BaseException:
-            # Nothing learnt is lost: the best run so far, or the one that was stopped.
-            kept = best if best is not None else run
-            if kept is not None and kept.epoch:
-                self._install(self._attributes(objective, kept, data, key, home))
-            raise
-        reporter.end()
-        for message in self._complaints(objective, run, data, trainer.settings) if run.epoch else ():
+            fit.resume(checkpoint, resume)
+        run = fit.train()
+        for message in self._complaints(objective, run, data, fit.trainer.settings) if run.epoch else ():
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _complaints(self, objective, run, data, settings, advice=""):
@@ -216,8 +144,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             else:
                 run = self._fitted_run().on(backend)
                 objective.set_layout(self._shapes)
-            objective.begin(run)
-            loss_sum, weight_sum, gradient = objective.accumulate(run.params, run.state, data, first, run.step)
+            loss_sum, weight_sum, gradient = objective.accumulate(run, data, first)
             settings = self._settings(key, batches=1)
             Optimizer(backend, settings).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
@@ -227,7 +154,7 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)
-            self._install(self._attributes(objective, run, data, key, home_of(X)))
+            self._install(attributes(self, objective, run, data, home_of(X)))
         return self
 
     def _fitted_run(self):
@@ -266,6 +193,10 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
         """How many, where an epoch has so many batches."""
         return self.epochs
 
+    def _batches(self, n):
+        """How many batches an epoch of n samples has."""
+        return 1 if self.batch_size is None else -(-n // self.batch_size)
+
     def _settings(self, key, batches):
         return Settings(
             epochs=self._epochs(batches),
@@ -300,18 +231,13 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
 
         backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
 
-    def _objective_class(self):
-        return JointAssignment
-
-    def _objective_options(self, model, key, batches):
-        """What the objective's class takes besides; batches : int, in an epoch."""
-        return {}
-
-    def _batches(self, n):
-        return 1 if self.batch_size is None else -(-n // self.batch_size)
+    def _standing_steps(self, model, batches):
+        """Steps during which the first assignment stands; batches : int, in an epoch."""
+        epochs = model.standing_epochs if self.standing_epochs == "auto" else self.standing_epochs
+        return np.inf if epochs is None else epochs * batches
 
     def _objective(self, model, backend, key, shift, init, batches):
-        return self._objective_class()(
+        return JointAssignment(
             model,
             backend,
             n_clusters=self.n_clusters,
@@ -321,19 +247,12 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             init=init,
             key=key,
             shift=shift,
-            rule=self._rule(model, backend, key),
-            **self._objective_options(model, key, batches),
+            rule=self._rule(model, backend),
+            standing_steps=self._standing_steps(model, batches),
         )
 
-    def _rule(self, model, backend, key):
-        if not self._by_likelihood:
-            return None
-        if not callable(model.codes):
-            raise ValueError(
-                f"assignment='likelihood' needs a model with a method codes(params, X, centers); "
-                f"{type(model).__name__} has none"
-            )
-        return Likelihood(model, backend.mixture, self.n_features_in_, backend.own)
+    def _rule(self, model, backend):
+        return model.likelihood(backend, self.n_features_in_, self._centred) if self._by_likelihood else None
 
     def _code_width(self):
         """h of the codes that the likelihood sees; None where only the model knows."""
@@ -367,120 +286,5 @@ class BaseClusterSpecific(CallbackSupportMixin, Answers, BaseEstimator):
             )
         return init - shift
 
-    def _attributes(self, objective, run, data, key, home):
-        """Everything that a fit leaves, as a dict; home : where arrays go, a function of an array."""
-        state = {name: array.copy() for name, array in run.state.items()}
-        if objective.running:
-            objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
-        run_at_means = Run(run.params, state, moments=run.moments)
-        labels, loss = objective.final(run_at_means, data)
-        return self._learnt(objective, run, key) | {
-            "params_": home(run.params.copy()),
-            "state_": {name: home(array) for name, array in state.items()},
-            "labels_": home(labels),
-            "loss_": loss,
-            "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
-            "_moments": home(run.moments.copy()),
-        }
-
-    def _learnt(self, objective, run, key):
-        """Of the fitted attributes those that a run has at any time, in its own arrays."""
-        return {
-            "params_": run.params,
-            "state_": run.state,
-            "loss_curve_": list(run.loss_curve),
-            "n_iter_": run.epoch,
-            "n_steps_": run.step,
-            "n_reseeded_": run.n_reseeded,
-            "backend_": objective.backend.name,
-            "_key": key,
-            "_shapes": objective.layout.shapes,
-            "_fitted_as": self._description(),
-        }
-
     def _install(self, attributes):
         vars(self).update(attributes)  # all or, where it is interrupted, none
-
-
-class ClusterSpecific(BaseClusterSpecific):
-    """Any `ClusterModel` under the joint assignment objective.
-
-    Parameters
-    ----------
-    model : ClusterModel
-        Losses, their gradient, and an embedding.
-    n_clusters : int
-    epochs, batch_size, learning_rate, optimizer, clip_norm
-        Training; ``batch_size=None`` is full batch.
-    center : bool
-        Whether the model sees the clusters' centres (else zeros).
-    update : {"step-then-assign", "assign-then-step"}
-    center_update : {"mean", "running"}
-    assignment : {"loss", "likelihood"}
-        "likelihood" needs a model with a method ``codes``.
-    tol, n_iter_no_change
-        Stopping; ``tol=0`` runs all epochs.
-    n_init, init
-        Restarts and the first assignment: "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d).
-        "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of such a one and of
-        "k-means++" (`csrl_core.training.starts`).
-    backend, n_jobs, random_state, verbose
-    """
-
-    _parameter_constraints = {
-        **BaseClusterSpecific._parameter_constraints,
-        "model": [ClusterModel],
-        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
-    }
-
-    def __init__(
-        self,
-        model,
-        *,
-        n_clusters=2,
-        epochs=150,
-        batch_size=None,
-        learning_rate=0.01,
-        optimizer="adam",
-        center=True,
-        update="step-then-assign",
-        center_update="mean",
-        assignment="loss",
-        tol=0.0,
-        n_iter_no_change=10,
-        n_init=1,
-        init="auto",
-        clip_norm=None,
-        backend="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.model = model
-        self.n_clusters = n_clusters
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.center = center
-        self.update = update
-        self.center_update = center_update
-        self.assignment = assignment
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.n_init = n_init
-        self.init = init
-        self.clip_norm = clip_norm
-        self.backend = backend
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def _model(self, backend):
-        return self.model
-
-    def _description(self):
-        return super()._description() | {"model": f"{type(self.model).__module__}.{type(self.model).__qualname__}"}
-
-    def _has_decoder(self):
-        return hasattr(self.model, "decode")

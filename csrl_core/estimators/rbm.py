@@ -4,21 +4,21 @@ Source: arXiv 2412.03471. The mathematics is in `csrl_core.reference.rbm`.
 """
 
 import warnings
+from copy import copy
 from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted
 
-from csrl_core import backends
 from csrl_core.backends import as_numpy
+from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
-from csrl_core.estimators.device_input import FLOATS
-from csrl_core.estimators.rbm_answers import FittedRBM, RBMAnswers
-from csrl_core.models.rbm import PartitionRule, RBMAssignment, RBMModel
+from csrl_core.estimators.bernoulli_rbm import as_machine
+from csrl_core.estimators.fitted import home_of
+from csrl_core.models.rbm import RBMModel
 from csrl_core.reference.rbm import VISIBLE
-from csrl_core.training.draws import draw_key
+from csrl_core.training.draws import Use, draw_key
 
 STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
 RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # learning rates by default
@@ -30,7 +30,8 @@ class ScaleWarning(UserWarning):
     """Gaussian visible units have unit variance, and the data's features are far from it."""
 
 
-class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
+@estimator
+class TensorizedRBM(BaseClusterSpecific):
     """One restricted Boltzmann machine per cluster, learnt together with the clusters.
 
     With F_j the free energy of cluster j's machine and v^K the end of K steps of Gibbs sampling from the sample,
@@ -54,11 +55,8 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Persistent chains of each cluster; None takes ``batch_size`` (100 where that is None).
     epochs : int or "auto", default="auto"
         "auto": as many as make 1000 steps of the optimizer, and ten at least.
-    batch_size : int or None, default=64
-        None is full batch.
     learning_rate : float or "auto", default="auto"
         "auto": 0.003, and 0.001 for Gaussian units.
-    optimizer : {"adam", "sgd"}, default="adam"
     momentum : float, default=0
         Of "sgd", in [0, 1).
     weight_decay : float, default=0.01
@@ -67,13 +65,11 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     center : bool or "auto", default="auto"
         Whether each cluster's centre is subtracted. "auto": for Gaussian units only. (The paper's code subtracts it
         from what it then takes as binary units: ``center=True`` with Bernoulli units.)
-    update : {"assign-then-step", "step-then-assign"}, default="assign-then-step"
     standing_epochs : int or "auto", default="auto"
         Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
         alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
         "auto": it stands throughout, and labels are by likelihood in the end. (In `partial_fit` samples stand with
         the nearest centre.)
-    center_update : {"mean", "running"}, default="mean"
     assignment : {"likelihood", "cd"}, default="likelihood"
         Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of
         the lowest loss, the paper's rule (with means instead of samples in the chains when predicting). Differences of
@@ -84,20 +80,11 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters: rough
         ones, with at most 100 temperatures. The fit's last estimate has all. "auto": five, and none while an
         assignment stands and needs none.
-    tol, n_iter_no_change : float and int, default=0 and 10
-        0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no assignment changed and the
-        best loss improved by no more than tol·max(1, |best|).
     n_init : int, default=1
         Restarts; the one with the highest mean log-likelihood, or pseudo-likelihood where log Z is not known, is kept.
     init : {"auto", "k-means", "k-means++", "random"}, labels (n,) or centres (k, d), default="auto"
         The first assignment; "auto": the best of ten k-means (one, if X has more than 2²⁰ values).
         Machines keep what they first learn, so that it should be a good one.
-    clip_norm : float or None, default=None
-    backend : {"auto", "numpy", "numba", "cupy", "emulated"}, default="auto"
-    n_jobs : int or None, default=None
-        Threads; None takes all usable cores. Results do not depend on it.
-    random_state : int, RandomState or None, default=None
-    verbose : int, default=0
 
     Attributes
     ----------
@@ -120,8 +107,24 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     1.0
     """
 
+    n_hidden: int = 500
+    visible: str = "bernoulli"
+    gibbs_steps: int = 1
+    persistent: bool = False
+    n_chains: int | None = None
+    epochs: int | str = "auto"
+    batch_size: int | None = 64
+    learning_rate: float | str = "auto"
+    momentum: float = 0.0
+    weight_decay: float = 0.01
+    center: bool | str = "auto"
+    update: str = "assign-then-step"
+    assignment: str = "likelihood"
+    ais_chains: int = 100
+    ais_betas: int = 1000
+    ais_every: int | str = "auto"
+
     _parameter_constraints = {
-        **BaseClusterSpecific._parameter_constraints,
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
         "visible": [StrOptions(set(VISIBLE))],
         "gibbs_steps": [Interval(Integral, 1, None, closed="left")],
@@ -130,78 +133,13 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "center": ["boolean", StrOptions({"auto"})],
-        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
         "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "assignment": [StrOptions({"cd", "likelihood"})],
         "ais_chains": [Interval(Integral, 2, None, closed="left")],
         "ais_betas": [Interval(Integral, 2, None, closed="left")],
         "ais_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
-
-    def __init__(
-        self,
-        *,
-        n_clusters=2,
-        n_hidden=500,
-        visible="bernoulli",
-        gibbs_steps=1,
-        persistent=False,
-        n_chains=None,
-        epochs="auto",
-        batch_size=64,
-        learning_rate="auto",
-        optimizer="adam",
-        momentum=0.0,
-        weight_decay=0.01,
-        center="auto",
-        update="assign-then-step",
-        standing_epochs="auto",
-        center_update="mean",
-        assignment="likelihood",
-        ais_chains=100,
-        ais_betas=1000,
-        ais_every="auto",
-        tol=0.0,
-        n_iter_no_change=10,
-        n_init=1,
-        init="auto",
-        clip_norm=None,
-        backend="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_clusters = n_clusters
-        self.n_hidden = n_hidden
-        self.visible = visible
-        self.gibbs_steps = gibbs_steps
-        self.persistent = persistent
-        self.n_chains = n_chains
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.optimizer = optimizer
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.center = center
-        self.update = update
-        self.standing_epochs = standing_epochs
-        self.center_update = center_update
-        self.assignment = assignment
-        self.ais_chains = ais_chains
-        self.ais_betas = ais_betas
-        self.ais_every = ais_every
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.n_init = n_init
-        self.init = init
-        self.clip_norm = clip_norm
-        self.backend = backend
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     # What the base class asks for
 
@@ -237,44 +175,34 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
 
     def _model(self, backend):
         chains = (self.n_chains or self.batch_size or FULL_BATCH_CHAINS) if self.persistent else 0
-        return RBMModel(
-            *(backend, self.n_features_in_, self.n_clusters, self.n_hidden, self.visible, self.gibbs_steps, chains)
-        )
-
-    def _partition(self, model, key):
-        return PartitionRule(model, self.ais_chains, self.ais_betas, key, self._centred)
-
-    def _rule(self, model, backend, key):
-        # One machine assigns nothing: its log Z can wait until somebody asks.
-        by_likelihood = self.assignment == "likelihood" and self.n_clusters > 1
-        return self._partition(model, key) if by_likelihood else None
-
-    def _fitted(self, dtype, params=None, centers=None):
-        return FittedRBM(self, dtype, params, centers)
+        shape = self.n_clusters, self.n_features_in_, self.n_hidden
+        annealing = {
+            "chains": self.ais_chains,
+            "betas": self.ais_betas,
+            "centered": self._centred,
+            "every": None if self.ais_every == "auto" else self.ais_every,
+        }
+        return RBMModel(backend, shape, self.visible, self.gibbs_steps, chains, self.weight_decay, annealing)
 
     def _settings(self, key, batches):
         rate = RATES[self.visible] if self.learning_rate == "auto" else self.learning_rate
         return replace(super()._settings(key, batches), learning_rate=rate, momentum=self.momentum)
 
-    def _objective_class(self):
-        return RBMAssignment
-
     def _epochs(self, batches):
         return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs == "auto" else self.epochs
 
-    def _objective_options(self, model, key, batches):
-        return {
-            "weight_decay": self.weight_decay,
-            "standing_steps": None if self.standing_epochs == "auto" else self.standing_epochs * batches,
-            "refresh_every": None if self.ais_every == "auto" else self.ais_every,
-            "partition": self._partition(model, key),
-        }
+    def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
+        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; log Z is estimated anew afterwards."""
+        super().partial_fit(X, y, target=target, sample_weight=sample_weight)
+        if "n_estimates" in self.state_ and not (self._by_likelihood and self.n_clusters > 1):
+            self.state_ = self.state_ | {"n_estimates": self.state_["n_estimates"] * 0}  # it was of other parameters
+        return self
 
     def _complaints(self, objective, run, data, settings, advice=""):
         if self.assignment == "likelihood" and self.standing_epochs != "auto":
             advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
         messages = super()._complaints(objective, run, data, settings, advice)
-        untaught = objective.untaught(run, data, objective.backend.own(as_numpy(self.labels_)))
+        untaught = self._untaught(objective, run, data)
         if untaught:
             j, found, independent = untaught[0]
             messages.append(
@@ -284,6 +212,24 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
                 f"learning_rate (now {settings.learning_rate:g})"
             )
         return messages
+
+    def _untaught(self, objective, run, data):
+        """See `RBMModel.untaught`: by log-likelihoods where these are known, else by pseudo-likelihoods."""
+        model, labels, rule = objective.model, as_numpy(self.labels_), objective.rule
+        if not model.bernoulli:
+            return []
+        own, errors = objective.backend.own(labels), np.zeros(self.n_clusters)
+        # Less the centres they are no binary units, and log Z is that of something else.
+        if rule is None or self._centred or not int(run.state["n_estimates"][0]):
+            centers = objective.loss_centers(run.state, data.X.dtype)
+            draw = objective.draw(Use.EVALUATION_NOISE, run.restart)
+            scores = model.pseudo_likelihood(objective.parameters(run), data.X, centers, own, draw)
+        else:
+            costs = np.take_along_axis(as_numpy(objective.costs(run, data.X)), labels[:, None], axis=1)[:, 0]
+            scores = -costs.astype(np.float64) - rule.log_mixing(run.state)[labels]
+            errors = as_numpy(run.state["log_partition_error"])
+        sums = objective.backend.assign.cluster_sums(data.X, own, data.weight, self.n_clusters)
+        return model.untaught(scores, errors, data, labels, [as_numpy(array) for array in sums])
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)
@@ -325,6 +271,185 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
     def _has_gaussians(self):
         raise AttributeError("TensorizedRBM has no gaussians(): its clusters are Boltzmann machines")
 
+    # What machines answer besides
+
+    def free_energy(self, X):
+        """F_j(x − c_j) under every cluster's machine, (n, k): −log p_j(x) − log Z_j.
+
+        Comparable between samples, not between clusters: every machine has a log Z of its own.
+        """
+        return self._map(X, lambda fitted, x: fitted.model.free_energy(fitted.parameters, x, fitted.centers))
+
+    @property
+    def log_partition_(self):
+        """log Z_j, (k,) float64, by annealed importance sampling; estimated when first asked for."""
+        self._ensure_partition()
+        return as_numpy(self.state_["log_partition"])
+
+    @property
+    def log_partition_error_(self):
+        """The standard error of `log_partition_` as the chains' spread shows it, (k,) float64."""
+        self._ensure_partition()
+        return as_numpy(self.state_["log_partition_error"])
+
+    def _ensure_partition(self):
+        self._check_fitted()
+        if "n_estimates" not in self.state_ or not int(self.state_["n_estimates"][0]):
+            self.estimate_log_partition()
+
+    def estimate_log_partition(self, n_chains=None, n_betas=None):
+        """Estimate log Z of every machine anew, with other random numbers than before.
+
+        Parameters
+        ----------
+        n_chains, n_betas : int, optional
+            Chains and temperatures, ``ais_chains`` and ``ais_betas`` by default. The standard error falls with the
+            root of the chains; bias, which it does not show, with the temperatures.
+
+        Returns
+        -------
+        log_partition, standard_error : ndarray (k,) float64, what `log_partition_` and its error are from now on
+
+        Raises
+        ------
+        ValueError
+            Parameters are not finite.
+        """
+        self._check_fitted()
+        for name, value in (("n_chains", n_chains), ("n_betas", n_betas)):
+            if value is not None and (not isinstance(value, Integral) or value < 2):
+                raise ValueError(f"{name}={value!r}; expected an int of at least 2")
+        fitted = self._fitted(self.params_.dtype)
+        rule = copy(fitted.model.partition)
+        rule.chains, rule.betas = n_chains or self.ais_chains, n_betas or self.ais_betas
+        with fitted.threads():
+            fitted.keep(rule.estimate(fitted.parameters, fitted.parameters.state, fitted.draw()))
+        return self.log_partition_, self.log_partition_error_
+
+    def score_samples(self, X):
+        """log Σ_j π_j p_j(x), (n,), with `log_partition_`.
+
+        For values between 0 and 1 under Bernoulli units it is no density but a lower bound on the mean log-probability
+        of binary samples drawn from them.
+        """
+        self._ensure_partition()
+
+        def log_densities(fitted, x):
+            rule, energies = fitted.model.partition, fitted.model.free_energy(fitted.parameters, x, fitted.centers)
+            return rule.log_density(rule.costs(fitted.parameters.state, energies))
+
+        return self._map(X, log_densities)
+
+    def pseudo_likelihood(self, X):
+        """d · log p(v_i | all other units) under each sample's cluster, for one unit i drawn for each sample: (n,).
+
+        Its mean estimates the log of the pseudo-likelihood, which needs no log Z. For Bernoulli units.
+        """
+        self._check_fitted()
+        if self.visible != "bernoulli":
+            raise ValueError("pseudo_likelihood needs visible='bernoulli', whose units can be flipped, got 'gaussian'")
+        X = self._check_X(X, False)
+        fitted = self._fitted(X.dtype)
+        with fitted.threads():
+            x = fitted.backend.own(X)
+            labels = fitted.backend.own(self.predict(X))
+            return fitted.model.pseudo_likelihood(fitted.parameters, x, fitted.centers, labels, fitted.draw())
+
+    def free_energy_gap(self, X_train, X_valid):
+        """Mean free energy of samples held out less that of samples trained on: it grows with overfitting (float).
+
+        Within a cluster log Z drops out of the difference. Clusters count by their share of X_valid; one that has no
+        samples in either is left out.
+        """
+        pairs = [
+            (as_numpy(self.free_energy(X)).astype(np.float64), as_numpy(self.predict(X))) for X in (X_train, X_valid)
+        ]
+        gaps, shares = [], []
+        for j in range(self.n_clusters):
+            train, valid = (F[labels == j, j] for F, labels in pairs)
+            if len(train) and len(valid):
+                gaps.append(valid.mean() - train.mean())
+                shares.append(len(valid))
+        if not gaps:
+            raise ValueError("no cluster has samples in both X_train and X_valid")
+        return float(np.average(gaps, weights=shares))
+
+    def gibbs(self, V, steps=1, labels=None, random_state=None):
+        """Samples after steps of block Gibbs sampling from V on, (n, d).
+
+        Parameters
+        ----------
+        V : array-like (n, d)
+            Where the chains stand, in input space.
+        steps : int
+        labels : array-like (n,) of int, optional
+            Whose machine moves each row; `predict` says where left out.
+        random_state : int, RandomState or None
+            None continues the fit's own random numbers, so that calls one after the other differ, and a program
+            that is run again repeats them.
+        """
+        self._check_fitted()
+        _check_steps(steps)
+        V = self._check_chains(V)
+        if labels is None:  # not by `predict`, which refuses where chains of centred binary units may stand
+            labels = as_numpy(self._map_checked(V, lambda fitted, v: fitted.assign(v)))
+        else:
+            labels = self._check_labels(labels, len(V))
+        fitted = self._fitted(V.dtype)
+        own, home = fitted.backend.own, home_of(V)
+        with fitted.threads():
+            labels = own(labels)
+            offset = fitted.shift + fitted.centers[labels]
+            words = fitted.draw(*self._draw(random_state)).words(Use.SAMPLING)
+            return home(fitted.model.chain(fitted.parameters, own(V) - offset, labels, steps, words) + offset)
+
+    def _check_chains(self, V):
+        """Like X; where chains stand, Gaussian or centred units may have any value."""
+        V = super()._check_X(V, False) if self._centred or self.visible == "gaussian" else self._check_X(V, False)
+        return V if V.dtype == self.params_.dtype else V.astype(self.params_.dtype)
+
+    def _draw(self, random_state):
+        """(key, step) of random numbers that no earlier call has seen."""
+        if random_state is not None:
+            return draw_key(random_state), 0
+        number = vars(self).get("_n_draws", 0)
+        self._n_draws = number + 1
+        return self._key, number
+
+    def sample(self, n_samples=1, cluster=None, *, steps=1000, random_state=None):
+        """Draw from the model: Gibbs chains that begin at independent units with the cluster's mean.
+
+        Parameters
+        ----------
+        n_samples : int
+        cluster : int, optional
+            Whose machine; otherwise a cluster is drawn for every sample, by its share of the training data.
+        steps : int
+            Of every chain; a machine that mixes slowly needs more.
+        random_state : as for `gibbs`
+
+        Returns
+        -------
+        X : ndarray (n_samples, d), in input space
+        labels : ndarray (n_samples,) int64
+        """
+        self._check_fitted()
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r}; expected an int of at least 1")
+        _check_steps(steps)
+        if cluster is not None and (not isinstance(cluster, Integral) or not 0 <= cluster < self.n_clusters):
+            raise ValueError(f"cluster={cluster!r}; expected None, or an int from 0 to {self.n_clusters - 1}")
+        fitted = self._fitted(self.params_.dtype)
+        own, draw = fitted.backend.own, fitted.draw(*self._draw(random_state))
+        if cluster is None:
+            labels = fitted.model.sample_labels(self.state_, n_samples, draw)
+        else:
+            labels = np.full(n_samples, cluster, np.int64)
+        with fitted.threads():
+            V = fitted.model.sample(fitted.parameters, own(labels), steps, draw)
+            X = V + fitted.centers[own(labels)] + fitted.shift
+        return home_of(self.params_)(X), labels
+
     @classmethod
     def from_bernoulli_rbm(cls, rbm, **arguments):
         """A fitted `sklearn.neural_network.BernoulliRBM` as a machine of one cluster.
@@ -339,52 +464,9 @@ class TensorizedRBM(RBMAnswers, BaseClusterSpecific):
             Constructor arguments of the new estimator, where they are not the old one's: persistent chains, SGD
             without ``weight_decay``, ``learning_rate``, ``batch_size`` and ``n_iter``.
         """
-        check_is_fitted(rbm, "components_")
-        weight = check_array(rbm.components_, dtype=FLOATS, input_name="components_").T
-        d, m = weight.shape
-        arguments = {
-            "n_clusters": 1,
-            "n_hidden": m,
-            "epochs": rbm.n_iter,
-            "batch_size": rbm.batch_size,
-            "learning_rate": rbm.learning_rate,
-            "optimizer": "sgd",
-            "weight_decay": 0.0,
-        } | arguments
-        estimator = cls(**arguments)
-        if (estimator.n_clusters, estimator.n_hidden, estimator.visible) != (1, m, "bernoulli"):
-            raise ValueError(
-                f"n_clusters={estimator.n_clusters}, n_hidden={estimator.n_hidden}, visible={estimator.visible!r}; a "
-                f"BernoulliRBM of {m} components needs 1, {m} and 'bernoulli'"
-            )
-        estimator._validate_params()
-        biases = np.ravel(rbm.intercept_hidden_), np.ravel(rbm.intercept_visible_)
-        params = np.concatenate([np.ravel(weight), *biases]).astype(weight.dtype)
-        zeros = np.zeros((1, d))
-        estimator._install(
-            {
-                "params_": params,
-                "state_": {
-                    "assign": np.empty(0, np.int64),
-                    "centers": zeros,
-                    "sums": zeros.copy(),
-                    "totals": np.zeros(1),
-                    "counts": np.zeros(1, np.int64),
-                    "shift": np.zeros(d),
-                },
-                "labels_": np.empty(0, np.int64),
-                "loss_": float("nan"),
-                "loss_curve_": [],
-                "n_iter_": rbm.n_iter,
-                "n_steps_": 0,
-                "n_reseeded_": 0,
-                "cluster_centers_": zeros.astype(weight.dtype),
-                "backend_": backends.get(estimator.backend).name,
-                "_moments": np.zeros((2, len(params)), weight.dtype),
-                "_key": draw_key(estimator.random_state),
-                "_fitted_as": estimator._description(),
-                "_shapes": {"weight": (1, d, m), "hidden_bias": (1, m), "visible_bias": (1, d)},
-                "n_features_in_": d,
-            }
-        )
-        return estimator
+        return as_machine(cls, rbm, arguments)
+
+
+def _check_steps(steps):
+    if not isinstance(steps, Integral) or steps < 0:
+        raise ValueError(f"steps={steps!r}; expected an int of at least 0")

@@ -17,8 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, doctor, metrics
 from csrl_core.cli.files import MIXTURES
+from csrl_core.training.atomic_files import write_atomically
 from csrl_core.training.loop import NonFiniteLossError
-from csrl_core.training.persistence import write_atomically
 
 RATES = (0.01, 0.1)
 RESTARTS = 5

@@ -13,7 +13,7 @@ import numpy as np
 from csrl_core import plotting
 from csrl_core.experiments.fig5 import PROBLEMS, SAME_SIZE, Run, make_run
 from csrl_core.experiments.summary import write_rows
-from csrl_core.training.persistence import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 
 
 def read_runs(path):

@@ -13,7 +13,7 @@ import numpy as np
 
 from csrl_core.experiments.authors import NO_FIGURE, authors_figures, their_runs
 from csrl_core.experiments.mixtures import COUNTERPARTS, MIXTURES, TENSORIZED
-from csrl_core.training.persistence import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
 LOW, HIGH = 0.05, 0.95

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csrl_core.experiments import mixtures as reproduce
 from csrl_core.experiments.mixtures import Run
-from csrl_core.training.persistence import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 
 
 class RunTable:

@@ -48,7 +48,7 @@ def _axes(ax, width=6.4, height=4.8):
 
 def save_figure(figure, path, dpi=150):
     """Write a figure; the suffix of ``path`` says how (.png, .pdf, .svg). Atomic: an older file stays if it fails."""
-    from csrl_core.training.persistence import write_atomically
+    from csrl_core.training.atomic_files import write_atomically
 
     picture = io.BytesIO()
     figure.savefig(picture, format=Path(path).suffix.removeprefix(".") or "png", dpi=dpi)

@@ -264,7 +264,7 @@ class FilterAnimation(EpochCallback):
         """Draw and write."""
         frames, self._frames = self._frames, []
         if frames:
-            from csrl_core.training.persistence import write_atomically
+            from csrl_core.training.atomic_files import write_atomically
 
             write_atomically(self.path, self._gif(frames))
 

@@ -78,21 +78,19 @@ class Rule(ABC):
     A rule keeps nothing itself; its arrays are part of a run's state.
     """
 
+    names = ()
+    """Those of its arrays."""
+
+    reseeds = True
+    """Whether a cluster that is re-seeded with one sample could keep it."""
+
     @abstractmethod
-    def state(self, parameters, data, centers):
+    def state(self, parameters, data, centers, draw):
         """Its arrays before the first pass, a dict."""
 
     @abstractmethod
-    def codes(self, parameters, X, centers):
+    def codes(self, parameters, X, centers, draw):
         """What the costs of samples are computed from, whatever the assignment is."""
-
-    @abstractmethod
-    def clear(self, state):
-        """Forget the samples of earlier passes."""
-
-    @abstractmethod
-    def add(self, state, codes, assign, weight):
-        """Take assigned samples into account, as `codes` gave them."""
 
     @abstractmethod
     def costs(self, state, codes):
@@ -101,6 +99,29 @@ class Rule(ABC):
     @abstractmethod
     def log_density(self, costs):
         """The log-density log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
+
+    @abstractmethod
+    def refresh(self, parameters, state, passes, standing, draw):
+        """Bring its arrays up to date at an epoch's end.
+
+        passes : iterable of (codes, assign, weight) of all samples; standing : bool, whether the assignment stands
+        """
+
+    @abstractmethod
+    def add_batch(self, state, codes, assign, weight, alone):
+        """Take a batch of `partial_fit` into account. alone : bool, whether it is the first."""
+
+    @abstractmethod
+    def before_batch(self, parameters, state, draw):
+        """Bring its arrays up to date before a batch of `partial_fit`."""
+
+    @abstractmethod
+    def ready(self, parameters, state, draw):
+        """What costs need and the state does not know yet: a dict of arrays, often empty."""
+
+    @abstractmethod
+    def finish(self, parameters, state, draw):
+        """Bring its arrays up to date for good, after the last epoch."""
 
 
 class Likelihood(Rule):
@@ -113,12 +134,14 @@ class Likelihood(Rule):
     array to that backend
     """
 
+    names = (*MOMENTS, "floor")
+
     def __init__(self, model, kernel, n_features, own=np.ascontiguousarray):
         self.model, self.kernel, self.d, self.own = model, kernel, n_features, own
 
-    def state(self, parameters, data, centers):
+    def state(self, parameters, data, centers, draw):
         """Moments of nothing, and the floor."""
-        Z, _ = self.codes(parameters, data.X[:1], centers)
+        Z, _ = self.codes(parameters, data.X[:1], centers, draw)
         (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
         mean = w @ X / w.sum()
         squares = np.concatenate([((rows - mean) ** 2).mean(axis=1) for rows in np.array_split(X, 1 + len(X) // 8192)])
@@ -132,9 +155,9 @@ class Likelihood(Rule):
         }
         return {name: self.own(array) for name, array in state.items()}
 
-    def codes(self, parameters, X, centers):
+    def codes(self, parameters, X, centers, draw):
         """(Z (n, k, h), residuals (n, k)) as the model gives them, contiguous and checked."""
-        Z, residuals = self.model.codes(parameters, X, centers)
+        Z, residuals = self.model.codes(parameters, X, centers, draw)
         shape = (len(X), len(centers))
         if np.ndim(Z) != 3 or np.shape(Z)[:2] != shape or np.shape(residuals) != shape:
             raise ValueError(
@@ -148,13 +171,33 @@ class Likelihood(Rule):
             )
         return self.own(Z, X.dtype), self.own(residuals, X.dtype)
 
-    def clear(self, state):
-        """Moments of nothing."""
+    def refresh(self, parameters, state, passes, standing, draw):
+        """Moments of all samples, from nothing."""
+        self._clear(state)
+        for codes, assign, weight in passes:
+            self._add(state, codes, assign, weight)
+
+    def add_batch(self, state, codes, assign, weight, alone):
+        """Moments grow by the batch; those of the first one's first assignment were its own."""
+        if alone:
+            self._clear(state)
+        self._add(state, codes, assign, weight)
+
+    def before_batch(self, parameters, state, draw):
+        """Nothing: moments follow the samples."""
+
+    def ready(self, parameters, state, draw):
+        """Nothing is ever lacking."""
+        return {}
+
+    def finish(self, parameters, state, draw):
+        """Nothing: the last epoch's end has done it."""
+
+    def _clear(self, state):
         for name in MOMENTS:
             state[name][...] = 0
 
-    def add(self, state, codes, assign, weight):
-        """Add samples, as `codes` gave them, to the moments."""
+    def _add(self, state, codes, assign, weight):
         parts = self.kernel.moments(*codes, assign, weight)
         for name, part in zip(MOMENTS, parts):
             state[name] += part
@@ -172,8 +215,8 @@ class Likelihood(Rule):
             raise ValueError(
                 f"{type(self.model).__name__}.codes gave codes of width {h}; those it was fitted with had {known}"
             )
-        found = self.gaussians(state)
-        arrays = (found.precision, 1 / found.noise_variance, found.constant)
+        clusters = self.gaussians(state)
+        arrays = (clusters.precision, 1 / clusters.noise_variance, clusters.constant)
         return self.kernel.costs(*codes, *(self.own(array, codes[0].dtype) for array in arrays))
 
     def log_density(self, costs):

@@ -2,128 +2,20 @@
 
 It drives any `Objective`; what a loss is, and whether there are clusters at all, is the
 objective's affair (`csrl_core.training.joint` holds the joint assignment objective). Everything a run
-consists of lies in a `Run`, in arrays that are changed in place, so that it can be snapshot,
+consists of lies in a `csrl_core.training.run.Run`, in arrays that are changed in place, so that it can be snapshot,
 saved at any epoch's end, and continued to the same curve.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import NamedTuple
 
 import numpy as np
 
-from csrl_core.backends import aligned_empty
 from csrl_core.training.draws import Use, stream
 
 
 class NonFiniteLossError(FloatingPointError):
     """The loss or the parameters became infinite or NaN in training."""
-
-
-class Batch(NamedTuple):
-    """Samples of one step.
-
-    X : (b, d); target : (b, d); index : (b,) int64, rows in the data; weight : (b,);
-    number : the batch's place in its epoch; positive, negative : (b, d) or None, for contrastive losses
-    """
-
-    X: np.ndarray
-    target: np.ndarray
-    index: np.ndarray
-    weight: np.ndarray
-    number: int = 0
-    positive: np.ndarray | None = None
-    negative: np.ndarray | None = None
-
-    def take(self, rows, number):
-        """The batch of the given rows of this one, which holds the whole data."""
-        X = _rows(self.X, rows)
-        target = X if self.target is self.X else _rows(self.target, rows)
-        return Batch(X, target, rows, self.weight[rows], number)
-
-
-def _rows(array, rows):
-    """``array[rows]``, on the host aligned."""
-    if not isinstance(array, np.ndarray):
-        return array[rows]
-    # Rows are known to be there; with mode="raise" NumPy would first write them elsewhere.
-    return np.take(array, rows, axis=0, out=aligned_empty((len(rows), *array.shape[1:]), array.dtype), mode="clip")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; the estimators' constructor arguments, resolved."""
-
-    epochs: int
-    batch_size: int | None
-    optimizer: str
-    learning_rate: float
-    momentum: float = 0.0
-    clip_norm: float | None = None
-    tol: float = 0.0
-    n_iter_no_change: int = 10
-    key: np.ndarray = field(default_factory=lambda: np.zeros(2, np.uint32))
-
-    def hyper(self):
-        """(4,) float64, as the optimizer kernels take them."""
-        if self.optimizer == "adam":
-            return np.array([self.learning_rate, 0.9, 0.999, 1e-8], np.float64)
-        return np.array([self.learning_rate, self.momentum, 0.0, 0.0], np.float64)
-
-
-@dataclass
-class Run:
-    """One restart: everything that changes while it trains.
-
-    params : (p,); moments : (2, p); state : named arrays; step, epoch : int, done so far;
-    loss_curve : list of float, an epoch's mean loss each; best, stale : the stopping rule's memory;
-    n_reseeded : int, a total that the objective keeps; stopped : bool, whether no epoch is to follow, however many
-    there may be: it converged, settled, or was told to. Whether `Objective.finish` has been done is the caller's affair
-    """
-
-    params: np.ndarray
-    state: dict
-    restart: int = 0
-    moments: np.ndarray = None
-    step: int = 0
-    epoch: int = 0
-    loss_curve: list = field(default_factory=list)
-    best: float = np.inf
-    stale: int = 0
-    n_reseeded: int = 0
-    stopped: bool = False
-
-    def __post_init__(self):
-        if self.moments is None:
-            self.moments = np.zeros_like(self.params, shape=(2, len(self.params)))
-
-    def on(self, backend):
-        """The run with its arrays on a backend; those that are there already are taken as they are."""
-        state = {name: backend.hold(array) for name, array in self.state.items()}
-        return replace(self, params=backend.hold(self.params), moments=backend.hold(self.moments), state=state)
-
-    def _arrays(self):
-        return [self.params, self.moments, *self.state.values()]
-
-    def copy(self):
-        """An independent copy."""
-        state = {name: array.copy() for name, array in self.state.items()}
-        return replace(
-            self,
-            params=self.params.copy(),
-            moments=self.moments.copy(),
-            state=state,
-            loss_curve=list(self.loss_curve),
-        )
-
-    def take(self, other):
-        """Become ``other``, in this run's own arrays."""
-        for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
-            mine[...] = theirs
-        self.step, self.epoch, self.n_reseeded = other.step, other.epoch, other.n_reseeded
-        self.best, self.stale, self.stopped = other.best, other.stale, other.stopped
-        del self.loss_curve[other.epoch :]
 
 
 class Objective(ABC):
@@ -139,12 +31,12 @@ class Objective(ABC):
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""
 
-    def begin(self, run):  # noqa: B027 (a hook that most objectives leave empty)
+    def begin(self, run, data):  # noqa: B027 (a hook that may be left empty)
         """Before a run trains, whether it is new or goes on where another stopped."""
 
     @abstractmethod
-    def step(self, params, state, batch, step):
-        """Evaluate one batch at the parameters before its step, and move the state.
+    def step(self, run, batch):
+        """Evaluate one batch at the run's parameters, before its step, and move the run's state.
 
         Returns
         -------
@@ -163,10 +55,6 @@ class Objective(ABC):
         fused : bool, whether `fused_epoch` did the epoch
         """
         return 0
-
-    def settled(self, moved):
-        """Whether an epoch in which so much moved leaves nothing for another to do."""
-        return False
 
     def finish(self, run, data):  # noqa: B027
         """After the last epoch of a run."""
@@ -228,17 +116,17 @@ class Trainer:
         KeyboardInterrupt
             The run holds the state of the last whole epoch (as after any other exception).
         """
-        self.objective.begin(run)
+        self.objective.begin(run, self.data)
         latest, previous = run.copy(), run.copy()
-        fused = self.objective.fused_epoch(run, self.data, self.settings)
+        self._fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
             while run.epoch < self.settings.epochs and not run.stopped:
-                loss, moved = self._epoch(run, fused)
+                loss, moved = self._whole_epoch(run)
                 if not isfinite(loss) or not np.isfinite(run.params).all():
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
                 run.loss_curve.append(loss)
-                run.stopped = self._converged(run, loss, moved) or self.objective.settled(moved)
+                run.stopped = self.converged(run, loss, moved)
                 # Two snapshots that change places: an interrupt while one is written leaves the other whole.
                 previous.take(run)
                 latest, previous = previous, latest
@@ -251,33 +139,31 @@ class Trainer:
             raise
         return run
 
-    def _epoch(self, run, fused):
-        """One epoch; returns its mean loss and how much moved."""
-        order = self._order(run)
-        if fused is not None:
-            loss_sum, weight_sum, moved = fused(order, self.batch_size)
-            run.step += -(-len(order) // self.batch_size)
-        else:
-            loss_sum = weight_sum = 0.0
-            moved = 0
-            for number, first in enumerate(range(0, len(order), self.batch_size)):
-                batch = self._batch(order, first, number)
-                batch_loss, batch_weight, gradient, changed = self.objective.step(
-                    run.params, run.state, batch, run.step
-                )
-                loss_sum, weight_sum, moved = (
-                    loss_sum + batch_loss,
-                    weight_sum + batch_weight,
-                    moved + changed,
-                )
-                if not isfinite(batch_loss):
-                    break
-                self.optimizer.apply(run, gradient, batch_weight)
-                run.step += 1
+    def _whole_epoch(self, run):
+        """One epoch and what follows it; returns its mean loss and how much moved."""
+        loss_sum, weight_sum, moved = self.epoch(run)
         loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
         if isfinite(loss) and (moved or run.epoch == 0 or self.objective.moves_every_epoch):
-            moved += self.objective.end_of_epoch(run, self.data, fused is not None)
+            moved += self.objective.end_of_epoch(run, self.data, self._fused is not None)
         return loss, moved
+
+    def epoch(self, run):
+        """All batches once; returns (loss_sum, weight_sum, moved)."""
+        order = self._order(run)
+        if self._fused is not None:
+            sums = self._fused(order, self.batch_size)
+            run.step += -(-len(order) // self.batch_size)
+            return sums
+        loss_sum, weight_sum, moved = 0.0, 0.0, 0
+        for number, first in enumerate(range(0, len(order), self.batch_size)):
+            batch = self._batch(order, first, number)
+            loss, weight, gradient, changed = self.objective.step(run, batch)
+            loss_sum, weight_sum, moved = loss_sum + loss, weight_sum + weight, moved + changed
+            if not isfinite(loss):
+                break
+            self.optimizer.apply(run, gradient, weight)
+            run.step += 1
+        return loss_sum, weight_sum, moved
 
     def _order(self, run):
         """The epoch's order: a permutation seeded by the step, or the data's own for full batch."""
@@ -291,7 +177,7 @@ class Trainer:
             return self.data
         return self.data.take(order[first : first + self.batch_size], number)
 
-    def _converged(self, run, loss, moved):
+    def converged(self, run, loss, moved):
         """Whether for ``n_iter_no_change`` epochs no assignment changed and the best loss stood."""
         tol = self.settings.tol
         if tol <= 0:

@@ -57,12 +57,15 @@ class Layout:
 
 
 class Parameters(Mapping):
-    """A flat vector and its named views: ``parameters["encoder.0.weight"]``, ``parameters.flat``."""
+    """A flat vector and its named views: ``parameters["encoder.0.weight"]``, ``parameters.flat``.
 
-    def __init__(self, layout, flat):
+    state : dict of named arrays that go with them and that no gradient trains
+    """
+
+    def __init__(self, layout, flat, state=None):
         if flat.shape != (layout.size,):  # kernels take the vector as it is
             raise ValueError(f"the parameters have shape {flat.shape}; expected {(layout.size,)}")
-        self.layout, self.flat = layout, flat
+        self.layout, self.flat, self.state = layout, flat, {} if state is None else state
         self._views = layout.views(flat)
 
     def __getitem__(self, name):
@@ -73,3 +76,9 @@ class Parameters(Mapping):
 
     def __len__(self):
         return len(self._views)
+
+
+def check_shape(model, array, shape, what):
+    """Raise ValueError unless what a model's method returned has the shape that kernels will take it to have."""
+    if np.shape(array) != shape:
+        raise ValueError(f"{type(model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")

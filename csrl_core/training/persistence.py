@@ -4,9 +4,9 @@ Nothing in a file is ever executed, and nothing computes with what `csrl_core.tr
 file is written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
 """
 
+import inspect
 import json
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from csrl_core.backends import as_numpy
 from csrl_core.training.atomic_files import write_atomically
 from csrl_core.training.file_checks import (
     ModelFileError,
-    check_arguments,
     check_array,
     check_header,
     check_numbers,
@@ -26,34 +25,24 @@ from csrl_core.training.file_checks import (
     check_shapes,
     digest_of,
 )
-from csrl_core.training.loop import Run
+from csrl_core.training.run import Run
 
 FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)
 HEADER = "csrl_core"
-CLASSES = {
-    "TensorizedAutoencoder": "csrl_core.estimators.autoencoder",
-    "TensorizedRBM": "csrl_core.estimators.rbm",
-    "ClusterSpecific": "csrl_core.estimators.base",
-}
-
-OUTPUTS = "default", "pandas", "polars"  # of scikit-learn's set_output
-
-_MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
-_MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
 _RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stopped"]
 # What may differ between a checkpoint and the estimator that resumes it: none of it changes the curve.
 _FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
 
 
-def _write(path, kind, header, arrays):
+def write(path, kind, header, arrays):
     header = {"format": FORMAT, "kind": kind, "version": __version__, **header}
     arrays = {name: np.ascontiguousarray(as_numpy(array)) for name, array in arrays.items()}
     header["digest"] = digest_of(header, arrays)
     write_atomically(path, safetensors.numpy.save(arrays, {HEADER: json.dumps(header)}))
 
 
-def _read(path, kind):
+def read(path, kind):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such {kind} file")
@@ -88,7 +77,7 @@ def _read(path, kind):
     return header, arrays
 
 
-def _arguments(estimator):
+def arguments_of(estimator):
     """Constructor arguments as JSON, arrays apart; what has no such form (a RandomState, a model) is left out."""
     plain, arrays = {}, {}
     for name, value in estimator.get_params(deep=False).items():
@@ -103,106 +92,19 @@ def _arguments(estimator):
     return plain, arrays
 
 
-def write_model(path, estimator):
-    """A fitted estimator: arguments, parameters, state, optimizer moments and step."""
-    arguments, arrays = _arguments(estimator)
-    arrays["params"] = estimator.params_
-    arrays["loss_curve"] = np.asarray(estimator.loss_curve_, dtype=np.float64)
-    arrays.update({name: getattr(estimator, attribute) for name, attribute in _MODEL_ARRAYS.items()})
-    arrays.update({f"state.{name}": array for name, array in estimator.state_.items()})
-    header = {
-        "class": type(estimator).__name__,
-        "arguments": arguments,
-        "shapes": estimator._shapes,
-        "numbers": {name: getattr(estimator, name) for name in _MODEL_NUMBERS},
-    }
-    if hasattr(estimator, "_n_draws"):  # of a machine: so that it goes on drawing new numbers
-        header["numbers"]["n_draws"] = estimator._n_draws
-    if hasattr(estimator, "feature_names_in_"):
-        header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
-    output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
-    if output is not None:  # what set_output chose
-        header["output"] = output
-    _write(path, "model", header, arrays)
-
-
-def load(path, *, model=None, backend=None):
-    """Read an estimator that `save` wrote.
-
-    Parameters
-    ----------
-    path : path
-    model : ClusterModel, optional
-        For a `ClusterSpecific`: its model, whose code no file contains.
-    backend : str, optional
-        Instead of the backend it was made with.
-
-    Returns
-    -------
-    estimator
-        Fitted; `predict` gives what it gave, and `partial_fit` continues.
-
-    Raises
-    ------
-    FileNotFoundError
-    ModelFileError
-        The file is truncated, foreign, of another format version, or not a model.
-    """
-    header, arrays = _read(path, "model")
-    if header["class"] not in CLASSES:
-        raise ModelFileError(f"{path} holds a {header['class']!r:.99}; expected one of {', '.join(CLASSES)}")
-    check_header(path, header, {"numbers": dict})
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in header["arguments"].items()
-    }
-    arguments |= _subset(arrays, "argument.")
-    if header["class"] == "ClusterSpecific":
-        if model is None:
-            raise ValueError(f"{path} holds a ClusterSpecific; pass its model: load(path, model=YourModel())")
-        arguments["model"] = model
-    cls = getattr(import_module(CLASSES[header["class"]]), header["class"])
-    estimator = check_arguments(path, cls, arguments, header.get("version"))
-    if backend is not None:
-        estimator.backend = backend
-    _install(path, estimator, header, arrays)
-    return estimator
-
-
-def _install(path, estimator, header, arrays):
-    """The fitted attributes of a model's file, after all checks."""
-    numbers, n = header["numbers"], arrays.get("labels", np.empty(0)).size
-    check_numbers(path, numbers, _MODEL_NUMBERS, optional=["n_draws"])
-    estimator.n_features_in_, k = numbers["n_features_in_"], estimator.n_clusters
-    layout = check_shapes(path, estimator, header["shapes"])
-    check_run(path, arrays, "", layout, estimator, None)
-    check_array(path, arrays, "labels", (n,), np.int64, within=(0, k - 1))
-    check_array(path, arrays, "centers", (k, estimator.n_features_in_), arrays["params"].dtype)
-    check_array(path, arrays, "key", (2,), np.uint32)
-    if "feature_names" in header:
-        names = header["feature_names"]
-        if not isinstance(names, list) or list(map(type, names)) != [str] * estimator.n_features_in_:
-            raise ModelFileError(f"{path} has feature names that are not {estimator.n_features_in_} strings")
-        estimator.feature_names_in_ = np.array(names, dtype=object)
-    if "output" in header:
-        if header["output"] not in OUTPUTS:
-            raise ModelFileError(f"{path} has output={header['output']!r:.99}; expected one of {', '.join(OUTPUTS)}")
-        estimator.set_output(transform=header["output"])
-    for name in _MODEL_NUMBERS:
-        setattr(estimator, name, numbers[name])
-    if "n_draws" in numbers:
-        estimator._n_draws = numbers["n_draws"]
-    for name, attribute in {"params": "params_", **_MODEL_ARRAYS}.items():
-        setattr(estimator, attribute, arrays[name])
-    estimator.loss_curve_ = arrays["loss_curve"].tolist()
-    estimator.state_, estimator._shapes = _subset(arrays, "state."), layout.shapes
-    estimator._fitted_as = estimator._description()
+def _defaults(estimator):
+    """Name → default of the constructor's arguments, in the form that JSON has."""
+    parameters = inspect.signature(type(estimator).__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
 @dataclass
 class CheckpointState:
     """What a checkpoint holds: the run that was going on, and the best one that was finished.
 
-    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`
+    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`;
+    data : checksums of what the fit was given, None in files that have none
     """
 
     key: np.ndarray
@@ -215,27 +117,24 @@ class CheckpointState:
     data: dict | None
 
 
-def write_checkpoint(path, estimator, key, run, best, best_score, layout, callbacks, data):
-    """Everything that training needs to go on from an epoch's end.
-
-    callbacks : list, what they remember; data : dict, checksums of what the fit was given
-    """
-    arguments, arrays = _arguments(estimator)
-    arrays["key"] = key
+def write_checkpoint(path, estimator, state):
+    """Everything that training needs to go on from an epoch's end, a `CheckpointState`."""
+    arguments, arrays = arguments_of(estimator)
+    arrays["key"] = state.key
     header = {
         "class": type(estimator).__name__,
         "arguments": arguments,
-        "shapes": layout.shapes,
-        "run": _run_header(run),
-        "best": None if best is None else _run_header(best),
-        "best_score": float(best_score),
-        "callbacks": callbacks,
-        "data": data,
+        "shapes": state.shapes,
+        "run": _run_header(state.run),
+        "best": None if state.best is None else _run_header(state.best),
+        "best_score": float(state.best_score),
+        "callbacks": state.callbacks,
+        "data": state.data,
     }
-    arrays.update(_run_arrays(run, "run."))
-    if best is not None:
-        arrays.update(_run_arrays(best, "best."))
-    _write(path, "checkpoint", header, arrays)
+    arrays.update(_run_arrays(state.run, "run."))
+    if state.best is not None:
+        arrays.update(_run_arrays(state.best, "best."))
+    write(path, "checkpoint", header, arrays)
 
 
 def read_checkpoint(path, estimator, X):
@@ -246,19 +145,21 @@ def read_checkpoint(path, estimator, X):
     ModelFileError
         No checkpoint, damaged, or of another estimator, other arguments or other data.
     """
-    header, arrays = _read(path, "checkpoint")
+    header, arrays = read(path, "checkpoint")
     if header["class"] != type(estimator).__name__:
         raise ModelFileError(f"{path} is a checkpoint of {header['class']}; expected {type(estimator).__name__}")
-    plain, own = _arguments(estimator)
+    plain, own = arguments_of(estimator)
     for name in {*own, *(name for name in arrays if name.startswith("argument."))}:
         if not np.array_equal(own.get(name), arrays.get(name)):
             raise ModelFileError(
                 f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
             )
-    for name in set(plain) | set(header["arguments"]):
-        if name not in _FREE_ARGUMENTS and plain.get(name) != header["arguments"].get(name):
+    # What an older file does not know of was as it is by default.
+    was = {name: default for name, default in _defaults(estimator).items() if name in plain} | header["arguments"]
+    for name in set(plain) | set(was):
+        if name not in _FREE_ARGUMENTS and plain.get(name) != was.get(name):
             raise ModelFileError(
-                f"{path} was made with {name}={header['arguments'].get(name)!r}, the estimator has "
+                f"{path} was made with {name}={was.get(name)!r}, the estimator has "
                 f"{name}={plain.get(name)!r}; resume needs the same"
             )
     check_header(path, header, {"run": dict, "best": (dict, type(None)), "data": (dict, type(None))})
@@ -329,13 +230,13 @@ def _read_run(path, header, arrays, prefix, layout, estimator):
         raise ModelFileError(
             f"{path} has {len(arrays[f'{prefix}loss_curve'])} losses of {header['epoch']} epochs; it is damaged"
         )
-    arrays = _subset(arrays, prefix)
-    run = Run(arrays["params"].copy(), {n: a.copy() for n, a in _subset(arrays, "state.").items()})
+    arrays = subset(arrays, prefix)
+    run = Run(arrays["params"].copy(), {n: a.copy() for n, a in subset(arrays, "state.").items()})
     run.moments, run.loss_curve = arrays["moments"].copy(), arrays["loss_curve"].tolist()
     for name in _RUN_NUMBERS:
         setattr(run, name, header[name])
     return run
 
 
-def _subset(arrays, prefix):
+def subset(arrays, prefix):
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

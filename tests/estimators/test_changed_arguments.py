@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from csrl_core import ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, datasets
-from csrl_core.training.joint import ClusterModel
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, datasets
 from csrl_core.training.parameters import Layout, Parameters
 
 X, Y = datasets.make_lines_3d(random_state=0)
@@ -118,21 +117,21 @@ class Flat(ClusterModel):
     def __init__(self, wrong=None):
         self.wrong = wrong
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"at": random.normal((n_clusters, X.shape[1]))}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"at": draw.normal((n_clusters, X.shape[1]))}
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         L = ((X[:, None] - centers - params["at"]) ** 2).sum(axis=2)
         return L[:, :1] if self.wrong == "losses" else L
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         return {"at": np.zeros_like(params["at"])}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return np.zeros((len(X), len(centers), 1), X.dtype)
 
-    def losses_and_gradient(self, params, X, target, centers, assign, weights):
-        L, assign, gradient = super().losses_and_gradient(params, X, target, centers, assign, weights)
+    def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
+        L, assign, gradient = super().losses_and_gradient(params, X, target, centers, assign, weights, draw)
         if self.wrong == "assignment":
             assign = assign + 10**6
         if self.wrong == "gradient":

@@ -13,7 +13,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from csrl_core import TensorizedRBM, callbacks, load
 from csrl_core import backends as backend
-from csrl_core.models.rbm import PartitionRule
 from csrl_core.reference import rbm, rbm_exact
 
 EXPECTED_FAILURES = {
@@ -287,7 +286,8 @@ def test_pseudo_likelihood_is_at_least_scikit_learns(persistent):
     for seed in range(len(gain)):
         equal = {"learning_rate": 0.05, "batch_size": 10, "random_state": seed}
         theirs = TensorizedRBM.from_bernoulli_rbm(BernoulliRBM(64, n_iter=5, **equal).fit(D))
-        ours = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, optimizer="sgd", persistent=persistent, **equal)
+        same = {"optimizer": "sgd", "weight_decay": 0.0, "persistent": persistent}  # scikit-learn has no decay
+        ours = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, **same, **equal)
         scores = [model.pseudo_likelihood(D).mean() for model in (ours.fit(D), theirs.set_params(random_state=seed))]
         gain[seed] = scores[0] - scores[1]
     error = gain.std(ddof=1) / np.sqrt(len(gain))
@@ -540,7 +540,7 @@ def test_nothing_as_large_as_all_hidden_units_is_kept():
 
 
 def test_the_rule_names_what_it_keeps(fitted):
-    rule = PartitionRule(fitted._model(backend.get("numpy")), 3, 4, fitted._key, center=False)
-    state = rule.state(None, None, fitted.cluster_centers_)
-    assert set(state) <= set(fitted.state_)
+    rule = fitted._model(backend.get("numpy")).partition
+    state = rule.state(None, None, fitted.cluster_centers_, None)
+    assert set(state) == set(rule.names) <= set(fitted.state_)
     assert all(state[name].shape == fitted.state_[name].shape for name in state)

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, load
-from csrl_core.models.rbm import RBMAssignment
+from csrl_core.training.joint import JointAssignment
 
 QUICK = {"n_hidden": 12, "ais_betas": 100, "ais_chains": 50}
 
@@ -123,16 +123,16 @@ def test_the_first_assignment_stands_and_labels_are_by_likelihood(visible, assig
 def test_batch_by_batch_samples_stand_with_the_nearest_centre(monkeypatch):
     # Noise, of which likelihood would say something else.
     noise = (np.random.default_rng(0).random((120, 12)) < 0.5).astype(float)
-    accumulated = RBMAssignment.accumulate
+    accumulated = JointAssignment.accumulate
     seen = []
 
-    def recorded(objective, params, state, batch, assigned, step):
-        centers = np.array(state["centers"])
-        found = accumulated(objective, params, state, batch, assigned, step)
-        seen.append((assigned, np.array(state["assign"]), np.array(batch.target), centers))
+    def recorded(objective, run, batch, assigned):
+        centers = np.array(run.state["centers"])
+        found = accumulated(objective, run, batch, assigned)
+        seen.append((assigned, np.array(run.state["assign"]), np.array(batch.target), centers))
         return found
 
-    monkeypatch.setattr(RBMAssignment, "accumulate", recorded)
+    monkeypatch.setattr(JointAssignment, "accumulate", recorded)
     model = TensorizedRBM(init="k-means", **QUICK | {"random_state": 0})
     for _ in range(130):
         model.partial_fit(noise)

@@ -12,6 +12,7 @@ from csrl_core import backends as backend
 from csrl_core.callbacks import Checkpoint
 from csrl_core.metrics import adjusted_rand_index
 from csrl_core.training.likelihood import FLOOR, gaussians, orthonormal_decoder
+from csrl_core.training.run import Run
 
 pytestmark = pytest.mark.sensitive
 
@@ -121,14 +122,14 @@ def test_the_basis_does_not_matter():
     model.named_parameters()["decoder.0.weight"][...] = mixer @ model.named_parameters()["decoder.0.weight"]
     # The coordinates turn with the basis, so the state has to be taken anew.
     objective, data = _objective(model)
-    objective.refresh(model.params_, model.state_, data)
+    objective.refresh(Run(model.params_, model.state_), data)
     np.testing.assert_allclose(model.score_samples(X), before, rtol=1e-10, atol=1e-10)
     np.testing.assert_array_equal(model.predict(X), labels)
 
 
 def _objective(model):
     """The objective and data of a fitted model."""
-    from csrl_core.training.joint import as_batch
+    from csrl_core.training.run import as_batch
 
     floor, shift = backend.get("numpy"), model.state_["shift"]
     objective = model._objective(model._model(floor), floor, model._key, shift, "random", batches=1)
@@ -363,19 +364,19 @@ class Axes(ClusterModel):
     translation_invariant = True
     orthonormal_codes = True
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"axis": random.normal((n_clusters, X.shape[1]))}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"axis": draw.normal((n_clusters, X.shape[1]))}
 
-    def losses(self, params, X, target, centers):
-        return self.codes(params, X, centers)[1]
+    def losses(self, params, X, target, centers, draw):
+        return self.codes(params, X, centers, draw)[1]
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         return {"axis": np.zeros_like(params["axis"])}
 
-    def embed(self, params, X, centers):
-        return self.codes(params, X, centers)[0]
+    def embed(self, params, X, centers, draw):
+        return self.codes(params, X, centers, draw)[0]
 
-    def codes(self, params, X, centers):
+    def codes(self, params, X, centers, draw):
         U = params["axis"] / np.linalg.norm(params["axis"], axis=1, keepdims=True)
         x = X[:, None] - centers
         z = (x * U).sum(axis=2)
@@ -385,13 +386,13 @@ class Axes(ClusterModel):
 class NoCodes(Axes):
     codes = None
 
-    def losses(self, params, X, target, centers):
-        return Axes.codes(self, params, X, centers)[1]
+    def losses(self, params, X, target, centers, draw):
+        return Axes.codes(self, params, X, centers, draw)[1]
 
 
 class WrongCodes(Axes):
-    def codes(self, params, X, centers):
-        Z, residuals = super().codes(params, X, centers)
+    def codes(self, params, X, centers, draw):
+        Z, residuals = super().codes(params, X, centers, draw)
         return Z[:, :, 0], residuals
 
 
@@ -400,7 +401,7 @@ def test_a_model_of_ones_own():
     model = ClusterSpecific(Axes(), **arguments).fit(X)
     assert adjusted_rand_index(Y, model.labels_) > 0.5
     np.testing.assert_array_equal(model.predict_proba(X).argmax(axis=1), model.labels_)
-    with pytest.raises(ValueError, match=r"needs a model with a method codes\(params, X, centers\); NoCodes has none"):
+    with pytest.raises(ValueError, match=r"needs a model with a method codes\(.*, draw\); NoCodes has none"):
         ClusterSpecific(NoCodes(), **arguments).fit(X)
     with pytest.raises(ValueError, match=r"WrongCodes.codes returned shapes \(1, 3\) and \(1, 3\); expected"):
         ClusterSpecific(WrongCodes(), **arguments).fit(X)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, datasets
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, callbacks, datasets
 from csrl_core import backends as backend
 from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
-from csrl_core.training.joint import JointAssignment, as_batch
-from csrl_core.training.loop import Settings, Trainer
+from csrl_core.training.joint import JointAssignment
+from csrl_core.training.loop import Trainer
+from csrl_core.training.reseeding import reseed
+from csrl_core.training.run import Settings, as_batch
 
 KEY = np.array([3, 5], np.uint32)
 
@@ -76,7 +78,7 @@ def test_assignment_is_of_the_losses_before_the_step():
     objective, data, run = problem()
     before = run.copy()
     Trainer(objective, data, settings(), objective.backend).train(run)
-    L = objective.losses(before.params, before.state, data.X, data.target)
+    L = objective.losses(before, data.X, data.target)
     np.testing.assert_array_equal(run.state["assign"], L.argmin(axis=1))
 
 
@@ -88,9 +90,9 @@ def empty_cluster(weights=None, init=None):
 def test_an_empty_cluster_gets_the_worst_fitted_sample_and_its_donors_parameters():
     objective, data, run = empty_cluster()
     run.moments += 1
-    L = objective.losses(run.params, run.state, data.X, data.target)
+    L = objective.losses(run, data.X, data.target)
     worst = np.argsort(-L[:, 0], kind="stable")[:2]
-    assert objective.reseed(run, data) == 2
+    assert reseed(objective, run, data) == 2
     assert run.n_reseeded == 2
     np.testing.assert_array_equal(np.flatnonzero(run.state["assign"] == 1), worst[:1])
     np.testing.assert_array_equal(np.flatnonzero(run.state["assign"] == 2), worst[1:])
@@ -111,7 +113,7 @@ def test_a_donor_keeps_its_only_sample_and_weightless_samples_are_no_seeds():
     weights = np.zeros(60)
     weights[:2] = 1
     objective, data, run = empty_cluster(weights=weights)
-    assert objective.reseed(run, data) == 1  # two samples with weight: one cluster can be filled, not two
+    assert reseed(objective, run, data) == 1  # two samples with weight: one cluster can be filled, not two
     np.testing.assert_array_equal(np.sort(run.state["counts"]), [0, 1, 1])
 
 
@@ -129,19 +131,19 @@ def test_constant_columns_and_one_sample_per_cluster():
     np.testing.assert_allclose(model.loss_, 0, atol=1e-20)
 
 
-def test_the_best_of_several_restarts_is_kept():
+def test_the_best_of_several_restarts_is_kept(monkeypatch):
     X, _ = datasets.make_triangle(random_state=0)
     arguments = {"n_clusters": 3, "epochs": 30, "init": "random", "assignment": "loss", "random_state": 4}
-    losses = []
+    scores, selection_score = [], JointAssignment.selection_score
 
-    class Spy(TensorizedAutoencoder):
-        def _attributes(self, objective, run, *rest):
-            attributes = super()._attributes(objective, run, *rest)
-            losses.append((attributes["loss_"], -objective.selection_score(run, rest[0])))
-            return attributes
+    def spy(objective, run, data):
+        scores.append(selection_score(objective, run, data))
+        return scores[-1]
 
-    best = Spy(n_init=6, **arguments).fit(X)
-    assert losses[-1][0] == losses[-1][1] == best.loss_
+    monkeypatch.setattr(JointAssignment, "selection_score", spy)
+    best = TensorizedAutoencoder(n_init=6, **arguments).fit(X)
+    assert len(scores) == 6
+    assert best.loss_ == -max(scores)
     assert best.loss_ <= TensorizedAutoencoder(n_init=1, **arguments).fit(X).loss_
     assert best.loss_ <= TensorizedAutoencoder(n_init=3, **arguments).fit(X).loss_
 
@@ -151,10 +153,10 @@ class Lines(ClusterModel):
 
     translation_invariant = True
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"direction": random.normal((n_clusters, X.shape[1]))}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"direction": draw.normal((n_clusters, X.shape[1]))}
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         U = params["direction"]
         L = np.empty((len(X), len(centers)), X.dtype)
         for j, c in enumerate(centers):
@@ -162,7 +164,7 @@ class Lines(ClusterModel):
             L[:, j] = (x**2).sum(axis=1) - (x @ u) ** 2 / (u @ u)
         return L
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         U = params["direction"]
         gradient = np.zeros_like(U)
         for j, c in enumerate(centers):
@@ -172,7 +174,7 @@ class Lines(ClusterModel):
             gradient[j] = -2 * (w * p) @ x / q + 2 * (w * p**2).sum() * u / q**2
         return {"direction": gradient}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         U = params["direction"]
         return np.stack([(X - c) @ U[j] / np.linalg.norm(U[j]) for j, c in enumerate(centers)], axis=1)[:, :, None]
 
@@ -199,8 +201,8 @@ def test_a_users_model_may_start_from_the_first_clusters():
     seen = []
 
     class Started(Lines):
-        def init_from_clusters(self, data, assign, centers, random):
-            seen.append((data, assign.copy(), centers, random.uniform((2,))))
+        def init_from_clusters(self, data, assign, centers, draw):
+            seen.append((data, assign.copy(), centers, draw.uniform((2,))))
             return {"direction": np.ones((len(centers), data.X.shape[1]))}
 
     ClusterSpecific(Started(), n_clusters=3, epochs=1, init=y, random_state=0, n_init=2).fit(X, sample_weight=weights)
@@ -245,3 +247,53 @@ def test_a_users_mistake_is_named(method, wrong, message):
     setattr(model, method, wrong)
     with pytest.raises(ValueError, match=message):
         ClusterSpecific(model, n_clusters=3, epochs=1, random_state=0).fit(X)
+
+
+def test_a_model_of_an_earlier_convention_is_named():
+    class Old(Lines):
+        def losses(self, params, X, target, centers):
+            return np.zeros((len(X), len(centers)))
+
+    X, _ = datasets.make_lines_3d(random_state=0)
+    with pytest.raises(ValueError, match=r"Old.losses takes \(params, X, target, centers\); expected \(.*, draw\)"):
+        ClusterSpecific(Old(), n_clusters=3, epochs=1, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize("estimator", [lambda **a: ClusterSpecific(Lines(), **a), TensorizedAutoencoder])
+@pytest.mark.parametrize("batch_size", [None, 50])
+def test_the_first_assignment_stands_as_long_as_is_said(estimator, batch_size):
+    X, y = datasets.make_lines_3d(random_state=0)
+    wrong, seen = np.random.default_rng(0).permutation(y), []
+
+    class Watch(callbacks.EpochCallback):
+        def on_epoch_end(self, estimator, epoch):
+            seen.append(epoch.run.state["assign"].copy())
+
+    arguments = {"n_clusters": 3, "epochs": 5, "init": wrong, "batch_size": batch_size, "random_state": 0}
+    model = estimator(**arguments, standing_epochs=3, assignment="loss").set_callbacks(Watch()).fit(X)
+    assert [bool((assign == wrong).all()) for assign in seen] == [True, True, True, False, False]
+    assert (model.labels_ != wrong).any()
+
+
+def test_a_re_seeded_cluster_gets_its_donors_state():
+    class Marked(Lines):
+        def init_state(self, params, data, assign, centers, draw):
+            mark = np.arange(1.0, len(centers) + 1)
+            return {} if "mark" in params.state else {"mark": mark, "all": np.zeros(2)}
+
+    X, y = datasets.make_lines_3d(random_state=0)
+    two = np.minimum(y, 1)  # the third cluster begins without samples
+    model = ClusterSpecific(Marked(), n_clusters=3, epochs=1, init=two, standing_epochs=1, random_state=0).fit(X)
+    assert model.n_reseeded_ == 1
+    assert model.state_["mark"][2] in (1.0, 2.0)
+    np.testing.assert_array_equal(model.state_["mark"][:2], [1, 2])
+
+
+def test_a_models_state_may_not_take_the_name_of_another():
+    class Clash(Lines):
+        def init_state(self, params, data, assign, centers, draw):
+            return {"centers": np.zeros(3)}
+
+    X, _ = datasets.make_lines_3d(random_state=0)
+    with pytest.raises(ValueError, match=r"Clash.init_state returned 'centers', a name that the state has already"):
+        ClusterSpecific(Clash(), n_clusters=3, epochs=1, random_state=0).fit(X)

@@ -14,7 +14,7 @@ from csrl_core.training.atomic_files import write_atomically
 
 KILLED = """
 import os, signal
-from csrl_core.atomic_files import write_atomically
+from csrl_core.training.atomic_files import write_atomically
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 write_atomically({path!r}, b"half")
 """

@@ -11,18 +11,18 @@ from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, Tens
 class Slopes(ClusterModel):
     """A user's model: every cluster's samples lie along a direction W_j from its centre."""
 
-    def init_parameters(self, X, n_clusters, random):
-        return {"direction": random.normal((n_clusters, X.shape[1])), "scale": random.uniform((1, 1), 0.5, 1)}
+    def init_parameters(self, X, n_clusters, draw):
+        return {"direction": draw.normal((n_clusters, X.shape[1])), "scale": draw.uniform((1, 1), 0.5, 1)}
 
     def _residuals(self, params, X, centers):
-        Z = self.embed(params, X, centers)
+        Z = self.embed(params, X, centers, None)
         return X[:, None] - centers - Z * params["direction"], Z
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         R, _ = self._residuals(params, X, centers)
         return np.sum(R**2, axis=2)
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         rows = np.arange(len(X))
         R, Z = (array[rows, assign] for array in self._residuals(params, X, centers))
         x, W, s = X - centers[assign], params["direction"][assign], params["scale"]
@@ -32,11 +32,40 @@ class Slopes(ClusterModel):
         inner = np.sum(x * W, axis=1) * np.sum(R * W, axis=1)
         return {"direction": direction, "scale": np.full((1, 1), -2 * np.sum(weights * inner))}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return params["scale"] * np.sum((X[:, None] - centers) * params["direction"], axis=2)[:, :, None]
 
-    def codes(self, params, X, centers):
-        return self.embed(params, X, centers), self.losses(params, X, X, centers)
+    def codes(self, params, X, centers, draw):
+        return self.embed(params, X, centers, draw), self.losses(params, X, X, centers, draw)
+
+
+class Noisy(Slopes):
+    """The same, learnt from noisy samples, with a running scale of every cluster, and a count of steps."""
+
+    standing_epochs = 1
+
+    def init_state(self, params, data, assign, centers, draw):
+        if "running" in params.state:
+            return {}
+        return {"running": draw.uniform((len(centers),), 0.5, 1), "steps": np.zeros(1, np.int64)}
+
+    def losses(self, params, X, target, centers, draw):
+        noisy = X + draw.normal(X.shape, 0.1).astype(X.dtype) if draw.training else X
+        return super().losses(params, noisy, target, centers, draw) / params.state["running"].astype(X.dtype)
+
+    def gradient(self, params, X, target, centers, assign, weights, draw):
+        noisy = X + draw.normal(X.shape, 0.1).astype(X.dtype) if draw.training else X
+        weights = weights / params.state["running"].astype(X.dtype)[assign]
+        return super().gradient(params, noisy, target, centers, assign, weights, draw)
+
+    def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
+        L, assign, gradient = super().losses_and_gradient(params, X, target, centers, assign, weights, draw)
+        if draw.training:
+            running, own = params.state["running"], L[np.arange(len(X)), assign]
+            for j in np.unique(assign):
+                running[j] = np.clip(0.9 * running[j] * (1 + 0.1 * own[assign == j].mean()), 0.1, 10)
+            params.state["steps"][0] += 1
+        return L, assign, gradient
 
 
 def pick(rng, **choices):
@@ -100,9 +129,11 @@ def machine(rng):
     return TensorizedRBM(ais_chains=8, ais_betas=20, momentum=momentum, **arguments)
 
 
-def own_model(rng):
+def own_model(rng, model=None):
     arguments = common(rng) | pick(rng, assignment=["loss", "likelihood"], center=[True, False])
-    return ClusterSpecific(Slopes(), **arguments | {"optimizer": "adam"})  # its quartic loss is too steep for SGD
+    return ClusterSpecific(
+        model or Slopes(), **arguments | {"optimizer": "adam"}
+    )  # its quartic loss is too steep for SGD
 
 
 MODELS = {
@@ -111,6 +142,7 @@ MODELS = {
     "components": lambda rng: linear(rng, start="components"),
     "machine": machine,
     "own model": own_model,
+    "model that draws": lambda rng: own_model(rng, Noisy()),
 }
 
 

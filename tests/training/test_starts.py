@@ -86,20 +86,20 @@ class Means(ClusterModel):
 
     follows_clusters = True
 
-    def init_parameters(self, X, n_clusters, random):
+    def init_parameters(self, X, n_clusters, draw):
         return {"mean": np.zeros((n_clusters, X.shape[1]))}
 
-    def init_from_clusters(self, data, assign, centers, random):
+    def init_from_clusters(self, data, assign, centers, draw):
         return {"mean": np.array(centers)}
 
-    def losses(self, params, X, target, centers):
+    def losses(self, params, X, target, centers, draw):
         return ((X[:, None] - params["mean"]) ** 2).sum(axis=2)
 
-    def gradient(self, params, X, target, centers, assign, weights):
+    def gradient(self, params, X, target, centers, assign, weights, draw):
         errors = 2 * weights[:, None] * (params["mean"][assign] - X)
         return {"mean": np.stack([errors[assign == j].sum(axis=0) for j in range(len(centers))])}
 
-    def embed(self, params, X, centers):
+    def embed(self, params, X, centers, draw):
         return X[:, None] - params["mean"]
 
 

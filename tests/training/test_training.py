@@ -5,7 +5,8 @@ import pytest
 
 from csrl_core import NonFiniteLossError
 from csrl_core import backends as backend
-from csrl_core.training.loop import Batch, Objective, Run, Settings, Trainer
+from csrl_core.training.loop import Objective, Trainer
+from csrl_core.training.run import Batch, Run, Settings
 
 KEY = np.array([7, 11], np.uint32)
 
@@ -19,12 +20,12 @@ class Mean(Objective):
     def start(self, data, restart):
         return Run(np.full(data.X.shape[1], float(restart)), {"last": np.zeros(1)}, restart)
 
-    def step(self, params, state, batch, step):
-        if step == self.break_at:
+    def step(self, run, batch):
+        if run.step == self.break_at:
             raise self.error
         self.seen.append(batch.index.copy())
-        state["last"][0] = step
-        residual = params - batch.X
+        run.state["last"][0] = run.step
+        residual = run.params - batch.X
         loss = float((batch.weight[:, None] * residual**2).sum())
         return loss, float(batch.weight.sum()), 2 * (batch.weight[:, None] * residual).sum(axis=0), 0
 

@@ -1,0 +1,148 @@
+"""Constructor arguments as fields: those that all estimators share, and how a class adds its own.
+
+An argument is written once, as an annotated field with its default; the constructor that only stores, its signature
+and what scikit-learn asks of both follow from it, and the docstring of a class is completed by the shared ones.
+"""
+
+import inspect
+import re
+from dataclasses import MISSING, dataclass, fields
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from csrl_core import backends
+from csrl_core.training.draws import RESTARTS
+
+_SECTION = re.compile(r"^(\w+)\n-+\n", re.MULTILINE)
+_ENTRY = re.compile(r"^(?=\w[^\n]* : )", re.MULTILINE)
+
+
+def estimator(cls):
+    """Make a class with annotated fields an estimator: see the module.
+
+    A field that a base class has too only gets another default. ``_parameter_constraints`` are added to the bases', and
+    arguments that the docstring does not describe are described as in `SharedArguments`.
+    """
+    inherited = {}
+    for base in reversed(cls.__mro__[1:]):
+        inherited |= vars(base).get("_parameter_constraints", {})
+    cls._parameter_constraints = inherited | vars(cls).get("_parameter_constraints", {})
+    own = cls.__doc__
+    cls = dataclass(kw_only=True, eq=False, repr=False, match_args=False)(cls)
+    cls.__doc__ = _complete(inspect.cleandoc(own or cls.__name__), cls)
+    return cls
+
+
+def _split(doc):
+    """(text before the parameters' descriptions, list of these, text after them) of a clean docstring."""
+    sections = list(_SECTION.finditer(doc))
+    start = next((section for section in sections if section[1] == "Parameters"), None)
+    if start is None:
+        return f"{doc}\n\nParameters\n----------", [], ""
+    last = next((section.start() for section in sections if section.start() > start.start()), len(doc))
+    entries = [entry.rstrip() for entry in _ENTRY.split(doc[start.end() : last]) if entry.strip()]
+    return doc[: start.end()].rstrip(), entries, doc[last:]
+
+
+def _complete(doc, cls):
+    """A docstring with the shared arguments that it does not describe."""
+    before, entries, after = _split(doc)
+    told = {name.strip() for entry in entries for name in entry.partition(" : ")[0].split(",")}
+    defaults = {field.name: field.default for field in fields(cls)}
+    for entry in _split(inspect.cleandoc(SharedArguments.__doc__))[1] if cls is not SharedArguments else ():
+        head, newline, text = entry.partition("\n")
+        name = head.partition(" : ")[0]
+        if name not in told and defaults[name] is not MISSING:
+            default = defaults[name]
+            default = f'"{default}"' if isinstance(default, str) else default
+            entries.append(f"{head}, default={default}{newline}{text}")
+    return "\n".join([before, *entries, "", after]).rstrip() + "\n"
+
+
+@dataclass(kw_only=True, eq=False, repr=False, match_args=False)
+class SharedArguments:
+    """The arguments of every estimator.
+
+    Parameters
+    ----------
+    n_clusters : int
+        k.
+    epochs : int
+        Passes over the data.
+    batch_size : int or None
+        None is full batch.
+    learning_rate : float
+    optimizer : {"adam", "sgd"}
+    clip_norm : float or None
+        Global norm to which the mean gradient is clipped.
+    center : bool
+        Whether each cluster's centre is subtracted from what the model sees.
+    update : {"step-then-assign", "assign-then-step"}
+        Whether the gradient uses the assignments as they stand, or new ones.
+    center_update : {"mean", "running"}
+    assignment : {"loss", "likelihood"}
+        Samples go to the cluster of the lowest loss, or of the highest likelihood.
+    standing_epochs : int or "auto"
+        Epochs at the beginning during which the first assignment stands: with parameters near their start all clusters
+        may look alike, and the lowest loss says nothing. "auto" is what the model has found to work.
+    tol : float
+        0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
+        assignment changed and the best loss improved by no more than tol·max(1, |best|).
+    n_iter_no_change : int
+    n_init : int
+        Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
+    init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d)
+        The first assignment. "auto": the best of ten k-means (one, if X has more than 2²⁰ values), or what else the
+        model can tell apart before training (`csrl_core.training.starts`).
+    backend : {"auto", "numpy", "numba", "cupy", "emulated"}
+        "auto" takes numba.
+    n_jobs : int or None
+        Threads; None takes all usable cores. Results do not depend on it.
+    random_state : int, RandomState or None
+    verbose : int
+        1 prints a line every two seconds, 2 one an epoch.
+    """
+
+    n_clusters: int = 2
+    epochs: int = 150
+    batch_size: int | None = None
+    learning_rate: float = 0.01
+    optimizer: str = "adam"
+    clip_norm: float | None = None
+    center: bool = True
+    update: str = "step-then-assign"
+    center_update: str = "mean"
+    assignment: str = "loss"
+    standing_epochs: int | str = "auto"
+    tol: float = 0.0
+    n_iter_no_change: int = 10
+    n_init: int = 1
+    init: str | np.ndarray = "auto"
+    backend: str = "auto"
+    n_jobs: int | None = None
+    random_state: int | np.random.RandomState | None = None
+    verbose: int = 0
+
+    _parameter_constraints = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [None, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "optimizer": [StrOptions({"adam", "sgd"})],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "center": ["boolean"],
+        "update": [StrOptions({"step-then-assign", "assign-then-step"})],
+        "center_update": [StrOptions({"mean", "running"})],
+        "assignment": [StrOptions({"loss", "likelihood"})],
+        "standing_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, RESTARTS, closed="both")],
+        "init": [StrOptions({"auto", "k-means++", "k-means", "random"}), "array-like"],
+        "backend": [StrOptions({"auto", *backends.BACKENDS})],
+        "n_jobs": [None, Interval(Integral, 1, None, closed="left"), Interval(Integral, None, -1, closed="right")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }

@@ -1,0 +1,217 @@
+"""The autoencoder of every cluster as a `ClusterModel`; the mathematics is in `csrl_core.reference.autoencoder`."""
+
+import numpy as np
+
+from csrl_core.backends import as_numpy
+from csrl_core.models.base import ClusterModel
+from csrl_core.models.components import component_layers, component_weights, principal_axes
+from csrl_core.reference.dense import layer_table
+from csrl_core.training.likelihood import orthonormal_decoder
+
+NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
+
+
+class AutoencoderModel(ClusterModel):
+    """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
+
+    translation_invariant = True
+
+    def __init__(
+        self,
+        backend,
+        n_features,
+        n_clusters,
+        hidden,
+        shared,
+        activation,
+        output_activation,
+        bias,
+        reg,
+        start="uniform",
+    ):
+        self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
+        self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
+        self.follows_clusters = start != "uniform"
+        self.table, self.size = layer_table(
+            layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
+        )
+        self.n_clusters, self.orthonormal_codes = n_clusters, output_activation == "linear"
+        # The likelihood's own network: a sample to its coordinates in an orthonormal basis, and back.
+        width = min(hidden) if self.orthonormal_codes else hidden[-1]
+        self.code_width = width
+        self.code_table, _ = layer_table(
+            [(n_features, width, n_clusters, "linear", False), (width, n_features, n_clusters, "linear", False)]
+        )
+
+    def init_parameters(self, X, n_clusters, draw):
+        """U(±1/√fan_in) for weights and biases, layer by layer."""
+        named, shapes = {}, parameter_shapes(self.table)
+        for name, shape in shapes.items():
+            bound = 1 / np.sqrt(shapes[name.replace("bias", "weight")][1])
+            named[name] = draw.uniform(shape, -bound, bound)
+        return named
+
+    def init_from_clusters(self, data, assign, centers, draw):
+        """The same, or the target's principal components within the first clusters; "auto" adds a tenth of the same.
+
+        At principal components themselves gradients are nothing but rounding, which Adam would make whole steps of.
+        """
+        if self.start == "uniform":
+            return self.init_parameters(data.X, self.n_clusters, draw)
+        host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
+        layers = component_layers(*host, self.hidden, self.shared)
+        halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
+        named = {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
+        if self.start == "components" or draw is None:
+            return named
+        noise = self.init_parameters(data.X, self.n_clusters, draw)
+        return {name: W + NOISE * noise[name] for name, W in named.items()}
+
+    def losses(self, params, X, target, centers, draw):
+        """L (n, k)."""
+        return self.kernel.losses(params.flat, self.table, X, target, centers, self.reg)
+
+    def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
+        """(L, assign, gradient (p,)), one forward pass for both."""
+        return self.kernel.losses_and_gradient(params.flat, self.table, X, target, centers, assign, weights, self.reg)
+
+    def gradient(self, params, X, target, centers, assign, weights, draw):
+        """Gradient of Σ w L[i, s_i], named."""
+        return params.layout.views(self.losses_and_gradient(params, X, target, centers, assign, weights, draw)[2])
+
+    def embed(self, params, X, centers, draw):
+        """Z (n, k, h)."""
+        return self.kernel.encode(params.flat, self.table, X, centers)
+
+    def decode(self, params, Z, assign, centers, draw):
+        """Decoded samples in the space of ``centers``, (n, d)."""
+        return self.kernel.decode(params.flat, self.table, Z, assign, centers)
+
+    def batch_bytes(self, rows, n_features, n_clusters, itemsize):
+        """What the kernels of a device take for a batch, and four vectors like the parameters."""
+        return 4 * itemsize * self.size + self.kernel.workspace_bytes(
+            self.table, rows, n_features, n_clusters, itemsize
+        )
+
+    def codes(self, params, X, centers, draw):
+        """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.training.likelihood`.
+
+        A linear decoder spans a subspace: coordinates in it, which are the optimal code and not the encoder's.
+        Otherwise the encoder's code and the reconstruction's error.
+        """
+        d = X.shape[1]
+        if not self.orthonormal_codes:
+            Z = self.embed(params, X, centers, draw)
+            return Z, d * self.kernel.losses(params.flat, self.table, X, X, centers, 0.0)
+        host = {name: as_numpy(array) for name, array in params.items() if name.startswith("decoder")}
+        names = [f"decoder.{number}" for number in range(len(self.table) // 2)]
+        basis, offset = orthonormal_decoder(
+            [host[f"{name}.weight"] for name in names],
+            [host.get(f"{name}.bias") for name in names],
+            self.n_clusters,
+        )
+        flat = self.own(np.concatenate([basis.transpose(0, 2, 1).ravel(), basis.ravel()]).astype(X.dtype))
+        centers = self.own((as_numpy(centers) + offset).astype(X.dtype))
+        Z = self.kernel.encode(flat, self.code_table, X, centers)
+        return Z, d * self.kernel.losses(flat, self.code_table, X, X, centers, 0.0)
+
+    def fused_epoch(self, run, data, settings, options):
+        """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
+        (n, d), k = data.X.shape, len(run.state["centers"])
+        batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
+        if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
+            return None
+        kernel, table, reg, state = self.kernel.fused_epoch, self.table, self.reg, run.state
+        params, moments, hyper = run.params, run.moments, settings.hyper()
+        X, target, weight = data.X, data.target, data.weight
+        assign, centers, sums, totals, counts = (
+            state[name] for name in ("assign", "centers", "sums", "totals", "counts")
+        )
+        center, assign_first, running = options["center"], options["assign_first"], options["running"]
+        rule = options["rule"]
+        clip_norm = float(settings.clip_norm or 0.0)
+
+        def epoch(order, batch_size):
+            return kernel(
+                params,
+                table,
+                X,
+                target,
+                weight,
+                reg,
+                order,
+                batch_size,
+                assign,
+                centers,
+                sums,
+                totals,
+                counts,
+                center,
+                assign_first,
+                running,
+                moments,
+                rule,
+                run.step,
+                hyper,
+                clip_norm,
+            )
+
+        return epoch
+
+
+class ExactAutoencoderModel(AutoencoderModel):
+    """The linear autoencoder without penalty, whose best layers for an assignment are principal components.
+
+    centered : bool, whether centres are taken off; other arguments as of `AutoencoderModel`
+    """
+
+    def __init__(self, *arguments, centered):
+        super().__init__(*arguments)
+        self.least = 2 if centered else 1  # samples that have an axis
+
+    def minimise(self, params, data, assign, centers):
+        """Write every cluster's principal axes into its layers; a single sample has none and keeps its donor's."""
+        X, weight, assign, centers = (as_numpy(array) for array in (data.X, data.weight, assign, centers))
+        depth = len(self.hidden)
+        widths = [params[f"encoder.{number}.weight"].shape[1:] for number in range(depth)]
+        h = min(fan_out for _, fan_out in widths)
+        for j in range(self.n_clusters):
+            own = np.flatnonzero((assign == j) & (weight > 0))
+            if len(own) < self.least:
+                continue
+            axes = principal_axes(X[own] - centers[j], weight[own], h)
+            for number, shape in enumerate(widths):
+                identity = axes if number == 0 else np.eye(h)
+                encoder = np.zeros(shape)
+                encoder[: len(identity), :h] = identity
+                encoder = self.own(encoder)
+                params[f"encoder.{number}.weight"][j] = encoder
+                params[f"decoder.{depth - 1 - number}.weight"][j] = encoder.T
+
+
+def layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias):
+    """Rows for `layer_table`: encoder d → h1 → … → hm and its mirror image.
+
+    The activation follows every encoder layer, the last included, and no decoder layer but the
+    output's own; the first ``shared`` encoder layers and the last ``shared`` decoder layers have one copy.
+    """
+    widths = [n_features, *hidden]
+    m = len(hidden)
+    copies = [1 if l < shared else n_clusters for l in range(m)]
+    encoder = [(widths[l], widths[l + 1], copies[l], activation, bias) for l in range(m)]
+    decoder = [
+        (widths[l + 1], widths[l], copies[l], output_activation if l == 0 else "linear", bias)
+        for l in reversed(range(m))
+    ]
+    return encoder + decoder
+
+
+def parameter_shapes(table):
+    """Name → shape of the parameters of a table of layers, in order: weights (copies, fan_in, fan_out) and biases."""
+    shapes, half = {}, len(table) // 2
+    for number, (fan_in, fan_out, copies, _, bias, _) in enumerate(table.tolist()):
+        name = f"encoder.{number}" if number < half else f"decoder.{number - half}"
+        shapes[f"{name}.weight"] = copies, fan_in, fan_out
+        if bias >= 0:
+            shapes[f"{name}.bias"] = copies, fan_out
+    return shapes
