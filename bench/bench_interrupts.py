@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
-from csrl_core import backends as backend
+from csrl_core.kernels.cpu._engine import pool
 
 _random = np.random.default_rng(0)
 SMALL, WIDE = _random.random((300, 6)), _random.random((1500, 60))
@@ -130,7 +130,7 @@ def _blas_threads():
 
 def busy_helpers():
     """Whether a helper works on an array of a call that has ended, or could begin to."""
-    jobs = backend.get("numba").pool._helpers._jobs
+    jobs = pool._helpers._jobs
     return any(job.function is not None or job.door[0] != 1 << 32 for job in jobs)
 
 

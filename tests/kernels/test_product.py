@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from kernel_helpers import for_any_strides
-from numba import cfunc, njit, types
+from numba import njit, types
 
 from csrl_core.kernels.cpu._engine import phases, pool, product
 
@@ -147,46 +147,3 @@ def test_a_worker_that_fails_leaves_nobody_waiting():
     with pool.threads(2), pytest.raises(MemoryError, match="none left"):
         phases.run(work, 2)
     assert len(calls) >= 4
-
-
-@pytest.fixture(params=DTYPES)
-def failing(request, monkeypatch):
-    """Products that fail, as they do where no memory is left, in place of the kernels' own."""
-    from csrl_core.kernels.cpu import rbm
-    from csrl_core.kernels.cpu.rbm import products
-    from csrl_core.kernels.cpu.rbm import tasks as rbm_tasks
-
-    @cfunc(types.int64(types.int64, types.int64))
-    def fail(words, add):
-        return 0
-
-    addresses = products.Products(fail.address, fail.address, fail.address)
-    for module in (rbm, rbm_tasks):
-        monkeypatch.setattr(module, "products", lambda dtype: addresses)
-    return fail, request.param  # kept alive
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize(("k", "binary"), [(1, True), (1, False), (3, True), (3, False)])
-def test_a_product_without_memory_is_an_error(failing, k, binary, n_jobs):
-    from csrl_core.kernels.cpu import rbm
-
-    _, dtype = failing
-    rng, n, d, m = np.random.default_rng(0), 200, 30, 40
-    params = rng.normal(size=k * d * m + k * m + d).astype(dtype)
-    X = rng.random((n, d)).round() if binary else rng.random((n, d))
-    X, centers, weights, s = X.astype(dtype), np.zeros((k, d), dtype), np.ones(n, dtype), np.arange(n) % k
-    key, calls = np.zeros(2, np.uint32), (params, X, centers)
-    chains, hidden = np.ones((k, 30, d), dtype), np.ones((k, 30, m), dtype)
-    with pool.threads(n_jobs):
-        for call in (
-            lambda: rbm.free_energy(*calls, rbm.BERNOULLI),
-            lambda: rbm.gibbs(params, k, X, s, rbm.BERNOULLI, 1, key, 0, 0, 0, np.arange(n)),
-            lambda: rbm.mean_field_losses(*calls, rbm.BERNOULLI, 1),
-            lambda: rbm.energy_gradient(params, k, X, s, weights, rbm.BERNOULLI),
-            lambda: rbm.losses_and_gradient(*calls, s, weights, 0, 1, True, key, 0, 0, np.arange(n)),
-            lambda: rbm.persistent_losses_and_gradient(*calls, s, weights, 0, chains, hidden, 1, key, 0, 0),
-            lambda: rbm.ais(params, np.zeros((k, d), dtype), 0, np.linspace(0, 1, 5), 30, key, 0, 0),
-        ):
-            with pytest.raises(MemoryError):
-                call()
