@@ -26,7 +26,7 @@ from numba import njit, types
 from . import swallowed
 from .blas import Scope, blas
 
-_YIELDS = 1000  # half a millisecond or so, after which whoever works takes long
+_YIELDS = 1000  # of the core to whatever else wants it, half a millisecond or so; whoever waits longer sleeps
 
 if hasattr(os, "sched_yield"):
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
@@ -44,12 +44,23 @@ if hasattr(os, "sched_yield"):
                 else:
                     _usleep(np.uint32(50))
 
+    @njit(nogil=True, cache=True)
+    def _look_out(calls, seen):
+        """Return when there is another call, or when none has come for a moment."""
+        for _ in range(_YIELDS):
+            if calls[0] != seen:
+                return
+            _sched_yield()
+
 else:
 
     def _wait_for(working):
         """Return when all flags are 0."""
         while working.any():
             time.sleep(5e-5)
+
+    def _look_out(calls, seen):
+        """There is no such call of the system here."""
 
 
 _scope = ContextVar("csrl_core_threads", default=None)  # the last entered; None in a helper
@@ -127,9 +138,13 @@ class _Job:
 
 
 class _Helpers:
-    """Daemon threads that wait for jobs. What is in the queue wakes them, to look for open jobs."""
+    """Daemon threads that wait for jobs. What is in the queue wakes them, to look for open jobs.
+
+    To wake a thread whose core has gone to sleep takes as long as a short job, so it looks out for a moment first.
+    """
 
     def __init__(self):
+        self._calls = np.zeros(1, np.int64)
         self._queue, self._threads, self._jobs, self._lock = SimpleQueue(), set(), [], threading.Lock()
 
     def offer(self, job):
@@ -138,6 +153,7 @@ class _Helpers:
         self._start(wanted)
         with self._lock:
             self._jobs = [other for other in self._jobs if not other.stopped] + [job]
+        self._calls[0] += 1
         # Threads that are busy find what is in the queue when they are not; more would only pile up there.
         for _ in range(wanted - self._queue.qsize()):
             self._queue.put(None)
@@ -146,6 +162,7 @@ class _Helpers:
         """Have so many threads, or as many as the system allows: whoever has none works alone, with the same bits."""
         if len(self._threads) < helpers:
             _wait_for(np.zeros(1, np.int64))  # compiled from here on, so that it is one call
+            _look_out(self._calls, -1)
             with self._lock:
                 while len(self._threads) < helpers:
                     thread = threading.Thread(target=self._serve, daemon=True)
@@ -160,8 +177,11 @@ class _Helpers:
             blas.hold_here()
             while True:
                 self._queue.get()
+                seen = int(self._calls[0])
                 for job in self._jobs:
                     job.help()
+                if len(self._threads) < usable_threads(-1):  # else it would be in the way of others
+                    _look_out(self._calls, seen)
         finally:  # without memory
             self._threads.discard(threading.current_thread())  # so that another is started in its place
 
@@ -274,8 +294,8 @@ def blocks(size, block, start=0):
 
 
 def spans(count):
-    """Tasks in a row as slices, so that one call can do several: one on one thread, else two a thread."""
+    """Tasks in a row as slices, so that one call can do several: one on one thread, else some eight a thread."""
     allowed = _allowed()
     if allowed <= 1:
         return [slice(0, count)]
-    return blocks(count, -(-count // (2 * allowed)) or 1)
+    return blocks(count, -(-count // (8 * allowed)) or 1)

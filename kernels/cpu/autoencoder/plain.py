@@ -39,12 +39,19 @@ class Network:
         """Cluster j's (fan_out,), or None."""
         return self.biases[l][0 if self.shared[l] else j] if len(self.biases[l]) else None
 
-    def outputs(self, x, j, first, stop, center=None):
-        """Outputs of layers first … stop − 1 under cluster j, y = act(x W + b); a centre is taken off x as −c W."""
+    def shared_product(self, x):
+        """The first layer's product where clusters share it, else None."""
+        return x @ self.weights[0][0] if self.shared[0] else None
+
+    def outputs(self, x, j, first, stop, center=None, product=None):
+        """Outputs of layers first … stop − 1 under cluster j, y = act(x W + b); a centre is taken off x as −c W.
+
+        product : x W of the first layer if it is known; it is not written to
+        """
         outputs = []
         for l in range(first, stop):
             W, b = self.weight(l, j), self.bias(l, j)
-            x = x @ W
+            x = x @ W if product is None or l > 0 else product.copy()
             if center is not None and l == 0:
                 b = -(center @ W) if b is None else b - center @ W
             if b is not None:
@@ -82,9 +89,9 @@ def _blocks(n, k):
     return blocks(n, _ROWS if k > 3 else 64 * k)
 
 
-def _forward(network, x, target, center, reg, j, L):
+def _forward(network, x, target, center, reg, j, L, product):
     """Losses L (m,) of samples under cluster j; returns all layers' outputs, the last one less its target."""
-    outputs = network.outputs(x, j, 0, len(network.weights), center)
+    outputs = network.outputs(x, j, 0, len(network.weights), center, product)
     _residuals(outputs[-1], target, center, outputs[network.half - 1], float(reg), L)
     return outputs
 
@@ -119,16 +126,20 @@ def _backward(network, x, target, center, weights, reg, j, outputs, gradient):
 def losses(params, layers, X, target, centers, reg):
     """L (n, k), see ``reference.autoencoder``.
 
-    Cost: 2 n k Σ_layers fan_in fan_out flops; memory a block's Σ widths a thread
+    Cost: 2 n k Σ_layers fan_in fan_out flops, once for a shared first layer; memory a block's Σ widths a thread
     """
     network, k = Network(params, layers), len(centers)
     L = np.empty((len(X), k), X.dtype)
 
     def task(share):
-        rows, j = share
-        _forward(network, X[rows], target[rows], centers[j], reg, j, L[rows, j])
+        rows, js = share
+        x, t = X[rows], target[rows]
+        product = network.shared_product(x)
+        for j in js:
+            _forward(network, x, t, centers[j], reg, j, L[rows, j], product)
 
-    parallel(task, [(rows, j) for rows in _blocks(len(X), k) for j in range(k)])
+    each = [range(k)] if network.shared[0] else [(j,) for j in range(k)]
+    parallel(task, [(rows, js) for rows in _blocks(len(X), len(each)) for js in each])
     return L
 
 
@@ -175,9 +186,11 @@ def _chunk(network, layers, size, X, target, centers, s, weights, reg, L):
         shares = [[piece] for piece in pieces]
 
     def task(share):
+        product = network.shared_product(X[share[0][1]]) if L is not None else None
         for part, rows, j in share:
             x, t, w, center = X[rows], target[rows], weights[rows], centers[j]
-            outputs = _forward(network, x, t, center, reg, j, np.empty(len(x), X.dtype) if L is None else L[rows, j])
+            column = np.empty(len(x), X.dtype) if L is None else L[rows, j]
+            outputs = _forward(network, x, t, center, reg, j, column, product)
             if L is not None:
                 own = np.flatnonzero(s[rows] == j)
                 x, t, w, outputs = x[own], t[own], w[own], [y[own] for y in outputs]

@@ -15,17 +15,19 @@ import numpy as np
 from numba import njit
 
 from ..dense import activate_row, through_activation_row
-from .small import layer_backward, layer_forward
+from .rows import add_outer, decode, pair_gradients, project
+from .small import layer_backward, layer_forward, units_before
 
 BLOCK = 128
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-# Contracted to fused multiply-adds, and sums over features added up in lanes; no sampled bit depends on it.
-_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
 def one_network(layers):
-    """The table of one cluster's network on its own: (table (n_layers, 6), length of its flat vector)."""
+    """The table of one cluster's network on its own: (table (n_layers, 6), length of its flat vector).
+
+    The last layer has room for an even number of units, which are computed in pairs.
+    """
     table, size = layers.copy(), 0
     for row in table:
         row[2], row[3] = 1, size
@@ -33,7 +35,7 @@ def one_network(layers):
         if row[4] >= 0:
             row[4] = size
             size += int(row[1])
-    return table, size
+    return table, size + int(layers[-1, 0] % 2 * layers[-1, 1])
 
 
 def outer_layers(params, layers, centers):
@@ -52,110 +54,6 @@ def outer_layers(params, layers, centers):
     if bias_last >= 0:
         shift = centers + params[bias_last : bias_last + (copies_last if bias_last >= 0 else 0) * d].reshape(-1, d)
     return np.ascontiguousarray(W.transpose(0, 2, 1)).reshape(copies * h, d), offset, D, shift
-
-
-@_lanes
-def _project(X, rows, W, o, p, B, out, s):
-    """B[out, s + r] = Σ_f X[rows[r], f] W[o, f], and B[out + 1] of W[p], if p is another row; r < 4."""
-    i0, i1, i2, i3 = rows
-    a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = X.dtype.type(0)
-    for f in range(X.shape[1]):
-        u, v = W[o, f], W[p, f]
-        a0 += X[i0, f] * u
-        b0 += X[i0, f] * v
-        a1 += X[i1, f] * u
-        b1 += X[i1, f] * v
-        a2 += X[i2, f] * u
-        b2 += X[i2, f] * v
-        a3 += X[i3, f] * u
-        b3 += X[i3, f] * v
-    B[out, s], B[out, s + 1], B[out, s + 2], B[out, s + 3] = a0, a1, a2, a3
-    if p > o:
-        B[out + 1, s], B[out + 1, s + 1], B[out + 1, s + 2], B[out + 1, s + 3] = b0, b1, b2, b3
-
-
-@_jit
-def _project_all(X, index, at, W, first, stop, B, out, s):
-    """B[out + o, s + r] = X[index[at + r]] · W[first + o] for first + o < stop, r < 4."""
-    rows = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
-    for o in range(first, stop, 2):
-        p = np.uintp(min(o + 1, stop - 1))
-        _project(X, rows, W, np.uintp(o), p, B, np.uintp(out + o - first), s)
-
-
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-def _residual(a, u, b, v, c, t):
-    """a u + b v − (t − c), in this order: a centre far from zero costs no digits."""
-    return a * u + (b * v + (c - t))
-
-
-@_lanes
-def _squares(T, rows, shift, j, D, o, p, B, a, b, s):
-    """B[0, s + r] = Σ e², e = B[a, s + r] D[o] + B[b, s + r] D[p] − (T[rows[r]] − shift[j]), never stored; r < 4."""
-    i0, i1, i2, i3 = rows
-    a0, a1, a2, a3 = B[a, s], B[a, s + 1], B[a, s + 2], B[a, s + 3]
-    b0, b1, b2, b3 = B[b, s], B[b, s + 1], B[b, s + 2], B[b, s + 3]
-    t0 = t1 = t2 = t3 = T.dtype.type(0)
-    for f in range(T.shape[1]):
-        u, v, c = D[o, f], D[p, f], shift[j, f]
-        e = _residual(a0, u, b0, v, c, T[i0, f])
-        t0 += e * e
-        e = _residual(a1, u, b1, v, c, T[i1, f])
-        t1 += e * e
-        e = _residual(a2, u, b2, v, c, T[i2, f])
-        t2 += e * e
-        e = _residual(a3, u, b3, v, c, T[i3, f])
-        t3 += e * e
-    B[0, s], B[0, s + 1], B[0, s + 2], B[0, s + 3] = t0, t1, t2, t3
-
-
-@_lanes
-def _residuals(T, i, shift, j, D, o, p, B, a, b, s, E, r):
-    """E[r] = B[a, s] D[o] + B[b, s] D[p] − (T[i] − shift[j]), and B[0, s] = Σ E²."""
-    x, y, total = B[a, s], B[b, s], T.dtype.type(0)
-    for f in range(T.shape[1]):
-        e = _residual(x, D[o, f], y, D[p, f], shift[j, f], T[i, f])
-        E[r, f] = e
-        total += e * e
-    B[0, s] = total
-
-
-@_lanes
-def _more_units(D, o, p, B, a, b, s, E, r):
-    """E[r] += B[a, s] D[o] + B[b, s] D[p], and B[0, s] = Σ E²."""
-    x, y, total = B[a, s], B[b, s], E.dtype.type(0)
-    for f in range(E.shape[1]):
-        e = E[r, f] + (x * D[o, f] + y * D[p, f])
-        E[r, f] = e
-        total += e * e
-    B[0, s] = total
-
-
-@_lanes
-def _add_outer(out, at, X, rows, C, j, w0, w1, w2, w3):
-    """out[at + f] += Σ_r w_r (X[rows[r], f] − C[j, f]), r < 4."""
-    i0, i1, i2, i3 = rows
-    out = out[at : at + X.shape[1]]
-    for f in range(X.shape[1]):
-        c = C[j, f]
-        out[f] += (w0 * (X[i0, f] - c) + w1 * (X[i1, f] - c)) + (w2 * (X[i2, f] - c) + w3 * (X[i3, f] - c))
-
-
-@_jit
-def _decode(T, index, s, shift, j, D, B, a, E, keep):
-    """Four samples' squared residuals in B[0]; D : (h, d) and B[a …], the last layer's input; all in E if ``keep``."""
-    j, h = np.uintp(j), len(D)
-    p, b = (1, a + 1) if h > 1 else (0, 1)
-    if h <= 2 and not keep:
-        rows = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
-        _squares(T, rows, shift, j, D, np.uintp(0), np.uintp(p), B, np.uintp(a), np.uintp(b), s)
-        return
-    for r in range(4):
-        i, q = np.uintp(index[s + r]), np.uintp(r)
-        _residuals(T, i, shift, j, D, np.uintp(0), np.uintp(p), B, np.uintp(a), np.uintp(b), s + r, E, q)
-        for o in range(2, h, 2):
-            u, v, y = np.uintp(o), np.uintp(min(o + 1, h - 1)), np.uintp(a + o + 1 if o + 1 < h else 1)
-            _more_units(D, u, v, B, np.uintp(a + o), y, s + r, E, q)
 
 
 @_jit
@@ -186,18 +84,34 @@ def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, par
     D, a, g, four = decoders[first : first + h], G0 - h, G0 + units - h, np.arange(4)
     none, first_row = np.zeros((1, d), X.dtype), np.uintp(0)
     here = np.uintp(0), np.uintp(1), np.uintp(2), np.uintp(3)
-    for s in range(0, m, 4):
-        _decode(target, index, s, shift, j, D, B, a, E, True)
-        w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
-        _project_all(E, four, 0, D, 0, h, B, g, s)
-        for o in range(h):
-            y = np.uintp(a + o)
-            v0, v1, v2, v3 = w0 * B[y, s], w1 * B[y, s + 1], w2 * B[y, s + 2], w3 * B[y, s + 3]
-            _add_outer(part, table[last, 3] + o * d, E, here, none, first_row, v0, v1, v2, v3)
-            for r in range(4):
-                B[g + o, s + r] *= w[s + r]
-        if table[last, 4] >= 0:
-            _add_outer(part, table[last, 4], E, here, none, first_row, w0, w1, w2, w3)
+    if h <= 2 and table[last, 4] < 0:
+        dD = part[table[last, 3] : table[last, 3] + 2 * d].reshape(2, d)
+        v, b, second = (1, a + 1, g + 1) if h > 1 else (0, 1, g)
+        for s in range(0, m, 4):
+            rows = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
+            p = w[s] * B[a, s], w[s + 1] * B[a, s + 1], w[s + 2] * B[a, s + 2], w[s + 3] * B[a, s + 3]
+            q = w[s] * B[b, s], w[s + 1] * B[b, s + 1], w[s + 2] * B[b, s + 2], w[s + 3] * B[b, s + 3]
+            columns = np.uintp(a), np.uintp(b)
+            pair_gradients(
+                *(target, rows, shift, np.uintp(j), D, np.uintp(v), B, columns[0], columns[1], s),
+                *(p, q, dD, g, second),
+            )
+            for o in range(h):
+                for r in range(4):
+                    B[g + o, s + r] *= w[s + r]
+    else:
+        for s in range(0, m, 4):
+            decode(target, index, s, shift, j, D, B, a, E, True)
+            w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
+            project(E, four, 0, D, 0, h, B, g, s)
+            for o in range(h):
+                y = np.uintp(a + o)
+                v0, v1, v2, v3 = w0 * B[y, s], w1 * B[y, s + 1], w2 * B[y, s + 2], w3 * B[y, s + 3]
+                add_outer(part, table[last, 3] + o * d, E, here, none, first_row, v0, v1, v2, v3)
+                for r in range(4):
+                    B[g + o, s + r] *= w[s + r]
+            if table[last, 4] >= 0:
+                add_outer(part, table[last, 4], E, here, none, first_row, w0, w1, w2, w3)
     row, upstream = units - h, E.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
     for l in range(last - 1, -1, -1):  # outputs of layer l are the rows A0 + row …
         for o in range(layers[l, 1]):
@@ -218,7 +132,7 @@ def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, par
         here = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
         for o in range(width):
             v0, v1, v2, v3 = B[G0 + o, s], B[G0 + o, s + 1], B[G0 + o, s + 2], B[G0 + o, s + 3]
-            _add_outer(part, table[0, 3] + o * d, X, here, centers, np.uintp(j), v0, v1, v2, v3)
+            add_outer(part, table[0, 3] + o * d, X, here, centers, np.uintp(j), v0, v1, v2, v3)
     for o in range(width if table[0, 4] >= 0 else 0):
         for s in range(m):
             part[table[0, 4] + o] += B[np.uintp(G0 + o), s]
@@ -246,7 +160,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
     """
     (_, layers, _, _), (X, target, weights), (packed, offsets, decoders, shift) = network, data, outer
     d, k, last, width = X.shape[1], len(shift), len(layers) - 1, layers[0, 1]
-    units, codes = layers[:-1, 1].sum(), layers[: len(layers) // 2 - 1, 1].sum()
+    units, codes = units_before(layers, last), units_before(layers, len(layers) // 2 - 1)
     A0, h = 2 + len(packed), layers[last, 0]
     G0 = A0 + units
     B, E = np.zeros((G0 + units, BLOCK), X.dtype), np.empty((4, d), X.dtype)
@@ -263,7 +177,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                 index[s] = order[min(start + s, end - 1)]
                 w[s] = factor * weights[index[s]] if s < count else 0
             for s in range(0, m, 4):
-                _project_all(X, index, s, packed, begin, stop, B, 2 + begin, s)
+                project(X, index, s, packed, begin, stop, B, 2 + begin, s)
             for j in range(k):
                 if every or j == own:
                     _hidden(network, offsets, j, B, 2 + (j * width if layers[0, 2] > 1 else 0), A0, m)
@@ -272,7 +186,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                     else:
                         first = j * h if layers[last, 2] > 1 else 0
                         for s in range(0, m, 4):
-                            _decode(target, index, s, shift, j, decoders[first : first + h], B, G0 - h, E, False)
+                            decode(target, index, s, shift, j, decoders[first : first + h], B, G0 - h, E, False)
                     if every:
                         _put_losses(network, B, A0 + codes, m, index, count, j, L)
 

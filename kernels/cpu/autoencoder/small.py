@@ -26,6 +26,15 @@ _fused = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"}
 _lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
+@_jit
+def units_before(layers, l):
+    """Outputs of all layers before l."""
+    units = np.int64(0)
+    for i in range(l):
+        units += layers[i, 1]
+    return units
+
+
 @_fused
 def add_scaled(B, out, source, w, a, b):
     """B[out, a:b] += w B[source, a:b]."""
@@ -133,10 +142,7 @@ def _backward(params, layers, j, centers, reg, B, weights, rows, a, b, gradient)
             through_activation_row(B[E0 + f, a:b], B[Y0 + f, a:b], layers[last, 5])
         for s in range(a, b):
             B[y, s] = B[x, s] - c
-    row = np.int64(0)  # a layer's inputs, the outputs of the one before, begin here
-    for l in range(last):
-        row += layers[l, 1]
-    upstream = E0
+    row, upstream = units_before(layers, last), E0  # a layer's inputs, the outputs of the one before, begin at ``row``
     for l in range(last, -1, -1):
         row -= layers[l, 0] if l > 0 else row
         source, back = (A0 + row, G0 + row) if l > 0 else (Y0, np.int64(-1))
@@ -161,7 +167,7 @@ def run(network, data, order, tasks, every, L, parts):
     parts : (n_tasks, p), every task's gradient; (0, p) for none
     """
     (params, layers, centers, reg), (X, target, weights, assign) = network, data
-    d, k, units = X.shape[1], len(centers), layers[:-1, 1].sum()
+    d, k, units = X.shape[1], len(centers), units_before(layers, len(layers) - 1)
     same = X.ctypes.data == target.ctypes.data
     A0 = 1 + 3 * d
     G0 = A0 + units
