@@ -23,8 +23,8 @@ from .tasks import cluster_tasks, row_tasks, sort_by_cluster, task_size
 
 # Where the regimes meet, as ``bench/bench_autoencoder.py --regimes`` found it, which times them against each other.
 SMALL_FEATURES, SMALL_WEIGHTS = 48, 640
-# Rows of 64 features are so long that rows of two arrays never begin within as many vectors as a loop takes at a time: the
-# compiler looks for that and would add up one by one then, with other last bits.
+# Rows of 64 features are so long that rows of two arrays never begin within as many vectors as a loop takes at a time:
+# the compiler looks for that and would add up one by one then, with other last bits.
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 64, 16, 512
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
 
