@@ -1,7 +1,8 @@
-"""The estimators: one class a file, found by walking this folder; `base` holds what all share.
+"""The estimators, one class in each file; `base` is their common base class.
 
-A new file with a public subclass of `BaseClusterSpecific` is importable from ``csrl_core``, is saved and loaded, and
-is a ``--model`` of ``csrl fit``, whose options are its arguments.
+Estimators are found by searching this folder. A new file with a public subclass of `BaseClusterSpecific` needs no
+other edit: the class can be imported from ``csrl_core``, saved and loaded, and ``csrl fit --model`` has it, with its
+arguments as options.
 """
 
 import re
@@ -14,25 +15,31 @@ _CLASS = re.compile(r"^class ([A-Z]\w*)\([^)]*\bBaseClusterSpecific\b", re.MULTI
 
 @cache
 def homes():
-    """Class name → file name of every estimator, without importing any: a dict.
+    """Dict of class name → file name (without ending) of all estimators, without importing them.
 
     Raises
     ------
     ImportError
         Two files have a class of the same name.
     """
-    found = {}
+    files = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         for name in _CLASS.findall(path.read_text(encoding="utf-8")):
-            if name in found:
+            if name in files:
                 raise ImportError(
-                    f"csrl_core/estimators/{path.name} defines the estimator {name}, which {found[name]}.py beside it "
-                    f"defines too; give it another name"
+                    f"csrl_core/estimators/{path.name} defines the estimator {name}, which {files[name]}.py in the "
+                    f"same folder defines too; give it another name"
                 )
-            found[name] = path.stem
-    return found
+            files[name] = path.stem
+    return files
 
 
 def get(name):
-    """The estimator class of that name; KeyError where there is none."""
+    """The estimator class of that name.
+
+    Raises
+    ------
+    KeyError
+        There is no such class.
+    """
     return getattr(import_module(f"csrl_core.estimators.{homes()[name]}"), name)

@@ -54,17 +54,17 @@ SETS = {
 def test_defaults_keep_what_the_start_had(name):
     draw, changes = SETS[name]
     Z, y = draw()
-    k, found, start = len(np.unique(y)), [], []
+    k, trained, start = len(np.unique(y)), [], []
     for seed in range(3):
         arguments = QUICK | {"n_clusters": k, "random_state": seed} | changes
         model = TensorizedRBM(**arguments).fit(Z)
         assert np.bincount(model.labels_, minlength=k).all()
         np.testing.assert_array_equal(model.labels_, model.predict(Z))
-        found.append(adjusted_rand_score(y, model.labels_))
+        trained.append(adjusted_rand_score(y, model.labels_))
         start.append(adjusted_rand_score(y, TensorizedRBM(**arguments | {"epochs": 0}).fit(Z).state_["assign"]))
-    assert np.mean(found) > np.mean(start) - 0.05
+    assert np.mean(trained) > np.mean(start) - 0.05
     if name == "digits":  # machines know more of digits than distances do
-        assert np.mean(found) > np.mean(start) + 0.02
+        assert np.mean(trained) > np.mean(start) + 0.02
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 15, 60])
@@ -128,9 +128,9 @@ def test_batch_by_batch_samples_stand_with_the_nearest_centre(monkeypatch):
 
     def recorded(objective, run, batch, assigned):
         centers = np.array(run.state["centers"])
-        found = accumulated(objective, run, batch, assigned)
+        result = accumulated(objective, run, batch, assigned)
         seen.append((assigned, np.array(run.state["assign"]), np.array(batch.target), centers))
-        return found
+        return result
 
     monkeypatch.setattr(JointAssignment, "accumulate", recorded)
     model = TensorizedRBM(init="k-means", **QUICK | {"random_state": 0})

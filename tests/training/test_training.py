@@ -1,4 +1,4 @@
-"""The loop, driven by an objective so small that every number can be checked by hand."""
+"""The training loop, with an objective so small that every number can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ KEY = np.array([7, 11], np.uint32)
 
 
 class Mean(Objective):
-    """Σ w ‖x − θ‖²: its minimiser is the weighted mean. Records what it was given."""
+    """Σ w ‖x − θ‖²: its minimiser is the weighted mean. Records the batches that it gets."""
 
     def __init__(self, break_at=None, error=None):
         self.seen, self.break_at, self.error = [], break_at, error
@@ -155,7 +155,7 @@ def test_a_copy_is_independent_and_take_restores_it():
     np.testing.assert_array_equal(run.state["a"], np.zeros(2))
 
 
-def test_numbers_of_the_optimizer_are_floats_whatever_they_are_given_as():
+def test_the_optimizers_constants_are_floats_for_any_type_of_argument():
     for optimizer in ("adam", "sgd"):
         hyper = Settings(epochs=1, batch_size=None, optimizer=optimizer, learning_rate=2**70).hyper()
         assert hyper.dtype == np.float64
