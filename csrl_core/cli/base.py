@@ -15,6 +15,10 @@ EPILOG = (
 )
 
 
+class WrongUsage(ValueError):
+    """The command line itself is wrong: exit code 2, as for an unknown option."""
+
+
 class Group(TyperGroup):
     """``--debug`` is understood wherever it stands."""
 
@@ -42,7 +46,20 @@ def say(line):
     sys.stdout.flush()
 
 
+def integers(option, text):
+    """The integers of an option's value, which are separated by commas."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
+
+
 def command(function):
+    """Register a command, see `reporting`."""
+    return app.command()(reporting(function))
+
+
+def reporting(function):
     """A command whose errors, where the user can act on them, are one line and an exit code."""
 
     @functools.wraps(function)
@@ -64,10 +81,10 @@ def command(function):
             if isinstance(error, MemoryError):
                 message = f"not enough memory: {message}"
             typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(2 if type(error).__name__ == "WrongUsage" else 1) from None
+            raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from None
         raise typer.Exit(code or 0)
 
-    return app.command()(run)
+    return run
 
 
 def _expected(error):

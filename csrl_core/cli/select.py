@@ -6,6 +6,7 @@ import numpy as np
 
 from csrl_core import selection
 from csrl_core.cli import files
+from csrl_core.cli.base import WrongUsage
 
 
 def numbers(text, option):
@@ -16,7 +17,7 @@ def numbers(text, option):
     except ValueError:
         found = []
     if not found or min(found) < 1:
-        raise files.WrongUsage(f"{option} {text}: expected ints of at least 1, as in 1-8 or 1,2,4")
+        raise WrongUsage(f"{option} {text}: expected ints of at least 1, as in 1-8 or 1,2,4")
     return found
 
 

@@ -5,6 +5,7 @@ other edit: the class can be imported from ``csrl_core``, saved and loaded, and 
 arguments as options.
 """
 
+import inspect
 import re
 from functools import cache
 from importlib import import_module
@@ -43,3 +44,27 @@ def get(name):
         There is no such class.
     """
     return getattr(import_module(f"csrl_core.estimators.{homes()[name]}"), name)
+
+
+def ready():
+    """The estimator classes that need no argument, and messages about files that cannot be used.
+
+    Returns
+    -------
+    classes : dict of file name → class
+    faults : dict of file name → str
+    """
+    classes, faults = {}, {}
+    for name, file in homes().items():
+        try:
+            cls = get(name)
+        except Exception as error:  # any error in one file must not stop the others
+            faults[file] = f"csrl_core/estimators/{file}.py cannot be imported: {type(error).__name__}: {error}"
+            continue
+        required = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+        if required or inspect.isabstract(cls):
+            continue
+        if file in classes:
+            faults[file] = f"csrl_core/estimators/{file}.py has two estimators, {classes[file].__name__} and {name}"
+        classes[file] = cls
+    return {file: cls for file, cls in classes.items() if file not in faults}, faults

@@ -16,7 +16,7 @@ from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit, attributes
-from csrl_core.training import persistence
+from csrl_core.training import compiling, persistence
 from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.draws import draw_key
 from csrl_core.training.empty_clusters import empty_clusters_message
@@ -27,6 +27,8 @@ from csrl_core.training.run import Run, Settings, as_batch
 
 class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass adds its arguments and its model."""
+
+    _takes_target = True  # whether `fit` accepts a target other than X
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
@@ -70,9 +72,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
             self._check_enough(weight)
             backend = backends.get(self.backend)
-            model = self._model(backend)
-            with backend.threads(self.n_jobs):
-                self._fit(backend, model, (X, y, target, weight), resume)
+            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
+                fit = self._new_fit(backend, (X, y, target, weight), resume)
+                self._warn(fit, fit.train())
         return self
 
     @contextmanager
@@ -89,8 +91,10 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
                 vars(self).update(before)
             raise
 
-    def _fit(self, backend, model, given, resume):
+    def _new_fit(self, backend, given, resume):
+        """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
         X, _, target, weight = given
+        model = self._model(backend)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -100,8 +104,11 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
-        run = fit.train()
-        for message in self._convergence_messages(objective, run, data, fit.trainer.settings) if run.epoch else ():
+        return fit
+
+    def _warn(self, fit, run):
+        messages = self._convergence_messages(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ()
+        for message in messages:
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _convergence_messages(self, objective, run, data, settings, advice=""):

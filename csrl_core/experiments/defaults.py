@@ -6,13 +6,14 @@ one draw, for the data. Classes give the number of clusters and the scores, and 
 
 import time
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, metrics
 from csrl_core.experiments.defaults_sets import SETS
+from csrl_core.experiments.runs import Keyed
 
 SEEDS = 3
 QUICK = ("Bernoulli, small", "Gaussian, small", "parallel_line", "iris")
@@ -31,17 +32,13 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class Key:
+class Key(Keyed):
     """What tells runs apart."""
 
+    KEY = ("data", "model", "seed")
     data: str
     model: str
     seed: int
-
-    @property
-    def key(self):
-        """As a tuple."""
-        return tuple(getattr(self, column.name) for column in fields(Key))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from csrl_core import datasets
+from csrl_core.datasets import MIXTURES
 
 IMAGES = 100  # of each class of MNIST and Fashion-MNIST, that many others for every seed
 
@@ -79,7 +80,7 @@ def subspaces(seed, sizes, d, h=1, apart=0.0, noise=0.1, length=1.0):
 
 def _loaded(seed, name, classes=None, divide=None, standardised=False):
     """A set of `csrl_core.datasets`; classes : those to take; divide : all values, by that number."""
-    if name in _MIXTURES:
+    if name in MIXTURES:
         bunch = datasets.load(name, random_state=seed)
     else:
         bunch = datasets.load(name)
@@ -95,7 +96,6 @@ def _loaded(seed, name, classes=None, divide=None, standardised=False):
     return np.asarray(X if divide is None else X / divide, dtype=np.float64), y
 
 
-_MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 _LARGE = ("mnist", "fashion_mnist")
 _MAKERS = {"bernoulli": bernoulli_mixture, "gaussian": gaussian_mixture, "subspaces": subspaces}
 

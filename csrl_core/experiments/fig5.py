@@ -21,7 +21,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedRBM, datasets, metrics
-from csrl_core.plotting.machines import reconstructions
+from csrl_core.experiments.runs import Keyed
+from csrl_core.plotting.images import reconstructions
 from csrl_core.training.loop import NonFiniteLossError
 
 STEPS = (1, 2, 5, 10, 20)
@@ -84,9 +85,10 @@ MACHINES = (
 
 
 @dataclass(frozen=True)
-class Key:
+class Key(Keyed):
     """What tells runs apart."""
 
+    KEY = ("data", "inputs", "version", "model", "gibbs_steps", "repetition", "seed", "epochs", "n_hidden", "ais_betas")
     data: str
     inputs: str
     version: str
@@ -97,11 +99,6 @@ class Key:
     epochs: int
     n_hidden: int
     ais_betas: int
-
-    @property
-    def key(self):
-        """As a tuple."""
-        return tuple(getattr(self, column.name) for column in fields(Key))
 
 
 @dataclass(frozen=True)

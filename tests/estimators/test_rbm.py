@@ -39,7 +39,7 @@ def test_scikit_learn_conventions(estimator, check):
 
 
 def two_kinds(n=240, d=12, seed=0):
-    """Binary data of two clusters, (n, d), and their classes: one half of the units is mostly 1; units are equal in pairs."""
+    """Binary data of two clusters, (n, d), and their classes: half of the units are mostly 1, equal in pairs."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     p = np.where((np.arange(d) < d // 2) == y[:, None], 0.9, 0.05)

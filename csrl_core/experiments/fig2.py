@@ -1,17 +1,17 @@
-"""Figures 1 and 2 of the paper, measured: every run a row of a table, the authors' figures beside.
+"""Figure 2 of the paper, measured: every run a row of a table, the authors' figures beside.
 
-Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input,
+It compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input,
 clean target, plain mean squared error) and the number of parameters. Two versions:
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
-        A mixture is the authors' one draw, noise too: `reproduce_authors.authors_draw`. Repetitions differ in their
+        A mixture is the authors' one draw, noise too: `authors.authors_draw`. Repetitions differ in their
         first centres (in the authors' code because it permutes the rows) and in their parameters. The same models
         again from another start: principal components of k-means' clusters.
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
         mixture is drawn anew in every repetition.
 
-In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors
-train theirs with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
+In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors'
+are trained with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
 """
 
 import time
@@ -22,11 +22,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
+from csrl_core.datasets import MIXTURES
 from csrl_core.experiments.authors import authors_draw
 from csrl_core.experiments.demo import PAPERS
+from csrl_core.experiments.runs import Keyed
 from csrl_core.training.loop import NonFiniteLossError
 
-MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 SETS = (*MIXTURES, "iris", "penguins", "mnist_5")
 RATES = (0.001, 0.01, 0.1)
 VERSIONS = ("papers", "ours")
@@ -42,15 +43,6 @@ def default_repetitions(version, data):
     if version == "ours":
         return 5
     return 10 if data == "mnist_5" else 40
-
-
-class Keyed:
-    """What has the attributes of `KEY`."""
-
-    @property
-    def key(self):
-        """Their values."""
-        return tuple(getattr(self, name) for name in KEY)
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,7 @@ class Run(Keyed):
     parameters : trained ones, without centres
     """
 
+    KEY = KEY
     version: str
     data: str
     model: str
@@ -139,6 +132,7 @@ class Run(Keyed):
 class Job(Keyed):
     """A run to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
 
+    KEY = KEY
     version: str
     data: str
     method: Method
