@@ -82,15 +82,15 @@ class SharedArguments:
     update : {"step-then-assign", "assign-then-step"}
         Whether the gradient uses the present assignments, or new ones.
     center_update : {"mean", "running"}
-        Centres are the means of their clusters, or the running centres of the papers' code.
+        Centres are the means of their clusters, or the running centres of the authors' code.
     assignment : {"loss", "likelihood"}
         Samples go to the cluster of the lowest loss, or of the highest likelihood.
     standing_epochs : int or "auto"
         Epochs at the start of training during which the first assignment stands. Near their initial parameters all
         clusters may look alike, and then the lowest loss says nothing about clusters. "auto": the model's own number.
     tol : float
-        0: all epochs run. Otherwise training stops if in ``n_iter_no_change`` epochs no assignment changed and the
-        best loss improved by no more than tol·max(1, |best|).
+        Training stops if in ``n_iter_no_change`` epochs no assignment changed and the best loss improved by no more
+        than tol·max(1, |best|). With 0 all epochs run.
     n_iter_no_change : int
     n_init : int
         Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
@@ -100,7 +100,7 @@ class SharedArguments:
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}
         "auto" is numba.
     n_jobs : int or None
-        Threads; None: all usable cores. Results do not depend on it.
+        Threads; None takes all usable cores. Results do not depend on it.
     random_state : int, RandomState or None
     verbose : int
         1 prints a line every two seconds, 2 a line for every epoch.

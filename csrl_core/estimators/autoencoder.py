@@ -38,11 +38,11 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     center : bool, default=True
         Whether each cluster's centre is subtracted from input and target.
     assignment : {"auto", "loss", "likelihood"}, default="auto"
-        "loss": samples go to the cluster of the lowest loss, as in the papers. "likelihood": to the cluster of the
-        highest likelihood. Every cluster is then a Gaussian about its subspace, with its own noise variance, spread
-        and proportion. The latent width must be below the number of features; with an output activation this is a
-        heuristic. "auto": "likelihood" if it is a density (several clusters, a linear output, and a width below the
-        number of features), otherwise "loss".
+        Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood. With "likelihood"
+        every cluster is a Gaussian about its subspace, with its own noise variance, spread and proportion. The latent
+        width must be below the number of features; with an output activation it is a heuristic. "auto": "likelihood"
+        if it is a density (several clusters, a linear output, and a width below the number of features), otherwise
+        "loss".
     solver : {"gradient", "exact"}, default="gradient"
         "exact" computes principal components of every cluster and a new assignment in turn, until nothing changes:
         the optimum that the gradient must reach. Only for linear models without biases, with ``reg=0`` and

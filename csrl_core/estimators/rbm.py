@@ -57,7 +57,7 @@ class TensorizedRBM(BaseClusterSpecific):
     epochs : int or "auto", default="auto"
         "auto": as many as give 1000 optimizer steps, and at least ten.
     learning_rate : float or "auto", default="auto"
-        "auto": 0.003, or 0.001 for Gaussian units.
+        "auto": 0.003, for Gaussian units 0.001.
     momentum : float, default=0
         Of the optimizer "sgd", in [0, 1).
     weight_decay : float, default=0.01
@@ -72,10 +72,10 @@ class TensorizedRBM(BaseClusterSpecific):
         procedure. "auto": the first assignment stands in all epochs, and the final labels are by likelihood. (In
         `partial_fit` each sample is assigned to the nearest centre during these epochs.)
     assignment : {"likelihood", "cd"}, default="likelihood"
-        "likelihood": samples go to the cluster of the highest likelihood, with the lowest −log π_j + F_j + log Z_j;
-        log Z_j is estimated by annealed importance sampling. "cd": to the cluster of the lowest loss, as in the paper
-        (`predict` has means instead of samples in the chains). Without log Z_j the free energies of two machines are
-        not on one scale.
+        Samples go to the cluster of the highest likelihood, or ("cd") of the lowest loss, the paper's rule. The highest
+        likelihood is the lowest −log π_j + F_j + log Z_j, with log Z_j by annealed importance sampling. Without log Z_j
+        the free energies of two machines are not on one scale. With "cd" `predict` has means instead of samples in the
+        chains.
     ais_chains, ais_betas : int, default=100, 1000
         Chains and temperatures of annealed importance sampling.
     ais_every : int or "auto", default="auto"

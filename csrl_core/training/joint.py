@@ -39,7 +39,7 @@ class JointAssignment(Objective):
     assign_first : bool
         Whether assignment comes before the gradient ("assign-then-step") or after it.
     running : bool
-        Whether centres are the running centres of the papers' code instead of means.
+        Whether centres are the running centres of the authors' code instead of means.
     init : "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d) (less the shift)
     key : (2,) uint32
     rule : csrl_core.training.likelihood.Rule or None
@@ -84,7 +84,7 @@ class JointAssignment(Objective):
 
     def _add_state(self, run, data):
         n, state = len(data.X), run.state
-        assign = state["assign"] if len(state["assign"]) == n else np.zeros_like(data.index)  # that of an earlier batch
+        assign = state["assign"] if len(state["assign"]) == n else np.zeros_like(data.index)  # else of an earlier batch
         draw = self.draw(Use.INITIAL_STATE, run.restart)
         missing = self.model.init_state(
             self.parameters(run), data, assign, self.loss_centers(state, data.X.dtype), draw

@@ -130,14 +130,14 @@ class Trainer:
                 run.loss_curve.append(loss)
                 run.stopped = self.converged(run, loss, moved)
                 # Two snapshots in turn: an interrupt while one is written leaves the other complete.
-                previous.take(run)
+                previous.copy_from(run)
                 latest, previous = previous, latest
                 if after_epoch is not None:
                     after_epoch(run)
             self.objective.finish(run, self.data)
         except BaseException as error:
             if not isinstance(error, NonFiniteLossError):
-                run.take(latest)
+                run.copy_from(latest)
             raise
         return run
 
@@ -190,9 +190,9 @@ class Trainer:
     def _diverged(self, run, latest, previous, loss):
         """The error to raise, after the run was set back to its last finite parameters."""
         epoch = run.epoch
-        run.take(latest)
+        run.copy_from(latest)
         if not isfinite(self.objective.loss(run, self.data)):
-            run.take(previous)
+            run.copy_from(previous)
         what = f"the loss became {loss}" if not isfinite(loss) else "the parameters became non-finite"
         return NonFiniteLossError(
             f"{what} in epoch {epoch + 1} of {self.settings.epochs} (restart {run.restart + 1}, "

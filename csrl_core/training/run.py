@@ -104,7 +104,7 @@ class Run:
             loss_curve=list(self.loss_curve),
         )
 
-    def take(self, other):
+    def copy_from(self, other):
         """Copy everything from ``other`` into this run's own arrays."""
         for array, source in zip(self._arrays(), other._arrays(), strict=True):
             array[...] = source

@@ -320,7 +320,7 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
     if dtype == np.float64:
         np.testing.assert_allclose(compiled.loss_curve_, reference.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(compiled.params_, reference.params_, rtol=1e-6, atol=1e-8)
-    else:  # twice what the reference itself loses in float32, and a floor of 50 steps' rounding
+    else:  # twice the reference's own error in float32, plus the rounding of 50 steps
         budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 50 * 2**-23
         assert np.abs(np.subtract(compiled.loss_curve_, exact.loss_curve_)).max() <= budget
 

@@ -142,14 +142,14 @@ def test_an_interrupted_epoch_is_undone_and_replayed_to_the_same_curve(error):
     np.testing.assert_array_equal(run.params, whole.params)
 
 
-def test_a_copy_is_independent_and_take_restores_it():
+def test_a_copy_is_independent_and_copy_from_restores_it():
     run = Run(np.ones(3), {"a": np.zeros(2)}, loss_curve=[1.0, 2.0], epoch=2, step=5)
     kept = run.copy()
     run.params += 1
     run.state["a"] += 1
     run.loss_curve.append(3.0)
     run.epoch, run.step = 3, 6
-    run.take(kept)
+    run.copy_from(kept)
     assert (run.epoch, run.step, run.loss_curve) == (2, 5, [1.0, 2.0])
     np.testing.assert_array_equal(run.params, np.ones(3))
     np.testing.assert_array_equal(run.state["a"], np.zeros(2))
