@@ -1,6 +1,8 @@
 """The frame of ``csrl``: its errors and exit codes, and options that several commands share. Imports only typer."""
 
+import dataclasses
 import functools
+import inspect
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +59,30 @@ def integers(option, text):
 def command(function):
     """Register a command, see `reporting`."""
     return app.command()(reporting(function))
+
+
+def command_taking(record):
+    """Register a function of one record as a command whose options are the record's fields.
+
+    record : dataclass, fields annotated as typer has them
+    """
+
+    def register(function):
+        def run(**given):
+            return function(record(**given))
+
+        run.__name__, run.__doc__ = function.__name__, function.__doc__
+        run.__signature__ = inspect.Signature([parameter(field) for field in dataclasses.fields(record)])
+        return command(run)
+
+    return register
+
+
+def parameter(field, **changes):
+    """A field of a record as a parameter of a command; changes : of the parameter."""
+    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    found = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+    return found.replace(**changes)
 
 
 def reporting(function):

@@ -11,7 +11,7 @@ from typing import Annotated, get_args
 import typer
 from typer.core import TyperCommand
 
-from csrl_core.cli.base import DataPath, DivideBy, ImageShape, Key, LabelColumn, app, reporting, say
+from csrl_core.cli.base import DataPath, DivideBy, ImageShape, Key, LabelColumn, app, parameter, reporting, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +99,9 @@ def _parameter(field, names):
     from csrl_core.cli import options
 
     kind, info = get_args(field.type)
-    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
     if field.name == "model":
-        kind, default = names, names(field.default)
+        return parameter(field, default=names(field.default), annotation=Annotated[names, info])
     if field.name in TAKES:
         info = copy.copy(info)
         info.rich_help_panel = options.panel(owners(field.name))
-    return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
-    )
+    return parameter(field, annotation=Annotated[kind, info])

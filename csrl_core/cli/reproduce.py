@@ -62,13 +62,14 @@ def main(figure, out, **asked):
 
 
 def _figure_1(out, request):
-    rows, files = fig1.run(
-        out,
-        repetitions=request.repetitions or REPETITIONS,
-        n_init=request.n_init or fig2.RESTARTS,
-        seed=request.seed,
-        backend=request.backend,
-    )
+    with compiling.announced(request.say, TensorizedAutoencoder, request.backend):
+        rows, files = fig1.run(
+            out,
+            repetitions=request.repetitions or REPETITIONS,
+            n_init=request.n_init or fig2.RESTARTS,
+            seed=request.seed,
+            backend=request.backend,
+        )
     for row in rows:
         request.say(
             f"  {row.data:<14}{row.model:<42}mean squared error {row.mean_squared_error:.3g} ± "
@@ -155,7 +156,10 @@ def _defaults(out, request):
     table = tables.RunTable(out / "defaults-runs.csv", defaults.Run)
     repetitions = request.repetitions or (1 if request.quick else defaults.SEEDS)
     jobs = defaults.jobs(here, models, repetitions, request.seed, request.backend)
-    _say_missing("defaults", jobs, table.missing(jobs), table, say)
+    missing = {job.model for job in _say_missing("defaults", jobs, table.missing(jobs), table, say)}
+    for kind, names in ((TensorizedAutoencoder, {"TAE", "PTAE"}), (TensorizedRBM, {"TRBM"})):
+        if names & missing:
+            doctor.compile_ahead(kind, request.backend, say)
     with _progress(
         say, lambda run: f"{run.data}, {run.model}: ARI {run.ARI:.2f}, at the start {run.ARI_start:.2f}"
     ) as done:

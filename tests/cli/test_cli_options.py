@@ -253,29 +253,37 @@ def test_a_new_file_is_a_model_and_its_arguments_are_options(house, tmp_path):
     assert "--gibbs-steps is an option of --model rbm" in csrl(tmp_path, *fit, "--gibbs-steps", "2", code=2).stderr
 
 
-BROKEN = "import nowhere\n\n\nclass B(BaseClusterSpecific):\n    pass\n"
-OWN = ESTIMATOR.replace("shrinkage", "embedding")
-KIND = ESTIMATOR.replace("shrinkage", "persistent")
-TWO = ESTIMATOR + "\n\nclass Second(Shrunken, BaseClusterSpecific):\n    pass\n"
+# Files of estimators that cannot be used → why; all of them stand beside each other in one copy.
+FAULTS = {
+    "missing": (
+        "import nowhere\n\n\nclass A(BaseClusterSpecific):\n    pass\n",
+        "missing.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+    ),
+    "syntax": ("class B(BaseClusterSpecific):\n", "syntax.py cannot be imported: IndentationError: "),
+    "own": (
+        ESTIMATOR.replace("shrinkage", "embedding").replace("Shrunken", "C"),
+        "own.py: its argument embedding has the name of an option that csrl fit has itself",
+    ),
+    "no_flag": (
+        ESTIMATOR.replace("shrinkage", "persistent").replace("Shrunken", "D"),
+        "no_flag.py: its argument persistent is no flag, but one in rbm.py",
+    ),
+    "two": (
+        ESTIMATOR.replace("Shrunken", "E") + "\n\nclass F(E, BaseClusterSpecific):\n    pass\n",
+        "two.py has two estimators, E and F",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (BROKEN, "odd.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
-        ("class B(BaseClusterSpecific):\n", "odd.py cannot be imported: IndentationError: "),
-        (OWN, "odd.py: its argument embedding has the name of an option that csrl fit has itself"),
-        (KIND, "odd.py: its argument persistent is no flag, but one in rbm.py"),
-        (TWO, "odd.py has two estimators, Shrunken and Second"),
-    ],
-    ids=["import", "syntax", "own option", "no flag", "two"],
-)
-def test_a_file_that_cannot_be_used_is_named_and_breaks_nothing_else(house, tmp_path, text, reason):
-    house("odd", text)
+def test_files_that_cannot_be_used_are_named_and_break_nothing_else(house, tmp_path):
+    for name, (text, _) in FAULTS.items():
+        house(name, text)
     csrl(tmp_path, "fit", "x.npy", "--backend", "numpy", "--epochs", "1", "-o", "m")
     csrl(tmp_path, "predict", "m", "x.npy", "-o", "p.npy")
     assert csrl(tmp_path, "--help").stdout
-    assert f"--model odd is left out: csrl_core/estimators/{reason}" in plain(csrl(tmp_path, "fit", "--help").stdout)
-    said = csrl(tmp_path, "fit", "x.npy", "--model", "odd", "-o", "m2", code=1).stderr
-    assert f"error: --model odd cannot be used: csrl_core/estimators/{reason}" in said
+    said = plain(csrl(tmp_path, "fit", "--help").stdout)
+    for name, (_, reason) in FAULTS.items():
+        assert f"--model {name} is left out: csrl_core/estimators/{reason}" in said
+    said = csrl(tmp_path, "fit", "x.npy", "--model", "missing", "-o", "m2", code=1).stderr
+    assert f"error: --model missing cannot be used: csrl_core/estimators/{FAULTS['missing'][1]}" in said
     assert not (tmp_path / "m2").exists()
