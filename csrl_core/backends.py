@@ -36,7 +36,7 @@ class DeviceMemoryError(MemoryError):
 
 
 def aligned_empty(shape, dtype):
-    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector of the processor straddles a cache line."""
+    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector load crosses a cache line."""
     size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64

@@ -1,4 +1,4 @@
-"""What the contract of a stem is written in: functions, arguments, tolerances, cases.
+"""The parts of a contract: functions, arguments, tolerances, cases.
 
 In shapes: n samples, d features, k clusters, p parameters, b rows in a batch, h latent dimensions. The dtype "float" is
 the working dtype, float32 or float64, one and the same for all "float" arguments of a call.
@@ -98,7 +98,7 @@ class Function:
 
     @property
     def in_place(self):
-        """The places of the arguments that change in place."""
+        """The positions of the arguments that change in place."""
         return tuple(i for i, argument in enumerate(self.arguments) if argument.in_place)
 
     @property
@@ -109,7 +109,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A line of a stem's ``FUNCTIONS``: what its reference's signature does not say.
+    """An item of a stem's ``FUNCTIONS``: what the signature of the reference's function does not say.
 
     function : of the reference, whose name and arguments every backend has
     returns : shapes and dtypes; tolerance : a key of `TOLERANCES`; unit : one of `UNITS`

@@ -14,7 +14,7 @@ from csrl_core.backends import BackendError
 
 
 class ThirdParty:
-    """A package as what `csrl_core.contract.verify` takes for a backend.
+    """A package as a backend of `csrl_core.contract.verify`.
 
     name : str, the dotted name to import
 
@@ -62,7 +62,7 @@ class ThirdParty:
 
     @property
     def missing(self):
-        """Stems of the contract that it does not have."""
+        """The stems of the contract that the package does not have."""
         return tuple(stem for stem, module in self._stems.items() if module is None)
 
 

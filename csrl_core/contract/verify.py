@@ -110,7 +110,7 @@ def check(case, backend, dtype):
         )
     except _Wrong as wrong:
         return result(np.inf, 0, str(wrong), time.perf_counter() - start, False)
-    except Exception as error:  # a kernel that raises is one line of the table, not the end of it
+    except Exception as error:  # a kernel that raises is one line of the table; the others are still run
         return result(np.inf, 0, f"{type(error).__name__}: {error}", time.perf_counter() - start, False)
     error, budget, where = worst
     return result(error, budget, where, seconds, error <= budget)
@@ -177,7 +177,7 @@ def _function(backend, case):
 
 
 class _Wrong(Exception):
-    """Wrong whatever the tolerance."""
+    """A fault that no tolerance covers."""
 
 
 def _wide(entry, arguments):
@@ -193,7 +193,7 @@ def _wide(entry, arguments):
 
 
 def _run(entry, function, arguments):
-    """Call; what is returned and what changed in place, as named arrays."""
+    """Call the function; what it returned and what it changed in place, as named arrays."""
     if len(arguments) != len(entry.arguments):
         raise _Wrong(f"the case has {len(arguments)} arguments, the contract {len(entry.arguments)}")
     returned = function(*arguments)
@@ -231,7 +231,7 @@ def _send(entry, backend, arguments):
 
 @cache
 def _budgets(case):
-    """(error of the reference in float32 in units of eps, floor) of every result, and is the case a test?
+    """(error of the reference in float32 in units of eps, floor) of every result; `_Wrong` where the case is no test.
 
     The same for every backend and dtype.
     """

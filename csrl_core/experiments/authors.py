@@ -1,4 +1,4 @@
-"""What the authors' code gives on the data of Figure 2, and the mixtures as it draws them.
+"""The results of the authors' code on the data of Figure 2, and the mixtures as it draws them.
 
 Its figures are means of five runs (MNIST: three) on one draw, which differ in first centres and parameters.
 """
@@ -13,7 +13,7 @@ RUNS = 5
 
 
 def authors_runs(data):
-    """The number of runs that the authors' mean is of."""
+    """How many runs the authors' mean was taken over."""
     return 3 if data == "mnist_5" else RUNS
 
 

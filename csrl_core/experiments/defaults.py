@@ -33,7 +33,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Key(Keyed):
-    """What tells runs apart."""
+    """The fields that identify a run."""
 
     KEY = ("data", "model", "seed")
     data: str
@@ -65,7 +65,7 @@ class Run(Key):
 
 @dataclass(frozen=True)
 class Job(Key):
-    """A run to be made; n_jobs : threads of the fit."""
+    """A run that is to be made; n_jobs : threads of the fit."""
 
     backend: str = "auto"
     n_jobs: int | None = 1
@@ -79,7 +79,7 @@ def jobs(sets=None, models=tuple(MODELS), repetitions=SEEDS, seed=0, backend="au
 
 
 def make_run(job):
-    """Do one `Job`."""
+    """Make the `Run` of a `Job`."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -112,7 +112,7 @@ def make_run(job):
 
 
 def first_assignment(model, X, arguments):
-    """What the model's ``init`` gives without training: every sample with the nearest of the first centres, (n,).
+    """The labels (n,) that the model's ``init`` gives without training: for each sample the nearest first centre.
 
     Of an autoencoder, whose ``init`` goes some rounds further, that of one component for each cluster.
     """

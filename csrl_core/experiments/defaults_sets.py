@@ -16,7 +16,7 @@ IMAGES = 100  # of each class of MNIST and Fashion-MNIST, that many others for e
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set of the bench.
+    """A data set of the comparison.
 
     name : str; source : str, what it is made of
     binary : bool, values in [0, 1], which machines take as probabilities of binary units; else real
@@ -30,7 +30,7 @@ class Problem:
 
     @property
     def available(self):
-        """Whether its files are there."""
+        """Whether its files exist."""
         return self.source in _MAKERS or datasets.available(self.source)
 
     def load(self, seed):
@@ -45,7 +45,7 @@ class Problem:
 
 
 def bernoulli_mixture(seed, sizes, d, low=0.2, high=0.8, share=0.5):
-    """Binary features: in every cluster a feature is 1 with probability ``high`` or, of a share, ``low``.
+    """Binary features: in each cluster a feature is 1 with probability ``high``, or ``low`` for a share of them.
 
     sizes : samples of each cluster; d : features; low, high : probabilities; share : of features with the lower one
     """
@@ -79,7 +79,7 @@ def subspaces(seed, sizes, d, h=1, apart=0.0, noise=0.1, length=1.0):
 
 
 def _loaded(seed, name, classes=None, divide=None, standardised=False):
-    """A set of `csrl_core.datasets`; classes : those to take; divide : all values, by that number."""
+    """A set of `csrl_core.datasets`; classes : those to keep; divide : number by which all values are divided."""
     if name in MIXTURES:
         bunch = datasets.load(name, random_state=seed)
     else:

@@ -1,4 +1,4 @@
-"""What the runs of `csrl_core.experiments.defaults` say: means, a table in Markdown, and a picture."""
+"""The runs of `csrl_core.experiments.defaults` summarised: means, a table in Markdown, and a picture."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def summarise(runs):
 
 
 def lines(rows):
-    """The summary as text: for every model its mean over the sets, and where it lost."""
+    """The summary as text: for every model its mean over the sets, and the sets where it is below its start."""
     for model in dict.fromkeys(row.model for row in rows):
         own = [row for row in rows if row.model == model]
         ari, start, means, seconds = (mean(own, name) for name in ("ARI", "ARI_start", "ARI_k_means", "seconds"))
@@ -70,7 +70,7 @@ def lines(rows):
 
 
 def markdown(rows):
-    """The table of docs/defaults.md, a line for each set: bold is above k-means, struck what lost its start."""
+    """The table of docs/defaults.md, a line for each set: bold above k-means, struck out below its own start."""
     models = list(dict.fromkeys(row.model for row in rows))
     by = {(row.data, row.model): row for row in rows}
     text = [f"| | n, d, k | k-means | {' | '.join(f'{model} | its start' for model in models)} |"]

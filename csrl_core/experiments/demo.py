@@ -1,4 +1,4 @@
-"""The main job: k-means, AE + k-means, TAE and PTAE on small data sets, as a table and as pictures.
+"""The demo: k-means, AE + k-means, TAE and PTAE on small data sets, as a table and as pictures.
 
 All autoencoders have hidden layers (2, 1), linear, without biases, full batch, Adam, and the same number of
 steps. Learning rate and restart are chosen by the objective: classes serve for the scores at the end
@@ -34,7 +34,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set of the comparison: what its columns are divided by, how long is trained, repetitions at most."""
+    """A data set of the comparison; scale : divides its columns; most : repetitions at most."""
 
     name: str
     epochs: int
@@ -42,7 +42,7 @@ class Problem:
     most: int | None = None
 
     def repeats(self, wanted):
-        """How often it is repeated."""
+        """The number of repetitions."""
         return wanted if self.most is None else min(wanted, self.most)
 
     def load(self, seed):
@@ -96,11 +96,11 @@ class Row:
 
 
 def fit_by_objective(X, *, rates=RATES, **arguments):
-    """The estimator with the lowest final loss among the learning rates; a rate that diverges is out."""
+    """The estimator with the lowest final loss among the learning rates; a rate that diverges is left out."""
     best = error = None
     for rate in rates:
         try:
-            # The papers' epochs are what they are, and a rate at which they are too few is not chosen.
+            # The papers fix the number of epochs; a rate for which it is too small is not chosen.
             with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model = TensorizedAutoencoder(learning_rate=rate, **PAPERS | arguments).fit(X)

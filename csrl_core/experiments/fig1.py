@@ -90,7 +90,7 @@ def run(out, *, seed=0, repetitions=5, backend="auto", n_init=10, sets=MIXTURES)
 
 
 def draw_assignments(path, X, y, models):
-    """What the rules make of the same data: colours are clusters, rings the samples that are with another class.
+    """The clusters by each rule of assignment: colours are clusters, rings mark samples that are with another class.
 
     X : (n, d), of which the first two dimensions are drawn; y : (n,) classes; models : dict of title → estimator
     """

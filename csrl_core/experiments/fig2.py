@@ -34,12 +34,12 @@ VERSIONS = ("papers", "ours")
 NOISE = 0.1
 RESTARTS = 10
 REG = 0.1
-# What a run is asked for: it tells runs apart, all else is measured.
+# What identifies a run; all else is measured.
 KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed", "epochs", "n_init")
 
 
 def default_repetitions(version, data):
-    """Of the papers' version so many that subsets tell what five runs can give; less where a run takes long."""
+    """For the papers' version enough that subsets show how means of five runs vary; fewer where a run takes long."""
     if version == "ours":
         return 5
     return 10 if data == "mnist_5" else 40
@@ -130,7 +130,7 @@ class Run(Keyed):
 
 @dataclass(frozen=True)
 class Job(Keyed):
-    """A run to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
+    """A run that is to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
 
     KEY = KEY
     version: str
@@ -195,7 +195,7 @@ def _data(job):
 
 
 def make_run(job):
-    """Do one job; a rate that diverges gives a row of NaN."""
+    """Make the `Run` of a job; a rate that diverges gives a row of NaN."""
     begin = time.perf_counter()
     seed = job.seed + job.repetition
     X, y, noisy = _data(job)
@@ -204,7 +204,7 @@ def make_run(job):
         values = _k_means(X, y, noisy, k, seed)
     else:
         try:
-            with warnings.catch_warnings():  # epochs and rates are what the experiment says, too few or not
+            with warnings.catch_warnings():  # the experiment fixes epochs and rates, even where they are too few
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 values = _autoencoder(job, X, y, noisy, k, seed)
         except NonFiniteLossError:

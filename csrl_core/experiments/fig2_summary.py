@@ -80,7 +80,7 @@ _PANELS = {
 
 
 def _of_model(group, theirs, name=None):
-    """The rows of one model on one data set; or, under a name, of several with the same counterpart."""
+    """The rows of one model on one data set; with a name, those of several models with the same counterpart."""
     version, data, model = group[0].version, group[0].data, name or group[0].model
     settings = list(dict.fromkeys((run.model, run.learning_rate) for run in group))
     at = [{run.repetition: run for run in group if (run.model, run.learning_rate) == own} for own in settings]
@@ -119,7 +119,7 @@ def _of_model(group, theirs, name=None):
 
 
 def best(merits):
-    """The place of the greatest along the first axis; what is not finite (a rate that diverged) is the worst."""
+    """The index of the greatest value along the first axis; what is not finite (a rate that diverged) is the worst."""
     return np.where(np.isfinite(merits), merits, -np.inf).argmax(axis=0)
 
 
@@ -182,7 +182,7 @@ def uniformity(rows):
 
 
 def lines(rows):
-    """What was chosen as text: means, the authors' in brackets, and of the papers' version what experiments give."""
+    """The chosen rows as text: means, the authors' in brackets, for the papers' version statistics of experiments."""
     for version in dict.fromkeys(row.version for row in rows):
         papers = version == "papers"
         for panel in _PANELS:

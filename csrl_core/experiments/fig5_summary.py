@@ -1,4 +1,4 @@
-"""What the runs of `csrl_core.experiments.fig5` leave on disk: the table, means, and a picture for each K."""
+"""The runs of `csrl_core.experiments.fig5` on disk and summarised: table, means, and a picture for each K."""
 
 import io
 from dataclasses import dataclass, fields
@@ -40,7 +40,7 @@ class Images:
             return (file[name], file[f"{name}|own"]) if name in file else None
 
     def put(self, key, images):
-        """Add those of a run."""
+        """Add the images of a run."""
         path, held = self.path(key), {}
         if path.exists():
             with np.load(path) as file:
@@ -57,7 +57,7 @@ def stem(data, inputs):
 
 
 def missing(table, wanted, images):
-    """The jobs that must be done: no row, or none of the images of a picture."""
+    """The jobs that are still to be done: those without a row, or without the images of a picture."""
 
     def lacks_images(run):
         return run.repetition == 0 and np.isfinite(run.ARI) and images.get(run.key) is None
@@ -152,7 +152,7 @@ def _cell(row, digits):
 
 
 def draw(folder, stem, made, images):
-    """A picture for each K, of first repetitions: samples, what each cluster's machine makes of them, one machine.
+    """A picture for each K, of first repetitions: samples and their reconstructions by each machine.
 
     stem : how the names of the files begin; made : list of Run
     returns list of paths

@@ -1,7 +1,7 @@
-"""What all experiments do with their runs: a resumable table, several processes, means, and CSV files.
+"""The runs of an experiment: a resumable table, several processes, means, and CSV files.
 
 An experiment lists jobs and has a function that makes a run of a job. Both are dataclasses with the same ``key``, which
-tells runs apart; all else of a run is measured.
+identifies a run; all else of a run is measured.
 """
 
 import csv
@@ -17,13 +17,13 @@ from csrl_core.training.atomic_files import write_atomically
 
 
 class Keyed:
-    """A job or a run; ``KEY`` : the attributes that tell runs apart."""
+    """A job or a run; ``KEY`` : names of the attributes that identify it."""
 
     KEY = ()
 
     @property
     def key(self):
-        """Their values."""
+        """The values of these attributes."""
         return tuple(getattr(self, name) for name in self.KEY)
 
 
@@ -56,7 +56,7 @@ class RunTable:
         write_rows(self.path, self.runs, self.kind, **self.format)
 
     def missing(self, jobs):
-        """Those of the jobs that have no row."""
+        """The jobs that have no row."""
         return [job for job in jobs if job.key not in self.by_key]
 
     def add(self, run):
@@ -86,10 +86,10 @@ def complete(table, wanted, make_run, *, missing=None, n_processes=None, done=No
     """Make the runs that the table lacks, on several processes, and add each when it is finished.
 
     table : RunTable; wanted : list of jobs; make_run : function of a job
-    missing : list of jobs that are made, by default those without a row
+    missing : list of jobs to make, by default those without a row
     n_processes : int or None, all usable cores
     done : callable, optional, ``done(count, of, run)`` after each
-    returns list of runs, those wanted, in their order
+    returns list of runs, in the order of ``wanted``
     """
     from joblib import Parallel, delayed
 

@@ -53,7 +53,7 @@ class FilterAnimation(EpochCallback):
         self._frames = []
 
     def setup(self, estimator, context):
-        """Begin anew; what would fail at the end fails now."""
+        """Begin anew, and raise now what would be raised at the end."""
         self._frames, self._stride, self._units = [], self.every, {}
         if not hasattr(estimator, "free_energy"):
             raise ValueError(f"FilterAnimation is for Boltzmann machines; {type(estimator).__name__} has no filters")
@@ -61,7 +61,7 @@ class FilterAnimation(EpochCallback):
         new_figure(1, 1)
 
     def on_epoch_end(self, estimator, epoch):
-        """Keep a frame if it is time."""
+        """Keep a frame where one is due."""
         if epoch.epoch % self._stride and epoch.epoch + 1 != epoch.epochs:
             return False
         weight = weights_of(epoch.fitted())

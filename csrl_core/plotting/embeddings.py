@@ -88,7 +88,7 @@ def plot_loss(model, ax=None):
 
 
 def plot_reconstruction(model, X, image_shape=None, fig=None):
-    """Samples and what their own cluster's model makes of them.
+    """Samples and their reconstructions by their own cluster's model.
 
     With ``image_shape`` one row a cluster: its centre, then pairs of a sample and its reconstruction.
     Else all samples in the plane of the data's two principal components, each joined to its reconstruction.

@@ -83,7 +83,7 @@ def filters_of(weight, units):
 
 
 def colour_limit(filters):
-    """Where the colours end: nearly the largest absolute weight, and 1 where all are 0."""
+    """The end of the colour scale: nearly the largest absolute weight, and 1 where all are 0."""
     return float(np.quantile(np.abs(filters), 0.998)) or 1.0
 
 
@@ -150,7 +150,7 @@ def plot_samples(source, image_shape, n=25, *, labels=None, steps=1000, random_s
 
 
 def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
-    """Samples, what the machine of each cluster makes of them, and what one machine for all the data does.
+    """Samples and their reconstructions, by the machine of each cluster and by one machine for all the data.
 
     A reconstruction is E[v | h] with h the mean E[h | x]. That of a sample's own cluster is framed.
 
@@ -169,7 +169,7 @@ def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
 
 
 def reconstructions(model, X):
-    """Every sample as the model of each cluster sees it, (n, k, d), and the sample's own cluster, (n,)."""
+    """Reconstructions of every sample by the model of each cluster, (n, k, d), and the sample's own cluster, (n,)."""
     Z = as_numpy(model.transform_all(X))
     n, k = Z.shape[:2]
     images = [as_numpy(model.inverse_transform(Z[:, j], np.full(n, j))) for j in range(k)]

@@ -1,4 +1,4 @@
-"""What all pictures share: colours and markers, figures, and how classes are drawn.
+"""Colours, markers, figures and legends of all pictures.
 
 Colours are those of Okabe & Ito, which colour-blind readers can tell apart, and each has a marker of its own.
 """
@@ -61,6 +61,6 @@ def scatter(ax, points, codes, names, **options):
 
 
 def legend_beside(ax, names, title):
-    """A legend outside, on the right, where it hides nothing."""
+    """A legend on the right, outside the axes."""
     if names != [None]:
         ax.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

@@ -10,11 +10,9 @@ chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n al
 
 import numpy as np
 from numba import njit
-from numba.extending import register_jitable
 
 from ._engine import pool
 from ._engine.arrays import plain
-from ._engine.vectors import wide_vectors
 
 CHUNK = 1024
 
@@ -79,7 +77,6 @@ def _nearest(X, centers, s):
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 def _squared_distance(x, y):
-    wide_vectors()
     total = 0.0
     for l in range(len(x)):
         difference = x[l] - y[l]
@@ -110,7 +107,6 @@ def objective(losses, assign, weights):
     return loss_sum, weight_sum
 
 
-@register_jitable(error_model="numpy", fastmath=False)
 def cluster_sums(X, assign, weights, k):
     """Σ w x, Σ w and the number of samples with w > 0, of every cluster.
 
@@ -119,18 +115,16 @@ def cluster_sums(X, assign, weights, k):
     Cost: 2 n d flops
     """
     sums, totals, counts = np.zeros((k, X.shape[1])), np.zeros(k), np.zeros(k, np.int64)
-    _add_sums(X, assign, weights, sums, totals, counts)
+    add_sums(X, assign, weights, sums, totals, counts)
     return sums, totals, counts
 
 
 @_jit
-def _add_sums(X, assign, weights, sums, totals, counts):
+def add_sums(X, assign, weights, sums, totals, counts):
     """What `cluster_sums` returns, added to the last three."""
     (n, d), k = X.shape, len(totals)
-    part, total = np.empty((k, d)), np.empty(k)
     for start in range(0, n, CHUNK):
-        part[:] = 0
-        total[:] = 0
+        part, total = np.zeros((k, d)), np.zeros(k)
         for i in range(start, min(start + CHUNK, n)):
             j, w = assign[i], weights[i]
             # 1. sums
@@ -175,7 +169,8 @@ def move(X, index, new, assign, weights, sums, totals, counts):
             counts[old] -= 1
             # 2. an empty cluster is exactly zero
             if counts[old] == 0:
-                sums[old] = 0
+                for l in range(d):
+                    sums[old, l] = 0
                 totals[old] = 0
             # 3. into the new cluster
             for l in range(d):

@@ -136,43 +136,6 @@ def through_activation_row(g, y, activation):
             g[i] *= y[i] * (one - y[i])
 
 
-@_jit
-def offset_activate(A, offset, activation, out):
-    """out[j] ← act(A[j] + offset[j]) for every cluster j; one pass, and ``out`` may be A.
-
-    A : (k or 1, m, h) float; offset : (k or 1, h), or (0, h) for none; out : (k, m, h)
-    """
-    k, m, h = out.shape
-    in_place = A.ctypes.data == out.ctypes.data
-    if not len(offset) and activation == LINEAR and in_place and len(A) == k:
-        return
-    for cluster in range(k):
-        j = np.uintp(k - 1 - cluster)  # copy 0 last: out[0] may be the one A of all clusters
-        a, b = j if len(A) > 1 else np.uintp(0), j if len(offset) > 1 else np.uintp(0)
-        for i in range(m):
-            if len(offset):
-                for f in range(h):
-                    out[j, i, f] = A[a, i, f] + offset[b, f]
-            else:
-                for f in range(h):
-                    out[j, i, f] = A[a, i, f]
-        if activation != LINEAR:
-            activate_row(out[j].reshape(m * h), activation)
-
-
-def _column_sums(G):
-    out = np.zeros(G.shape[1], dtype=G.dtype)
-    _add_rows(G, out)
-    return out
-
-
-@_jit
-def _add_rows(G, out):
-    for i in range(len(G)):
-        for f in range(G.shape[1]):
-            out[f] += G[i, f]
-
-
 def activate(A, activation):
     """Y = act(A), elementwise.
 
@@ -205,14 +168,16 @@ def forward(X, weight, bias, activation):
     Cost: 2 n fan_in fan_out flops
     """
     Y = np.empty((len(X), weight.shape[1]), dtype=X.dtype)
-    offset = np.ascontiguousarray(bias).reshape(-1, weight.shape[1]) if bias.size else Y[:0]
 
     def block(rows):
         # 1. product
         np.matmul(X[rows], weight, out=Y[rows])
         # 2. bias
+        if bias.size:
+            Y[rows] += bias
         # 3. activation
-        offset_activate(Y[rows][None], offset, activation, Y[rows][None])
+        if activation != LINEAR:
+            activate_row(Y[rows].reshape(-1), activation)
 
     with single_blas_thread():
         parallel(block, blocks(len(X), _ROWS))
@@ -245,7 +210,7 @@ def backward(G, X, Y, weight, activation):
     with single_blas_thread():
         # 2. weight and bias
         parallel(columns, blocks(len(weight), _ROWS))
-        db = sum((_column_sums(G[rows]).astype(np.float64) for rows in chunks), np.zeros(G.shape[1]))
+        db = sum((G[rows].sum(axis=0).astype(np.float64) for rows in chunks), np.zeros(G.shape[1]))
         # 3. input
         parallel(block, blocks(len(G), _ROWS))
     return dW, db.astype(G.dtype), dX

@@ -33,11 +33,8 @@ def moments(Z, residuals, assign, weights):
 @_jit
 def _moments(Z, residuals, assign, weights, scatter, noise, totals):
     n, k, h = Z.shape
-    part, left, weight = np.empty((k, h, h)), np.empty(k), np.empty(k)
     for start in range(0, n, CHUNK):
-        part[:] = 0
-        left[:] = 0
-        weight[:] = 0
+        part, left, weight = np.zeros((k, h, h)), np.zeros(k), np.zeros(k)
         for i in range(start, min(start + CHUNK, n)):
             j, w = assign[i], weights[i]
             # 1. coordinates
@@ -49,9 +46,12 @@ def _moments(Z, residuals, assign, weights, scatter, noise, totals):
             left[j] += np.float64(w * residuals[i, j])
             # 3. weights
             weight[j] += np.float64(w)
-        scatter += part
-        noise += left
-        totals += weight
+        for j in range(k):
+            for a in range(h):
+                for b in range(h):
+                    scatter[j, a, b] += part[j, a, b]
+            noise[j] += left[j]
+            totals[j] += weight[j]
 
 
 def costs(Z, residuals, precision, inverse_noise, constant):

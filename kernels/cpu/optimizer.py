@@ -8,21 +8,17 @@ beta1, beta2, epsilon, momentum floats; step int, from 1 on.
 """
 
 import math
-from functools import cache
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import njit
 
-from ._engine import pool, team
-from ._engine.team import read_flat, write
+from ._engine import pool
 
 ADAM, SGD = 0, 1
 RULES = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
-SHARED = 1 << 15  # parameters from which threads share a step
-# Fewest parts of a shared step, and what one has at most: 28 bytes each pass through memory
-_PARTS, _LONGEST = 4, 1 << 16
+_PART = 1 << 16  # parameters of a part of the step that one thread makes
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
@@ -118,13 +114,8 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
 
 @_jit
-def update_alone(params, gradient, scale, moments, rule, step, hyper):
-    """As `update`, in compiled code."""
-    _update_part(params, gradient, scale, moments[0], moments[1], rule, step, hyper)
-
-
-@_jit
-def _update_part(params, gradient, scale, first, second, rule, step, hyper):
+def update_part(params, gradient, scale, first, second, rule, step, hyper):
+    """As `update`, in compiled code; first, second : (p,), the moments."""
     if rule == ADAM:
         adam(params, gradient, scale, first, second, step, hyper[0], hyper[1], hyper[2], hyper[3])
     else:
@@ -137,43 +128,12 @@ def update(params, gradient, scale, moments, rule, step, hyper):
     moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD; rule : int, ADAM or SGD
     hyper : (4,) float64, (η, β₁, β₂, ε) for Adam, (η, μ, -, -) for SGD
     """
-    arrays = params, gradient, moments
-    plain = all(array.flags.carray and array.dtype == params.dtype for array in arrays)
-    if len(params) < SHARED or not plain or not (hyper.flags.carray and hyper.dtype == np.float64):
-        update_alone(params, gradient, scale, moments, rule, step, hyper)
-        return
-    count = max(_PARTS, len(params) // _LONGEST)
-    board, seats = pool.summon(count)
-    numbers = np.array([count, scale, rule, step])
-    _share(board, seats, _part_function(params.dtype).address, params, gradient, moments, hyper, numbers)
+    first, second = moments
 
+    def part(here):
+        if rule == ADAM:
+            adam(params[here], gradient[here], scale, first[here], second[here], step, *hyper)
+        else:
+            sgd(params[here], gradient[here], scale, first[here], hyper[0], hyper[1])
 
-@cache
-def _part_function(dtype):
-    """A part of the step for ``team``, of the words that ``_share`` writes."""
-    dtype, number = dtype.type, np.int64
-
-    @cfunc(types.int64(types.int64, types.int64), cache=True, error_model="numpy", fastmath=False)
-    def part(words, i):
-        numbers, hyper = read_flat(words, number(0), np.float64), read_flat(words, number(1), np.float64)
-        params, gradient = read_flat(words, number(2), dtype), read_flat(words, number(3), dtype)
-        count, scale, rule, step = number(numbers[0]), numbers[1], number(numbers[2]), number(numbers[3])
-        p, moments = len(params), read_flat(words, number(4), dtype)
-        first, second = moments[:p], moments[p:]
-        here = slice(p * i // count, p * (i + 1) // count)
-        _update_part(params[here], gradient[here], scale, first[here], second[here], rule, step, hyper)
-        return 1
-
-    return part
-
-
-@_jit
-def _share(board, seats, function, params, gradient, moments, hyper, numbers):
-    """Do all parts. What they work on are arguments here, so that nothing is freed while they do."""
-    words = np.empty((5, 3), np.int64)
-    write(words, np.int64(0), numbers)
-    write(words, np.int64(1), hyper)
-    write(words, np.int64(2), params)
-    write(words, np.int64(3), gradient)
-    write(words, np.int64(4), moments)
-    team.run(board, seats, function, words, np.int64(numbers[0]))
+    pool.parallel(part, pool.blocks(len(params), _PART))

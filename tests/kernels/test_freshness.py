@@ -55,5 +55,31 @@ def test_a_change_of_an_inner_function_is_noticed(tmp_path, elsewhere):
 
 def test_kernels_are_watched_over_and_others_are_not():
     folder = Path(pool.__file__).parent.parent
-    assert pool.shut._cache._impl.locator.get_source_stamp() == freshness.digest(folder)
+    assert pool._wait_for._cache._impl.locator.get_source_stamp() == freshness.digest(folder)
     assert freshness.caching.CacheImpl._locator_classes[0].from_function(_write, __file__) is None
+
+
+BITS = """
+import hashlib
+import numpy as np
+from csrl_core import backends
+from csrl_core.contract.cases.autoencoder import SKINNY, SMALL, WIDE, arguments
+
+numba, digest = backends.get("numba"), hashlib.sha256()
+for shape in (SMALL, SKINNY, WIDE):
+    a = arguments(np.float32, *shape)
+    X = a["params"], a["layers"], a["X"], a["target"], a["centers"], a["assign"], a["weights"], 0.1
+    for array in numba.autoencoder.losses_and_gradient(*X):
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_bits_are_those_of_a_process_that_compiled(tmp_path):
+    """A function that another one calls is compiled twice, by itself and within: both must round alike."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", BITS], env=environment, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert first == second

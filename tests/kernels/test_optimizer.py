@@ -117,7 +117,7 @@ def test_a_gradient_that_is_not_finite_is_not_hidden(kernels):
 def test_a_shared_step_is_the_step(threads, rule, dtype):
     from csrl_core.kernels.cpu import optimizer
 
-    rng, p = np.random.default_rng(0), 5 * optimizer.SHARED + 7  # parts of different lengths
+    rng, p = np.random.default_rng(0), 5 * optimizer._PART + 7  # parts of different lengths
     params, moments = rng.normal(size=p).astype(dtype), rng.random((2, p)).astype(dtype)
     shared, alone = (params.copy(), moments.copy()), (params.copy(), moments.copy())
     hyper = np.array([0.01, 0.9, 0.999, 1e-8])
@@ -125,7 +125,7 @@ def test_a_shared_step_is_the_step(threads, rule, dtype):
         for step in range(1, 40):  # helpers come and go
             call = rng.normal(size=p).astype(dtype), 0.125
             optimizer.update(shared[0], *call, shared[1], optimizer.RULES[rule], step, hyper)
-            optimizer.update_alone(alone[0], *call, alone[1], optimizer.RULES[rule], step, hyper)
+            optimizer.update_part(alone[0], *call, *alone[1], optimizer.RULES[rule], step, hyper)
     np.testing.assert_array_equal(shared[0], alone[0])
     np.testing.assert_array_equal(shared[1], alone[1])
     assert (shared[0] != params).mean() > 0.99  # a few come back to where they were

@@ -6,11 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from numba import cfunc, njit, types
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from csrl_core.kernels.cpu._engine import pool, team
-from csrl_core.kernels.cpu._engine.team import read, run, write
+from csrl_core.kernels.cpu._engine import pool
 
 
 def _blas_threads():
@@ -160,45 +158,19 @@ def test_a_forked_child_has_a_pool_of_its_own():
     pytest.fail("the child hangs")
 
 
-@njit(nogil=True, error_model="numpy", fastmath=False)
-def _shared_squares(board, seats, function, table, out):
-    words = np.empty((2, 3), np.int64)
-    write(words, 0, table)
-    write(words, 1, out)
-    run(board, seats, function, words, len(table))
-
-
-@cfunc(types.int64(types.int64, types.int64), error_model="numpy", fastmath=False)
-def _square(words, i):
-    """Square of entry i, counted in the second row; fails for a negative one."""
-    table, out = read(words, 0, np.float64), read(words, 1, np.float64)
-    if table[i, 0] < 0:
-        return 0
-    out[0, i] = table[i, 0] ** 2
-    out[1, i] += 1
-    return 1
-
-
-@pytest.mark.parametrize("n_jobs", [None, 1, 2, 7])
-def test_every_task_of_a_compiled_job_is_done_once(n_jobs):
-    for count in (0, 1, 2, 3, 100):
-        for _ in range(50):  # with helpers that sleep, that look out, and that come too late
-            table, out = np.arange(float(count)), np.zeros((2, count))
-            with pool.threads(n_jobs or 1):
-                board, seats = pool.summon(count) if n_jobs else (pool.summon(count)[0], 0)
-                _shared_squares(board, seats, _square.address, table, out)
-            np.testing.assert_array_equal(out, [table**2, np.ones(count)])
-
-
-def test_compiled_jobs_of_several_callers_do_not_meet():
+def test_several_callers_do_not_meet():
     wrong = []
 
     def caller(start):
         for _ in range(300):
-            table, out = np.arange(start, start + 40.0), np.zeros((2, 40))
+            out = np.zeros(40)
+
+            def task(i, out=out):
+                out[i] += (start + i) ** 2
+
             with pool.threads(3):
-                _shared_squares(*pool.summon(40), _square.address, table, out)
-            if not (out[0] == table**2).all() or not (out[1] == 1).all():
+                pool.parallel(task, range(40))
+            if not (out == (start + np.arange(40.0)) ** 2).all():
                 wrong.append(start)
 
     threads = [threading.Thread(target=caller, args=(100.0 * i,)) for i in range(4)]
@@ -210,23 +182,27 @@ def test_compiled_jobs_of_several_callers_do_not_meet():
     assert wrong == []
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_failed_task_of_a_compiled_job_is_an_error(n_jobs):
-    table, out = np.array([1.0, -1.0, 2.0]), np.zeros((2, 3))
-    with pool.threads(n_jobs), pytest.raises(MemoryError):
-        _shared_squares(*pool.summon(3), _square.address, table, out)
-    np.testing.assert_array_equal(out[1], [1, 0, 1])
-    with pool.threads(n_jobs):  # and the board is free again
-        _shared_squares(*pool.summon(3), _square.address, np.abs(table), out)
-    np.testing.assert_array_equal(out[0], [1, 1, 4])
-
-
-def test_helpers_go_to_sleep():
+def test_helpers_sleep_when_there_is_nothing_to_do():
     with pool.threads(2):
-        board, seats = pool.summon(2)
-        team.watch(board, int(board[team.CALLED]), 0)  # compiled by now, in this thread at the latest
-        _shared_squares(board, seats, _square.address, np.ones(2), np.zeros((2, 2)))
-    time.sleep(0.2)
-    before = time.process_time()
-    time.sleep(0.5)
-    assert time.process_time() - before < 0.05
+        pool.parallel(time.sleep, [0.001] * 4)
+        before = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - before < 0.05
+
+
+def test_a_caller_that_waits_sleeps():
+    """Whoever has no task left yields its core for a moment and then naps."""
+    started = threading.Event()
+
+    def task(i):
+        if i == 1:  # the helper's, which takes from the other end
+            started.set()
+            time.sleep(0.5)
+        else:
+            started.wait(20)
+
+    with pool.threads(2):
+        pool.parallel(time.sleep, [0.001] * 4)  # threads are there, functions compiled
+        before = time.process_time()
+        pool.parallel(task, range(2))
+        assert time.process_time() - before < 0.1

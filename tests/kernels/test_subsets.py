@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
-from kernel_helpers import for_any_strides
-from numba import types
 
-from csrl_core.kernels.cpu._engine import transpose
 from csrl_core.kernels.cpu.rbm import products, sparse, subsets
 
 pytestmark = pytest.mark.sensitive
 
 DTYPES = [np.float32, np.float64]
-# Around groups of four terms, the groups of a table, lanes of vectors and columns of a block.
-SHAPES = [(1, 1, 1), (3, 4, 16), (5, 7, 15), (2, 28, 17), (4, 29, 64), (9, 33, 65), (6, 113, 127), (25, 300, 140)]
+# Around groups of four terms, the groups whose tables are kept, and the columns of a table (128 or 256).
+SHAPES = [(1, 1, 1), (3, 4, 16), (5, 7, 15), (2, 28, 129), (4, 32, 127), (9, 33, 256), (6, 113, 257), (25, 300, 520)]
 
 
 def _bits(m, p, dtype, density=0.4):
@@ -23,36 +20,6 @@ def _normal(m, n, dtype):
     return np.random.default_rng([m, n, 1]).standard_normal((m, n)).astype(dtype)
 
 
-def _pack(A, packed):
-    return subsets.pack_rows(A, packed)
-
-
-def _listed(A):
-    return sparse.listed(A)
-
-
-def _product_with_lists(A, B, out, add):
-    columns, values, ends = sparse.listed(A)
-    sparse.multiply_listed(columns, values, ends, B, out, add)
-    return len(columns)
-
-
-def _packed(A):
-    """The rows' bits, four to a byte, and whether they are bits."""
-    packed = np.full((len(A), -(-A.shape[1] // 4)), 255, np.uint8)
-    return packed, for_any_strides(_pack, A.dtype, np.uint8)(A, packed)
-
-
-def _multiply_bits(packed, B, out, add):
-    products.bits(products.products(B.dtype), packed, B, out, add)
-
-
-def _framed(m, n, dtype):
-    """An array with others around it, and a view of what is to be written."""
-    frame = np.full((m + 2, n + 9), 7, dtype)
-    return frame, frame[1 : m + 1, 3 : n + 3]
-
-
 def _close(got, A, B, before=0):
     """|error| ≤ γ_p |A| |B| (Higham 2002, 3.5), twice that: the expected is a product too, of as many terms."""
     p, u = A.shape[1] + 1, np.finfo(B.dtype).eps / 2
@@ -60,133 +27,129 @@ def _close(got, A, B, before=0):
     assert (np.abs(got - before - A.astype(np.float64) @ B.astype(np.float64)) <= bound).all()
 
 
+def _framed(m, n, dtype):
+    """An array with others before and after it, and the view that is to be written."""
+    frame = np.full((m + 2, n), 7, dtype)
+    return frame, frame[1 : m + 1]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "p", "n"), SHAPES)
-def test_packed_rows_and_columns_are_the_bits(dtype, m, p, n):
-    A = _bits(m, p, dtype)
-    packed, known = _packed(A)
-    assert known
-    whole = np.zeros((m, 4 * packed.shape[1]), int)
+def test_numbers_are_the_bits(dtype, m, p, n):
+    A, groups = _bits(m, p, dtype), -(-p // 4)
+    numbers = np.full((m, groups + 3), 255, np.uint8)
+    subsets.pack(A, groups, numbers)
+    whole = np.zeros((m, 4 * groups), int)
     whole[:, :p] = A
-    expected = whole.reshape(m, -1, 4) @ [1, 2, 4, 8]
-    np.testing.assert_array_equal(packed, expected)
-    across = np.full((packed.shape[1], m), 99, np.uint8)
-    beside = np.pad(A.T, ((0, 0), (1, 1)), constant_values=0.5)  # not asked for
-    assert subsets.pack_columns(beside, 1, m + 1, across)
-    np.testing.assert_array_equal(across, expected.T)
+    np.testing.assert_array_equal(numbers[:, :groups], np.tensordot([1, 2, 4, 8], whole.reshape(m, 4, groups), (0, 1)))
+    assert not numbers[:, groups:].any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("other", [0.5, 2, -1, -1e-40, np.nan, np.inf, 1 - 1e-7])
+@pytest.mark.parametrize("other", [0.5, 2, -1, -1e-30, np.nan, np.inf, 1 - 1e-7])
 @pytest.mark.parametrize("column", [0, 3, 16, 36])
-def test_a_row_that_is_not_bits_is_found(dtype, other, column):
+def test_what_is_not_bits_is_found(dtype, other, column):
     A = _bits(3, 37, dtype)
+    assert sparse.count(A) == ((A != 0).sum(), 0)
     A[1, column] = other
-    assert not _packed(A)[1]
-    assert _packed(A[::2])[1]
-    assert not subsets.pack_columns(np.ascontiguousarray(A.T), 0, 3, np.empty((10, 3), np.uint8))
-
-
-def test_packing_some_columns_writes_no_others():
-    A = _bits(3, 64, np.float32)
-    A[:, :16] = 0.5  # not asked for
-    packed = np.full((3, 16), 99, np.uint8)
-    assert for_any_strides(_pack, A.dtype, np.uint8)(A[:, 16:44], packed[:, 4:11])
-    np.testing.assert_array_equal(packed[:, 4:11], _packed(A[:, 16:44].copy())[0])
-    assert (packed[:, :4] == 99).all()
-    assert (packed[:, 11:] == 99).all()
+    assert sparse.count(A)[1] == 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "p", "n"), SHAPES)
-@pytest.mark.parametrize("add", [False, True])
-def test_product_with_bits_to_rounding_and_nothing_beside_it(dtype, m, p, n, add):
+@pytest.mark.parametrize("multiply", [subsets.multiply, sparse.multiply])
+def test_product_with_bits_to_rounding_and_nothing_beside_it(dtype, m, p, n, multiply):
     A, B = _bits(m, p, dtype), _normal(p, n, dtype)
+    A[0] = 0
     frame, out = _framed(m, n, dtype)
-    _multiply_bits(_packed(A)[0], B, out, add)
-    _close(out, A, B, 7 * add)
-    frame[1 : m + 1, 3 : n + 3] = 7
-    assert (frame == 7).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_an_entry_does_not_depend_on_its_neighbours(dtype):
-    A, B = _bits(23, 300, dtype), _normal(300, 150, dtype)
-    whole, part = np.empty((23, 150), dtype), np.empty((4, 37), dtype)
-    _multiply_bits(_packed(A)[0], B, whole, False)
-    _multiply_bits(_packed(A[9:13])[0], B[:, 80:117], part, False)
-    np.testing.assert_array_equal(part, whole[9:13, 80:117])
-
-
-def test_a_row_of_b_that_is_not_finite_counts_only_where_its_bit_is_set():
-    A, B = _bits(30, 40, np.float32), _normal(40, 20, np.float32)
-    A[:, 5] = np.arange(30) % 2
-    expected, out = np.empty((30, 20), np.float32), np.empty((30, 20), np.float32)
-    _multiply_bits(_packed(A)[0], B, expected, False)
-    B[5] = np.nan
-    _multiply_bits(_packed(A)[0], B, out, False)
-    np.testing.assert_array_equal(out[::2], expected[::2])
-    assert np.isnan(out[1::2]).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("m", "p", "n"), SHAPES)
-@pytest.mark.parametrize("add", [False, True])
-def test_product_with_lists_to_rounding_and_nothing_beside_it(dtype, m, p, n, add):
-    A, B = _bits(m, p, dtype, 0.1) * _normal(m, p, dtype), _normal(p, n, dtype)
-    A[0] = 0  # an empty list
-    _, _, ends = for_any_strides(_listed, A.dtype)(A)
-    assert ends[:, -1].sum() == (A != 0).sum()
-    frame, out = _framed(m, n, dtype)
-    multiply = for_any_strides(_product_with_lists, *[A.dtype] * 3, types.boolean)
-    assert multiply(A, B, out, add) == m
-    _close(out, A, B, 7 * add)
-    frame[1 : m + 1, 3 : n + 3] = 7
-    assert (frame == 7).all()
-
-
-def test_lists_keep_what_is_not_finite_and_leave_out_both_zeros():
-    A = np.zeros((2, 40), np.float32)
-    A[0, [3, 17, 39]], A[1, 5] = [np.nan, np.inf, 1], -0.0
-    columns, values, ends = for_any_strides(_listed, A.dtype)(A)
-    assert ends[:, -1].tolist() == [3, 0]
-    assert columns[0, :3].tolist() == [3, 17, 39]
-    np.testing.assert_array_equal(values[0, :3], A[0, [3, 17, 39]])
-
-
-@pytest.mark.parametrize("rows", [slice(None), slice(0, 20)])
-def test_what_is_not_mostly_zero_is_not_listed(rows):
-    A = np.zeros((100, 50), np.float32)
-    A[20 if rows == slice(None) else 0 :] = 1  # seen at once, or only after a sample of rows
-    assert len(for_any_strides(_listed, A.dtype)(A)[0]) == 0
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 8), (16, 16), (17, 15), (33, 50), (5, 100)])
-def test_transposed_copy(dtype, m, n):
-    A, (frame, out) = _normal(m, n, dtype), _framed(n, m, dtype)
-    transpose.transpose(A, out)
-    np.testing.assert_array_equal(out, A.T)
+    multiply(A, B, out)
+    _close(out, A, B, 7)
     out[...] = 7
     assert (frame == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("density", [0.1, 1.0])
+@pytest.mark.parametrize(("m", "p", "n"), SHAPES)
+def test_product_with_what_is_mostly_zero(dtype, m, p, n):
+    A, B = _bits(m, p, dtype, 0.1) * _normal(m, p, dtype), _normal(p, n, dtype)
+    frame, out = _framed(m, n, dtype)
+    sparse.multiply(A, B, out)
+    _close(out, A, B, 7)
+    out[...] = 7
+    assert (frame == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("multiply", [subsets.multiply, sparse.multiply])
+def test_an_entry_does_not_depend_on_its_neighbours(dtype, multiply):
+    A, B = _bits(23, 300, dtype), _normal(300, 550, dtype)
+    whole, part = np.zeros((23, 550), dtype), np.zeros((4, 37), dtype)
+    multiply(A, B, whole)
+    multiply(A[9:13], B[:, 480:517].copy(), part)
+    np.testing.assert_array_equal(part, whole[9:13, 480:517])
+
+
+@pytest.mark.parametrize("multiply", [subsets.multiply, sparse.multiply])
+@pytest.mark.parametrize("row", [0, 5, 39])
+def test_a_row_of_b_that_is_not_finite_counts_only_where_its_bit_is_set(multiply, row):
+    A, B = _bits(30, 40, np.float32), _normal(40, 20, np.float32)
+    A[:, row] = np.arange(30) % 2
+    expected, out = np.zeros((30, 20), np.float32), np.zeros((30, 20), np.float32)
+    multiply(A, B, expected)
+    B[row] = np.nan
+    multiply(A, B, out)
+    np.testing.assert_array_equal(out[::2], expected[::2])
+    assert np.isnan(out[1::2]).all()
+
+
+def test_lists_keep_what_is_not_finite():
+    A = np.zeros((2, 40), np.float32)
+    A[0, 3], A[1, 5] = np.nan, np.inf
+    out = np.zeros((2, 40), np.float32)
+    sparse.multiply(A, np.eye(40, dtype=np.float32), out)
+    assert np.isnan(out[0, 3])
+    assert np.isinf(out[1, 5])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 8), (16, 16), (17, 15), (33, 50), (5, 100)])
+def test_transposed_copy(dtype, m, n):
+    A = _normal(m, n, dtype)
+    np.testing.assert_array_equal(products.transposed(A), A.T)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [5, 40])
+@pytest.mark.parametrize("density", [0.1, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize("bits", [False, True])
 @pytest.mark.parametrize("add", [False, True])
-def test_products_at_an_address(dtype, density, add):
-    found = products.products(dtype)
-    A, B, before = (
-        _bits(40, 60, dtype, density) * _normal(40, 60, dtype),
-        _normal(60, 70, dtype),
-        _normal(40, 70, dtype),
-    )
-    for a in (A, np.asfortranarray(A)):  # rows contiguous, or columns
+def test_product_whatever_the_values(dtype, rows, density, bits, add):
+    A, B, before = _bits(rows, 60, dtype, density), _normal(60, 70, dtype), _normal(rows, 70, dtype)
+    A *= 1 if bits else _normal(rows, 60, dtype)
+    for other in (B, np.asfortranarray(B)):  # contiguous, or the transpose of what is
         out = before.copy()
-        products.real(found, a, np.pad(B, ((0, 0), (0, 3))), out, add)  # columns beyond the last are not asked for
+        products.product(A, other, out, add)
         _close(out, A, B, before * add)
-    bits, out = _bits(40, 60, dtype), before.copy()
-    products.bits(found, _packed(bits)[0], B, out, add)
-    _close(out, bits, B, before * add)
-    products.turned(found, A, np.ascontiguousarray(B.T), out)
-    _close(out, A, B)
+
+
+def test_which_way_a_product_goes(monkeypatch):
+    taken = []
+    for module in (sparse, subsets):
+        multiply = module.multiply
+        monkeypatch.setattr(
+            module, "multiply", lambda *a, m=multiply, n=module.__name__: (taken.append(n.rpartition(".")[2]), m(*a))
+        )
+    B, out = _normal(60, 70, np.float32), np.empty((40, 70), np.float32)
+    for density, factor, expected in (
+        (0.1, 0.5, "sparse"),
+        (0.1, 1, "sparse"),
+        (0.5, 1, "subsets"),
+        (0.5, 0.5, None),
+        (1, 1, "subsets"),
+    ):
+        taken.clear()
+        products.product(_bits(40, 60, np.float32, density) * np.float32(factor), B, out)
+        assert taken == [expected] * (expected is not None)
+    taken.clear()
+    products.product(_bits(5, 60, np.float32), B, out[:5])
+    assert not taken

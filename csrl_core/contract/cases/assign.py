@@ -52,7 +52,7 @@ SIZES = {
 
 
 def _data(n, d, k, dtype, seed=0):
-    """Samples about points of clusters far apart, labels, positive weights."""
+    """Samples around the points of clusters far apart, labels, positive weights."""
     rng = np.random.default_rng([seed, n, d, k])
     assign = rng.integers(0, k, size=n)
     X = 1 + 4 * assign[:, None] + rng.uniform(-1, 1, size=(n, d))

@@ -13,15 +13,55 @@ the first call after it. So what has to happen is one such call, or can be done 
 
 import os
 import threading
+import time
 from collections import deque
 from contextlib import nullcontext
 from contextvars import ContextVar
 from numbers import Integral
 from queue import SimpleQueue
 
-from . import swallowed, team
+import numpy as np
+from numba import njit, types
+
+from . import swallowed
 from .blas import Scope, blas
-from .doors import come_in, compile_all, leave, new_door, shut
+
+_YIELDS = 1000  # of the core to whatever else wants it, half a millisecond or so; whoever waits longer sleeps
+
+if hasattr(os, "sched_yield"):
+    _sched_yield = types.ExternalFunction("sched_yield", types.int32())
+    _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+    @njit(nogil=True, cache=True)
+    def _wait_for(working):
+        """Return when all flags are 0. The functions of the system may change memory, so flags are read each time."""
+        for flag in range(len(working)):
+            looks = 0
+            while working[flag] != 0:
+                looks += 1
+                if looks < _YIELDS:
+                    _sched_yield()
+                else:
+                    _usleep(np.uint32(50))
+
+    @njit(nogil=True, cache=True)
+    def _look_out(calls, seen):
+        """Return when there is another call, or when none has come for a moment."""
+        for _ in range(_YIELDS):
+            if calls[0] != seen:
+                return
+            _sched_yield()
+
+else:
+
+    def _wait_for(working):
+        """Return when all flags are 0."""
+        while working.any():
+            time.sleep(5e-5)
+
+    def _look_out(calls, seen):
+        """There is no such call of the system here."""
+
 
 _scope = ContextVar("csrl_core_threads", default=None)  # the last entered; None in a helper
 
@@ -61,12 +101,16 @@ def usable_threads(n_jobs=None):
 
 
 class _Job:
-    """One call of ``parallel``."""
+    """One call of ``parallel``.
+
+    A helper takes a seat, raises its flag and only then looks whether the job has stopped; the caller stops the job and
+    only then looks at the flags. So once the caller has seen all flags down no helper begins any more.
+    """
 
     def __init__(self, function, tasks, seats):
         self.function, self.tasks, self.pending = function, tasks, deque(range(len(tasks)))
         self.results, self.error, self.stopped = [None] * len(tasks), None, False
-        self.seats, self.door = seats, new_door()
+        self.seats, self.working = list(range(seats)), np.zeros(seats, np.int64)
 
     def work(self, take):
         """Take tasks until there are none; after an error the rest is skipped."""
@@ -82,48 +126,43 @@ class _Job:
 
     def help(self):
         """What a helper does, unless it comes too late."""
-        if come_in(self.door, self.seats):
-            try:
-                self.work(self.pending.pop)  # from the other end: a core meets the data it has in its cache
-            finally:
-                leave(self.door)
+        try:
+            seat = self.seats.pop()
+        except IndexError:
+            return
+        self.working[seat] = 1
+        try:
+            self.work(self.pending.pop)  # from the other end: a core meets the data it has in its cache
+        finally:
+            self.working[seat] = 0
 
 
 class _Helpers:
-    """Daemon threads that wait for jobs. ``board`` is where compiled code shares its own, see ``team``.
+    """Daemon threads that wait for jobs. What is in the queue wakes them, to look for open jobs.
 
-    What is in the queue wakes them, to look for open jobs; a number besides is how long to look out on the board.
+    To wake a thread whose core has gone to sleep takes as long as a short job, so it looks out for a moment first.
     """
 
     def __init__(self):
+        self._calls = np.zeros(1, np.int64)
         self._queue, self._threads, self._jobs, self._lock = SimpleQueue(), set(), [], threading.Lock()
-        self.board = team.new_board()
 
     def offer(self, job):
         """Let threads join in the job, as many as it has seats."""
-        self._start(job.seats)
+        wanted = len(job.working)
+        self._start(wanted)
         with self._lock:
             self._jobs = [other for other in self._jobs if not other.stopped] + [job]
-        self.board[team.CALLED] += 1  # whoever looks out for another job may stop
-        self._wake(job.seats, None)
-
-    def summon(self, helpers):
-        """Let up to ``helpers`` threads look out for what appears on the board."""
-        missing = helpers - int(self.board[team.WATCHING])
-        if missing > 0:
-            self._start(helpers)
-            # With more threads than cores, who looks out would be in the way of who works.
-            self._wake(missing, team.LOOKOUT if helpers < usable_threads(-1) else 0)
-
-    def _wake(self, helpers, patience):
-        """Threads that are busy find what is in the queue when they are not; more would only pile up there."""
-        for _ in range(helpers - self._queue.qsize()):
-            self._queue.put(patience)
+        self._calls[0] += 1
+        # Threads that are busy find what is in the queue when they are not; more would only pile up there.
+        for _ in range(wanted - self._queue.qsize()):
+            self._queue.put(None)
 
     def _start(self, helpers):
         """Have so many threads, or as many as the system allows: whoever has none works alone, with the same bits."""
         if len(self._threads) < helpers:
-            compile_all()
+            _wait_for(np.zeros(1, np.int64))  # compiled from here on, so that it is one call
+            _look_out(self._calls, -1)
             with self._lock:
                 while len(self._threads) < helpers:
                     thread = threading.Thread(target=self._serve, daemon=True)
@@ -137,12 +176,12 @@ class _Helpers:
         try:
             blas.hold_here()
             while True:
-                patience = self._queue.get()
-                called = int(self.board[team.CALLED])
+                self._queue.get()
+                seen = int(self._calls[0])
                 for job in self._jobs:
                     job.help()
-                if patience is not None:
-                    team.watch(self.board, called, patience)
+                if len(self._threads) < usable_threads(-1):  # else it would be in the way of others
+                    _look_out(self._calls, seen)
         finally:  # without memory
             self._threads.discard(threading.current_thread())  # so that another is started in its place
 
@@ -233,7 +272,9 @@ def parallel(function, tasks):
     finally:
         job.stopped = True
         try:
-            shut(job.door)  # the first call: nobody writes to the caller's arrays from here on, whatever interrupts
+            _wait_for(
+                job.working
+            )  # the first call: nobody writes to the caller's arrays from here on, whatever interrupts
         finally:
             job.function = job.tasks = None  # a helper that comes too late must not keep them alive
     results, error = job.results, job.error
@@ -246,14 +287,6 @@ def parallel(function, tasks):
     return results
 
 
-def summon(tasks):
-    """(board, seats) for ``team.run`` to share so many tasks on the threads of the context."""
-    helpers = max(0, min(_allowed(), tasks) - 1)
-    if helpers:
-        _helpers.summon(helpers)
-    return _helpers.board, helpers
-
-
 def blocks(size, block, start=0):
     """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``, the last one shorter."""
     end = start + size
@@ -261,7 +294,7 @@ def blocks(size, block, start=0):
 
 
 def spans(count):
-    """Tasks in a row as slices, so that one call can do several: one on one thread, else about eight a thread."""
+    """Tasks in a row as slices, so that one call can do several: one on one thread, else some eight a thread."""
     allowed = _allowed()
     if allowed <= 1:
         return [slice(0, count)]

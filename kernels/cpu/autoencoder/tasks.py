@@ -1,15 +1,15 @@
-"""How samples become tasks, and how the tasks' gradients become one.
+"""How samples become tasks.
 
-A task is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j, or of any for j = -1.
-Within it sums are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and
-on the assignment alone, so it does not matter how many threads share them.
+A task is (j, lo, hi): the samples ``order[lo:hi]``, at most 1024, all of cluster j, or of any for j = −1. Within it
+sums are in the working dtype, across tasks in float64, in the tasks' order. Tasks depend on shapes and on the
+assignment alone, so it does not matter how many threads share them.
 """
 
 import numpy as np
 from numba import njit
 from numba.extending import register_jitable
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+from ..assign import CHUNK
 
 
 @register_jitable(error_model="numpy", fastmath=False)
@@ -23,7 +23,7 @@ def sort_by_cluster(index, assign, k):
     return order
 
 
-@_jit
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 def _sort(index, assign, place, order):
     """place : (k + 1,) zeros, overwritten; order : (b,), overwritten."""
     for i in index:
@@ -35,72 +35,31 @@ def _sort(index, assign, place, order):
         place[assign[i]] += 1
 
 
-def group(s, k):
-    """Rows grouped by cluster: order (m,), of which j's are bounds[j] … bounds[j + 1] − 1, and its inverse, place (m,).
-
-    s : (m,) int64
-    """
-    order = sort_by_cluster(np.arange(len(s)), s, k)
-    bounds, place = np.zeros(k + 1, np.int64), np.empty(len(s), np.int64)
-    _group(s, order, bounds, place)
-    return order, bounds, place
+def task_size(n):
+    """Samples of a task: at most a chunk, and enough tasks for several threads."""
+    return min(CHUNK, max(128, n // 1024 * 128))
 
 
-@_jit
-def _group(s, order, bounds, place):
-    for r in range(len(s)):
-        place[order[r]] = r
-        bounds[s[r] + 1] += 1
-    for j in range(len(bounds) - 1):
-        bounds[j + 1] += bounds[j]
-
-
-@register_jitable(error_model="numpy", fastmath=False)
 def row_tasks(n, size):
     """Tasks of ``size`` samples of any cluster: (n_tasks, 3) int64."""
-    tasks = np.empty(((n + size - 1) // size, 3), np.int64)
-    _cut(n, size, tasks)
-    return tasks
+    return _table([(-1, lo, min(lo + size, n)) for lo in range(0, n, size)])
 
 
-@_jit
-def _cut(n, size, tasks):
-    for t in range(len(tasks)):
-        tasks[t, 0], tasks[t, 1], tasks[t, 2] = -1, t * size, min((t + 1) * size, n)
-
-
-@_jit
-def cluster_tasks(order, assign, k, size):
-    """Tasks of one cluster each: (n_tasks, 3) int64.
+def cluster_tasks(assign, k, size):
+    """Tasks of one cluster each, of samples sorted by cluster: (n_tasks, 3) int64.
 
     Up to ``size`` samples, a multiple of 8; a cluster's are about equally many, in eights, in which they are computed.
 
-    order : (b,) int64, sorted by cluster
+    assign : (n,) int64
     """
-    tasks = np.empty((len(order) // 8 + k, 3), np.int64)
-    count = start = 0
-    while start < len(order):
-        j, end = assign[order[start]], start
-        while end < len(order) and assign[order[end]] == j:
-            end += 1
-        pieces = (end - start + size - 1) // size
-        step = ((end - start + pieces - 1) // pieces + 7) // 8 * 8
-        for first in range(start, end, step):
-            tasks[count, 0], tasks[count, 1], tasks[count, 2] = j, first, min(first + step, end)
-            count += 1
-        start = end
-    return tasks[:count]
+    tasks, end = [], 0
+    for j, count in enumerate(np.bincount(assign, minlength=k).tolist()):
+        start, end = end, end + count
+        pieces = -(-count // size) or 1
+        step = -(-count // (8 * pieces)) * 8 or 1
+        tasks += [(j, lo, min(lo + step, end)) for lo in range(start, end, step)]
+    return _table(tasks)
 
 
-@_jit
-def add_parts(parts, gradient):
-    """The gradient from those of the tasks, added up in float64 in their order.
-
-    parts : (n_tasks, p) float; gradient : (p,) float, overwritten
-    """
-    total = np.zeros(len(gradient))
-    for t in range(len(parts)):
-        for i in range(len(gradient)):
-            total[i] += parts[t, i]
-    for i in range(len(gradient)):
-        gradient[i] = total[i]
+def _table(tasks):
+    return np.array(tasks, np.int64).reshape(len(tasks), 3)

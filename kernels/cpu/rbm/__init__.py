@@ -1,9 +1,9 @@
 """Numba twin of ``reference.rbm``: tensorized restricted Boltzmann machines.
 
-Samples are cut into blocks of rows, and a task is all that happens to a block under a cluster or a few: products by
-BLAS, and around each one pass over memory for bias, sigmoid, random number, comparison and free energy
-(``rbm_blocks``, ``rbm_units``). Bounds of blocks depend on shapes and on the assignment alone; tasks go to the threads
-of ``pool``, and nothing depends on how many there are.
+The formulas are in ``walk``, compiled: a block of rows under one machine goes along its chain, with products by BLAS or
+faster ones (``products``), and around them one pass over memory for bias, sigmoid, random number, comparison and free
+energy (``units``). Here blocks become tasks for the threads of ``pool``; their bounds depend on shapes and on the
+assignment alone, and nothing depends on how many threads there are.
 
 Everywhere: n samples, d visible and m hidden units, k clusters, p parameters; params (p,), X and V (n, d), centers
 (k, d), weights (n,), all of one float dtype; assign (n,) int64; rows (n,) ints, the samples' places in the data;
@@ -17,26 +17,27 @@ from .._engine.arrays import plain
 from ..assign import CHUNK
 from ..assign import assign as lowest
 from ..philox import _rows as checked_rows
-from . import blocks as block_tasks
-from .blocks import VISIBLE_STREAM as VISIBLE_STREAM
-from .products import products
+from . import walk
+from .annealing import anneal
 from .tasks import (
-    TASKS,
     Gradient,
+    Kept,
     block_rows,
     chain_places,
+    chain_terms,
+    data_terms,
     even,
-    hidden_units,
+    groups_of,
+    joined,
+    less,
     own_rows,
     own_tasks,
     places,
-    probabilities,
     row_tasks,
-    single_applies,
-    single_step,
-    words,
 )
-from .units import BERNOULLI, GAUSSIAN
+from .units import BERNOULLI, GAUSSIAN, add_normals, draw_bits, probabilities
+from .walk import VISIBLE_STREAM as VISIBLE_STREAM
+from .walk import machines, words
 
 VISIBLE = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}
 
@@ -48,9 +49,17 @@ def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float. For equal A + offset the bits are equal on all backends
     Cost: a quarter of a block of random words and one exponential a unit
     """
-    # 1. pre-activation
-    # 2. random number and comparison
-    return _units(A, offset, False, words(key, stream, step), substep, checked_rows(rows, width), width, column)
+    out = np.array(A, order="C")
+    offset, rows, numbers = plain(offset), checked_rows(rows, width), words(key, substep, step, stream)
+
+    def block(part):
+        # 1. pre-activation
+        probabilities(out[part], A.dtype.type(1), offset)
+        # 2. random number and comparison
+        draw_bits(out[part], numbers, rows[part], width, column)
+
+    pool.parallel(block, even(len(A), block_rows(len(A), 1)))
+    return out
 
 
 def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
@@ -60,19 +69,12 @@ def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
     returns (n, m) float
     Cost: half a block of random words, a logarithm, a root and a cosine a unit
     """
-    # 1. pre-activation
-    # 2. random number
-    return _units(A, offset, True, words(key, stream, step), substep, checked_rows(rows, width), width, column)
-
-
-def _units(A, offset, gaussian, draw, substep, rows, width, column):
-    out, offset, one = np.array(A, order="C"), plain(offset), A.dtype.type(1)
-
-    def block(part):
-        row = np.empty(A.shape[1], A.dtype)
-        block_tasks.sample_rows(out[part], one, offset, gaussian, draw, 0, substep, rows[part], width, column, row)
-
-    pool.parallel(block, even(len(A), block_rows(len(A), 1)))
+    out = np.array(A, order="C")
+    offset, rows, numbers = plain(offset), checked_rows(rows, width), words(key, substep, step, stream)
+    pool.parallel(
+        lambda part: add_normals(out[part], A.dtype.type(1), offset, numbers, rows[part], width, column),
+        even(len(A), block_rows(len(A), 1)),
+    )
     return out
 
 
@@ -82,23 +84,19 @@ def free_energy(params, X, centers, visible):
     returns F (n, k)
     Cost: 2 n k d m flops; memory n k and a block of pre-activations, never n k m
     """
-    # 1. centre
-    # 2. free energy
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    F, found = np.empty((len(X), len(centers)), X.dtype), products(X.dtype)
+    each, F = machines(params, *centers.shape), np.empty((len(X), len(centers)), X.dtype)
+
+    def block(task):
+        j, rows = task
+        # 1. centre
+        V = less(X[rows], centers[j])
+        # 2. free energy
+        F[rows, j] = walk.free_energies(each[j], visible, V)[0]
+
     with pool.single_blas_thread():
-        pool.parallel(
-            lambda task: block_tasks.free_energies(
-                params, X, task[1].start, task[1].stop, task[0], centers, visible, F, found
-            ),
-            row_tasks(len(X), len(centers)),
-        )
+        pool.parallel(block, row_tasks(len(X), len(centers)))
     return F
-
-
-def _nothing(dtype, m, d):
-    """No places for what the gradient needs."""
-    return np.empty((0, 0, m), dtype), np.empty((0, 0, d), dtype), np.empty((0, 0, m), dtype)
 
 
 def hidden_probabilities(params, X, centers, assign):
@@ -108,10 +106,22 @@ def hidden_probabilities(params, X, centers, assign):
     Cost: 2 n d m flops
     """
     params, X, centers, assign = plain(params), plain(X), plain(centers, X.dtype), plain(assign, np.int64)
-    # 1. centre
-    # 2. hidden probabilities
     with pool.single_blas_thread():
-        return probabilities(params, X, centers, assign)
+        return _probabilities(machines(params, *centers.shape), X, centers, assign)
+
+
+def _probabilities(each, X, centers, assign):
+    P = np.empty((len(X), len(each[0].a)), X.dtype)
+
+    def block(task):
+        j, rows = task
+        # 1. centre
+        V = less(X[rows], centers[j])
+        # 2. hidden probabilities
+        P[rows] = walk.hidden_probabilities(each[j], V)
+
+    pool.parallel(block, own_tasks(assign, len(each)))
+    return P
 
 
 def visible_means(params, H, assign, centers, visible):
@@ -121,17 +131,16 @@ def visible_means(params, H, assign, centers, visible):
     Cost: 2 n d m flops
     """
     params, H, centers, assign = plain(params), plain(H), plain(centers, H.dtype), plain(assign, np.int64)
-    X, found = np.empty((len(H), centers.shape[1]), H.dtype), products(H.dtype)
-    order, own = own_tasks(assign, len(centers))
-    # 1. visible means
-    # 2. un-centre
+    each, X = machines(params, *centers.shape), np.empty((len(H), centers.shape[1]), H.dtype)
+
+    def block(task):
+        j, rows = task
+        # 1. visible means
+        # 2. un-centre
+        X[rows] = walk.visible_means(each[j], visible, H[rows]) + centers[j]
+
     with pool.single_blas_thread():
-        pool.parallel(
-            lambda task: block_tasks.own_visible(
-                params, H, order, task[1].start, task[1].stop, task[0], centers, visible, X, found
-            ),
-            own,
-        )
+        pool.parallel(block, own_tasks(assign, len(centers)))
     return X
 
 
@@ -144,18 +153,17 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     Cost: 4 n d m n_steps flops, and d + m random numbers a step
     """
     params, assign, V = plain(params), plain(assign, np.int64), np.array(V, order="C")
-    rows, draw = places(rows, k, V.shape[1], hidden_units(params, k, V.shape[1])), words(key, stream, step)
-    (order, own), found = own_tasks(assign, k), products(V.dtype)
-    # 1. hidden units
-    # 2. visible units
+    each = machines(params, k, V.shape[1])
+    random, first = places(rows, k, V.shape[1], len(each[0].a)), words(key, substep, step, stream)
+
+    def block(task):
+        j, rows = task
+        v = V[rows].copy()
+        walk.chain(each[j], visible, v, walk.hidden_probabilities(each[j], v), n_steps, first, random[rows], False)
+        V[rows] = v
+
     with pool.single_blas_thread():
-        pool.parallel(
-            lambda task: block_tasks.own_chains(
-                *(params, k, V, order, task[1].start, task[1].stop, task[0], visible, n_steps, draw),
-                *(substep, rows, found),
-            ),
-            own,
-        )
+        pool.parallel(block, own_tasks(assign, k))
     return V
 
 
@@ -166,17 +174,22 @@ def mean_field_losses(params, X, centers, visible, n_steps):
     Cost: (4 n_steps + 2) n k d m flops
     """
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    L, k, found = np.empty((len(X), len(centers)), X.dtype), len(centers), products(X.dtype)
-    # 1. centre
-    # 2. chain of means
-    # 3. difference of free energies
+    each, L = machines(params, *centers.shape), np.empty((len(X), len(centers)), X.dtype)
+
+    def block(task):
+        j, rows = task
+        # 1. centre
+        F, P = walk.free_energies(each[j], visible, less(X[rows], centers[j]))
+        last = F
+        # 2. chain of means
+        with np.errstate(all="ignore"):
+            for _ in range(n_steps):
+                last, P = walk.free_energies(each[j], visible, walk.visible_means(each[j], visible, P))
+            # 3. difference of free energies
+            L[rows, j] = F - last
+
     with pool.single_blas_thread():
-        pool.parallel(
-            lambda task: block_tasks.mean_field(
-                params, X, task[1].start, task[1].stop, task[0], centers, visible, n_steps, L, found
-            ),
-            row_tasks(len(X), k),
-        )
+        pool.parallel(block, row_tasks(len(X), len(centers)))
     return L
 
 
@@ -190,15 +203,16 @@ def energy_gradient(params, k, V, assign, weights, visible):
     Cost: 4 n d m flops
     """
     params, V, assign, weights = plain(params), plain(V), plain(assign, np.int64), plain(weights)
-    centers, none = np.zeros((k, V.shape[1]), V.dtype), [np.empty(0, np.int64)] * k
-    gradient = Gradient(params, k, V.shape[1], visible, len(V))
+    d, chunks = V.shape[1], pool.blocks(len(V), CHUNK)
+    centers, each = np.zeros((k, d), V.dtype), machines(params, k, d)
+    gradient = Gradient(params, k, d, visible, len(chunks))
     with pool.single_blas_thread():
-        for part in pool.blocks(len(V), CHUNK):
+        for rows in chunks:
             # 1. hidden probabilities
-            P = probabilities(params, V[part], centers, assign[part])
+            P = _probabilities(each, V[rows], centers, assign[rows])
             # 2. statistics
-            own = own_rows(assign[part], k)[1]
-            gradient.add(V[part], centers, own, weights[part], [P] * k, [V] * k, none, [weights] * k, [P] * k)
+            own = own_rows(assign[rows], k)
+            gradient.add(data_terms(V[rows], own, centers, -weights[rows], [P] * k))
     return gradient.result()
 
 
@@ -216,53 +230,51 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, d), n = centers.shape, len(X)
-    m = hidden_units(params, k, d)
-    rows, draw = places(rows, k, d, m), words(key, stream, step)
+    each = machines(params, k, d)
+    random, first = places(rows, k, d, len(each[0].a)), words(key, 0, step, stream)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
-    known = assign is not None
-    s = plain(assign, np.int64) if known else np.empty(n, np.int64)
-    if single_applies(k, n, 0, n_steps):
-        with pool.single_blas_thread():
-            L, gradient = single_step(params, X, centers, weights, visible, n_steps, draw, rows, X[:0], X[:0])
-        return L, s, gradient
-    L, found = np.zeros((n, k), X.dtype), products(X.dtype)
-    gradient = Gradient(params, k, d, visible, n)
+    known, s = assign is not None, np.empty(n, np.int64) if assign is None else plain(assign, np.int64)
+    L, chunks = np.zeros((n, k), X.dtype), pool.blocks(n, CHUNK)
+    gradient = Gradient(params, k, d, visible, len(chunks))
 
-    def chunk(X, weights, s, L, rows):
-        n, slots = len(X), [0] * k
-        if known and not every:
-            order, blocks = own_tasks(s, k)
-            blocks = [(part, j, j + 1, 0) for j, part in blocks]
+    def chunk(X, s, weights, random, L):
+        if every or not known:
+            tasks, slots = groups_of(len(X), k)
         else:
-            order, blocks = np.arange(n), even(n, block_rows(n, k))
-            groups = k if known else min(k, -(-TASKS // len(blocks)))
-            bounds = [k * g // groups for g in range(groups + 1)]
-            if not known:
-                slots = [g for g in range(groups) for _ in range(bounds[g], bounds[g + 1])]
-            blocks = [(part, bounds[g], bounds[g + 1], slots[bounds[g]]) for part in blocks for g in range(groups)]
-        P0, VK, PK = (np.empty((slots[-1] + 1, n, width), X.dtype) for width in (m, d, m))
-        # 1. centre
-        # 2. chain
-        # 3. difference of free energies
-        pool.parallel(
-            lambda task: block_tasks.divergence(
-                *(params, X, order, task[0].start, task[0].stop, task[1], task[2], centers, s if known else s[:0]),
-                *(visible, n_steps, draw, rows, L, task[3], P0, VK, PK, found),
-            ),
-            blocks,
-        )
+            tasks = [(rows, j, j + 1) for j, rows in own_tasks(s, k)]
+        kept = Kept([0] * k if known else slots, len(X), d, len(each[0].a), X.dtype)
+
+        def block(task):
+            rows, left, right = task
+            least = np.full(len(X[rows]), np.inf)
+            for j in range(left, right):
+                # 1. centre
+                V = X[rows] - centers[j]
+                F, P0 = walk.free_energies(each[j], visible, V)
+                # 2. chain
+                P = P0.copy()
+                last = walk.chain(each[j], visible, V, P, n_steps, first, random[rows])
+                # 3. difference of free energies
+                with np.errstate(all="ignore"):  # infinite where parameters diverge
+                    L[rows, j] = loss = F - last
+                if known and not every:
+                    kept.take(j, rows, P0, V, P)
+                    continue
+                own = np.flatnonzero(s[rows] == j if known else (loss < least) | (j == left))
+                least[own] = loss[own]
+                kept.take(j, rows.start + own, P0[own], V[own], P[own])
+
+        pool.parallel(block, tasks)
         # 4. assignment
         if not known:
             s[:] = lowest(L)
         # 5. gradient: data less chain
-        own = own_rows(s, k)[1]
-        P0, VK, PK = ([kept[slot] for slot in slots] for kept in (P0, VK, PK))
-        gradient.add(X, centers, own, weights, P0, VK, own, [weights] * k, PK)
+        gradient.add(kept.terms(X, own_rows(s, k), centers, weights))
 
     with pool.single_blas_thread():
-        for part in pool.blocks(n, CHUNK):
-            chunk(X[part], weights[part], s[part], L[part], rows[part])
+        for rows in chunks:
+            chunk(X[rows], s[rows], weights[rows], random[rows], L[rows])
     return L, s, gradient.result()
 
 
@@ -283,71 +295,54 @@ def persistent_losses_and_gradient(
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, M, d), n, moving, units = chains.shape, len(X), plain(chains, X.dtype), plain(hidden, X.dtype)
-    m, draw = hidden_units(params, k, d), words(key, stream, step)
-    chain_rows = chain_places(M, k, d, m)
+    each, first, m = machines(params, k, d), words(key, 0, step, stream), hidden.shape[2]
+    random = chain_places(M, k, d, m)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
-    known = assign is not None
-    s = plain(assign, np.int64) if known else np.empty(n, np.int64)
-    if single_applies(k, n, M, n_steps):
-        with pool.single_blas_thread():
-            L, gradient = single_step(
-                params, X, centers, weights, visible, n_steps, draw, chain_rows, moving[0], units[0]
+    known, s = assign is not None, np.empty(n, np.int64) if assign is None else plain(assign, np.int64)
+    L, F, PK, P0 = (np.empty(shape, X.dtype) for shape in ((n, k), (k, M), (k, M, m), (min(n, CHUNK), m)))
+    chunks, walks = pool.blocks(n, CHUNK) or [slice(0, 0)], pool.blocks(M, CHUNK)
+    gradient = Gradient(params, k, d, visible, max(len(chunks), len(walks)))
+
+    def block(task):
+        part, j, rows = task
+        if part is None:
+            # 1. chains
+            F[j, rows], PK[j, rows] = walk.persist(
+                each[j], visible, moving[j, rows], units[j, rows], n_steps, first, random[rows]
             )
-        _write_back(chains, moving)
-        _write_back(hidden, units)
-        return L, s, gradient
-    L, found = np.empty((n, k), X.dtype), products(X.dtype)
-    F, PK, index = np.empty((k, M), X.dtype), np.empty((k, M, m), X.dtype), np.arange(n)
-    gradient, none, pieces = Gradient(params, k, d, visible, n, M), index[:0], pool.blocks(n, CHUNK)
-
-    def chain(task):
-        # 1. chains
-        j, rows = task
-        block_tasks.persist(params, moving, units, j, rows.start, rows.stop, visible, n_steps, draw, F, PK, found)
-
-    def chunk(part, walks):
-        x = X[part]
-        P0, VK, _ = _nothing(X.dtype, m, d)
+            return
+        L[part][rows, j], P = walk.free_energies(each[j], visible, less(X[part][rows], centers[j]))
         if known:
-            P0 = np.empty((1, len(x), m), X.dtype)
-
-        def data(task):
-            block_tasks.divergence(
-                *(params, x, index, task[1].start, task[1].stop, task[0], task[0] + 1, centers),
-                *(s[part] if known else none, visible, -1, draw, index, L[part], 0, P0, VK, P0[:0], found),
-            )
-
-        # Each end of the list, where threads begin, gets half of the longer blocks.
-        work, half = [(data, task) for task in row_tasks(len(x), k)], len(walks) // 2
-        work = [(chain, task) for task in walks[:half]] + work + [(chain, task) for task in walks[half:]]
-        pool.parallel(lambda call: call[0](call[1]), work)
-        # 2. difference of free energies
-        L[part] -= F.mean(axis=1, dtype=np.float64).astype(X.dtype)
-        # 3. assignment
-        if not known:
-            s[part] = lowest(L[part])
-            P0 = probabilities(params, x, centers, s[part])[None]
-        # 4. gradient: data less chains
-        last = part.stop >= n  # only then is every cluster's share of the weight known
-        others = [np.arange(M) if last else none] * k
-        share = np.bincount(s, weights, k) / M if last else np.zeros(k)
-        share = [np.full(M, w, X.dtype) for w in share]
-        own = own_rows(s[part], k)[1]
-        gradient.add(x, centers, own, weights[part], [P0[0]] * k, moving, others, share, PK)
+            own = rows if k == 1 else rows.start + np.flatnonzero(s[part][rows] == j)
+            P0[own] = P if k == 1 else P[own - rows.start]
 
     with pool.single_blas_thread():
-        for part in pieces or [slice(0, 0)]:
-            chunk(part, row_tasks(M, k) if part.start == 0 else [])
-    _write_back(chains, moving)
-    _write_back(hidden, units)
+        for part in chunks:
+            x, w = X[part], weights[part]
+            longer = [(None, *task) for task in row_tasks(M, k)] if part.start == 0 else []
+            half, data = len(longer) // 2, [(part, *task) for task in row_tasks(len(x), k)]
+            # Each end of the list, where threads begin, gets half of the longer tasks.
+            pool.parallel(block, [*longer[:half], *data, *longer[half:]])
+            # 2. difference of free energies
+            with np.errstate(all="ignore"):  # infinite where parameters diverge
+                L[part] -= F.mean(axis=1, dtype=np.float64).astype(X.dtype)
+            # 3. assignment
+            if not known:
+                s[part] = lowest(L[part])
+                P0[: len(x)] = _probabilities(each, x, centers, s[part])
+            # 4. gradient: data less chains
+            terms = data_terms(x, own_rows(s[part], k), centers, -w, [P0] * k)
+            if part is chunks[-1]:  # only now is every cluster's share of the weight known
+                share = np.bincount(s, weights, k) / M
+                terms = joined(terms, chain_terms(moving, walks[0], share, PK))
+            gradient.add(terms)
+        for rows in walks[1:]:
+            gradient.add(chain_terms(moving, rows, share, PK))
+    for array, moved in ((chains, moving), (hidden, units)):
+        if moved is not array:  # it had to be copied to be worked on
+            array[...] = moved
     return L, s, gradient.result()
-
-
-def _write_back(array, moved):
-    """What became of an array that had to be copied to be worked on."""
-    if moved is not array:
-        array[...] = moved
 
 
 def ais(params, base, visible, betas, n_chains, key, stream, step):
@@ -358,18 +353,14 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     Cost: 4 k n_chains T d m flops
     """
     params, base, betas = plain(params), plain(base, params.dtype), plain(betas, np.float64)
-    (k, d), log_weights, draw = base.shape, np.empty((len(base), n_chains)), words(key, stream, step)
-    places([0, max(n_chains - 1, 0)], k, d, hidden_units(params, k, d))
-    found = products(params.dtype)
-    # 1. sample of the base model
-    # 2. what the next temperature adds
-    # 3. hidden units
-    # 4. visible units
+    (k, d), log_weights = base.shape, np.empty((len(base), n_chains))
+    each = machines(params, k, d)
+    random = chain_places(n_chains, k, d, len(each[0].a))
+
+    def block(task):
+        j, rows = task
+        log_weights[j, rows] = anneal(each[j], visible, base[j], betas, key, step, stream, random[rows])
+
     with pool.single_blas_thread():
-        pool.parallel(
-            lambda task: block_tasks.anneal(
-                params, base, task[0], task[1].start, task[1].stop, visible, betas, draw, log_weights, found
-            ),
-            row_tasks(n_chains, k),
-        )
+        pool.parallel(block, row_tasks(n_chains, k))
     return log_weights

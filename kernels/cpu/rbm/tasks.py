@@ -3,27 +3,29 @@
 Bounds depend on shapes and on the assignment alone, so it does not matter how many threads share the tasks.
 """
 
+from collections import namedtuple
 from functools import lru_cache
 
 import numpy as np
 
 from .._engine import pool
-from .._engine.arrays import empty, plain
-from ..assign import CHUNK
-from ..autoencoder.tasks import group
 from ..philox import _rows as checked_rows
-from . import single
-from .blocks import own_hidden, statistics
-from .products import products
+from .products import product
+from .units import GAUSSIAN
+from .walk import views
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
-_ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's buffers are to stay in cache
+_ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's rows are to stay in cache
 _PARTS, _FEATURES = 4, 64  # tasks of the gradient, likewise, and the fewest features of one
 
+# Rows' part of a gradient: rows (slice or ints) of V (·, d), less ``center`` (d,), with weights, which are negative
+# for what lowers the loss, and P (len(rows), m), the weights times the probabilities of hidden units
+Term = namedtuple("Term", "V rows center weights P")
 
-def words(key, stream, step):
-    """The key, step and stream as (4,) uint32."""
-    return np.array([key[0], key[1], step, stream], np.uint32)
+
+def term(V, rows, center, weights, P):
+    """Term of P (·, m) without weights."""
+    return Term(V, rows, center, weights, weights[:, None] * P[rows])
 
 
 def places(rows, k, d, m):
@@ -35,11 +37,6 @@ def places(rows, k, d, m):
 def chain_places(M, k, d, m):
     """Rows 0 … M − 1, as `places`; not to be written to."""
     return places(np.arange(M), k, d, m)
-
-
-def hidden_units(params, k, d):
-    """M, the number of a cluster's hidden units."""
-    return (len(params) - d) // (k * (d + 1))
 
 
 def even(size, longest, start=0):
@@ -54,93 +51,118 @@ def block_rows(n, clusters):
 
 
 def row_tasks(n, k):
-    """Tasks (j, rows): every cluster with every sample."""
+    """Tasks (j, slice): every cluster with every row."""
     return [(j, rows) for rows in even(n, block_rows(n, k)) for j in range(k)]
 
 
 def own_rows(assign, k):
-    """The samples in the order of their clusters, and each cluster's as a list of k arrays."""
-    order, bounds, _ = group(assign, k)
-    bounds = bounds.tolist()
-    return order, [order[bounds[j] : bounds[j + 1]] for j in range(k)]
+    """Each cluster's rows, list of k arrays of ints; a slice where there is one cluster."""
+    if k == 1:
+        return [slice(0, len(assign))]
+    return np.split(np.argsort(assign, kind="stable"), np.cumsum(np.bincount(assign, minlength=k))[:-1])
 
 
 def own_tasks(assign, k):
-    """The samples in the order of their clusters, and tasks (j, slice of that order)."""
-    order, own = own_rows(assign, k)
-    longest, start, tasks = block_rows(len(assign), 1), 0, []
-    for j, index in enumerate(own):
-        tasks += [(j, rows) for rows in even(len(index), longest, start) if len(index)]
-        start += len(index)
-    return order, tasks
+    """Tasks (j, rows) of each cluster's own rows; rows : slice or ints."""
+    longest = block_rows(len(assign), 1)
+    if k == 1:
+        return [(0, rows) for rows in even(len(assign), longest)]
+    return [(j, own[rows]) for j, own in enumerate(own_rows(assign, k)) for rows in even(len(own), longest)]
 
 
-def probabilities(params, X, centers, assign):
-    """σ(a + Wᵀ(x − c)) of every sample under its own cluster, (n, m)."""
-    P = np.empty((len(X), hidden_units(params, *centers.shape)), X.dtype)
-    order, tasks = own_tasks(assign, len(centers))
-    found = products(X.dtype)
-    pool.parallel(
-        lambda task: own_hidden(params, X, order, task[1].start, task[1].stop, task[0], centers, P, found), tasks
-    )
-    return P
-
-
-def single_applies(k, n, M, n_steps):
-    """Whether ``rbm_single`` is the way for a batch of n samples and M chains of k machines: a function of shape."""
-    return k == 1 and 0 < n <= CHUNK and M <= CHUNK and n_steps > 0
-
-
-def single_step(params, X, centers, weights, visible, n_steps, draw, rows, chains, hidden):
-    """One machine's L (n, 1) and gradient (p,); for chains (M, d), L is F of the samples less the mean of theirs.
-
-    hidden : (M, m), the chains' hidden units; without chains, which then begin at the samples, both are (0, ·)
-    """
-    own, function = len(chains) == 0, single.thread_function(X.dtype)
-    params, weights = plain(params, X.dtype), plain(weights, X.dtype)
-    V = np.empty_like(X) if own else chains
-    plan, (board, seats) = single.plan(len(X), len(V), X.shape[1], own, n_steps), pool.summon(single.TASKS)
-    L, gradient = np.empty((len(X), 1), X.dtype), empty(params.shape, X.dtype)
-    single.step(
-        *(board, seats, function.address, *plan, params, X, centers, weights),
-        *(visible, own, n_steps, draw, rows, V, hidden, products(X.dtype), L, gradient),
-    )
-    return L, gradient
+def less(V, center):
+    """V − c, or V itself where that is the same."""
+    return V - center if center.any() else V
 
 
 class Gradient:
-    """Sums of −w v σ(a + Wᵀv)ᵀ and so on, chunk by chunk, in the working dtype within a chunk and float64 across.
+    """Σ w ∂F, chunk by chunk of rows: in the working dtype within a chunk, in float64 across.
 
-    n : samples; M : chains of a cluster, where there are any
+    chunks : int, how many there will be
     """
 
-    def __init__(self, params, k, d, visible, n, M=0):
-        self._params, self._b, self._visible = params, params[len(params) - d :], visible
-        self._gradient = empty(params.shape, params.dtype) if n or M else np.zeros_like(params)
-        self._total = np.zeros(len(params) if max(n, M) > CHUNK else 0)
-        self._sums = np.zeros((k, d))
-        parts = even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
-        self._tasks = [(j, part.start, part.stop) for j in range(k) for part in parts]
+    def __init__(self, params, k, d, visible, chunks):
+        self._out = np.empty_like(params)
+        self._sums = np.zeros_like(params, np.float64) if chunks > 1 else None
+        self._b, self._visible, self._sums_b = params[len(params) - d :], visible, np.zeros((k, d))
+        self._k, self._d, parts = k, d, even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
+        self._tasks = [(j, part) for j in range(k) for part in parts]
 
-    def add(self, X, centers, own, weights, P0, V, others, share, PK):
-        """Add Σ w ∂F over every cluster's ``own`` samples, and take off that over ``others``.
+    def add(self, terms):
+        """Add a chunk of at most 1024 rows a term. terms : list of k lists of Term"""
+        W, a, _ = views(self._out, self._k, self._d)
 
-        own, others : k arrays of int64, rows of X, weights and P0[j], and of V[j], share[j] and PK[j]
-        """
-        found = products(X.dtype)
+        def part(task):
+            j, features = task
+            for number, (V, rows, center, weights, P) in enumerate(terms[j]):
+                V = less(V[rows][:, features], center[features])
+                with np.errstate(all="ignore"):  # what overflows is infinite, and found later
+                    # ∂F/∂W = −v σ(a + Wᵀv)ᵀ, ∂F/∂a = −σ(a + Wᵀv)
+                    product(np.ascontiguousarray(V.T), P, W[j, features], number > 0)
+                    if features.start == 0:
+                        a[j] = P.sum(axis=0) + (a[j] if number else 0)
+                    # ∂F/∂b = −v, or b − v
+                    self._sums_b[j, features] += weights @ (V - self._b[features] if self._visible == GAUSSIAN else V)
 
-        def task(task):
-            j, left, right = task
-            statistics(
-                *(j, left, right, X, centers, own[j], weights, P0[j], V[j], others[j], share[j], PK[j]),
-                *(self._b, self._visible, self._gradient, self._total, self._sums, found),
-            )
-
-        pool.parallel(task, self._tasks)
+        pool.parallel(part, self._tasks)
+        if self._sums is not None:
+            self._sums += self._out
 
     def result(self):
-        """The gradient, (p,)."""
-        if len(self._total):
-            self._gradient[:] = self._total
-        self._gradient[len(self._gradient) - len(self._b) :] = self._sums.sum(axis=0)
-        return self._gradient
+        """The gradient (p,)."""
+        if self._sums is not None:
+            self._out[:] = self._sums
+        views(self._out, self._k, self._d)[2][:] = self._sums_b.sum(axis=0)
+        return self._out
+
+
+def data_terms(X, own, centers, weights, P):
+    """Terms of samples, list of k lists of one. own : as of ``own_rows``; P : list of k arrays (n, m)"""
+    return [[term(X, rows, centers[j], weights[rows], P[j])] for j, rows in enumerate(own)]
+
+
+def chain_terms(chains, rows, weights, P):
+    """Terms of some rows of every cluster's persistent chains. weights : (k,), of a chain of each cluster"""
+    k, _, d = chains.shape
+    count = rows.stop - rows.start
+    return [[term(chains[j], rows, np.zeros(d, P.dtype), np.full(count, weights[j], P.dtype), P[j])] for j in range(k)]
+
+
+class Kept:
+    """What the gradient needs of a chunk's chains: each sample's under its own cluster.
+
+    Where that is not known yet, of every group of clusters that under the one with the lowest loss.
+
+    slots : list of k ints, each cluster's group; n, d, m : samples, visible and hidden units
+    """
+
+    def __init__(self, slots, n, d, m, dtype):
+        self._slots = slots
+        self._P0, self._V, self._P = (np.empty((slots[-1] + 1, n, width), dtype) for width in (m, d, m))
+
+    def take(self, j, rows, P0, V, P):
+        """Of rows (slice or ints) under cluster j: probabilities (·, m) where chains begin, and V (·, d), P at ends."""
+        for kept, array in ((self._P0, P0), (self._V, V), (self._P, P)):
+            kept[self._slots[j], rows] = array
+
+    def terms(self, X, own, centers, weights):
+        """Data less chains, for ``Gradient``. own : as of ``own_rows``"""
+        P0, V, P = ([kept[slot] for slot in self._slots] for kept in (self._P0, self._V, self._P))
+        return joined(
+            data_terms(X, own, centers, -weights, P0),
+            [[term(V[j], rows, np.zeros_like(centers[j]), weights[rows], P[j])] for j, rows in enumerate(own)],
+        )
+
+
+def joined(one, other):
+    """Each cluster's terms of both."""
+    return [[*a, *b] for a, b in zip(one, other, strict=True)]
+
+
+def groups_of(n, k):
+    """Tasks (rows, first cluster, next) of every sample under every cluster, and each cluster's group, list of ints."""
+    rows = even(n, block_rows(n, k))
+    count = min(k, -(-TASKS // len(rows)))
+    groups = [(k * g // count, k * (g + 1) // count) for g in range(count)]
+    tasks = [(part, *group) for part in rows for group in groups]
+    return tasks, [g for g, group in enumerate(groups) for _ in range(*group)]
