@@ -1,4 +1,4 @@
-"""What Numba compiles: said before it begins, and counted."""
+"""Announce that Numba compiles, before it begins, and count what it compiled."""
 
 import sys
 import time
@@ -18,17 +18,17 @@ class Compiled:
     seconds: float = 0.0
 
 
-_announcing = False  # whether some caller has already been asked to say it
+_announcing = 0  # contexts that announce: those further in leave it to them
 
 
 @contextmanager
 def announced(say, kind=None, backend="auto"):
-    """Have the first function that Numba compiles within the context announced; where all are cached nothing is.
+    """Announce the first function that Numba compiles within the context; nothing is said where all are cached.
 
     Parameters
     ----------
     say : callable or None
-        Takes the line; within another `announced` it is not called, as one line is enough.
+        Takes the line; not called within another `announced`, as one line is enough. None only counts.
     kind : class or None
         Of the estimator, whose name and time are said.
     backend : str
@@ -45,7 +45,7 @@ def announced(say, kind=None, backend="auto"):
         return
     from numba.core import event
 
-    compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing
+    compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing > 0
 
     class Listener(event.Listener):
         def on_start(self, occurred):
@@ -63,12 +63,12 @@ def announced(say, kind=None, backend="auto"):
             if not depth:
                 compiled.seconds += time.perf_counter() - begin
 
-    before, _announcing = _announcing, _announcing or say is not None
+    _announcing += say is not None
     try:
         with event.install_listener("numba:compile", Listener()):
             yield compiled
     finally:
-        _announcing = before
+        _announcing -= say is not None
 
 
 def of_fit(estimator, backend):
