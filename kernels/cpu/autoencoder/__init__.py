@@ -3,7 +3,7 @@
 The plain form serves every network; two faster ones are chosen by the shape of the network alone (``regime``):
 
     plain.py    layer after layer, products by BLAS: "wide"
-    small.py    every layer is small: samples innermost, the network in cache
+    small.py    every layer is small, and samples are many: samples innermost, the network in cache
     skinny.py   many features, few units: features innermost, reconstructions never kept
     fused.py    a whole epoch of a small network in one call
 
@@ -23,7 +23,8 @@ from .tasks import cluster_tasks, row_tasks, sort_by_cluster, task_size
 
 # Where the regimes meet, as ``bench/bench_autoencoder.py --regimes`` found it, which times them against each other.
 SMALL_FEATURES, SMALL_WEIGHTS = 48, 640
-# Rows of 64 features are so long that rows of two arrays never begin within as many vectors as a loop takes at a time:
+SMALL_SAMPLES = 1024  # fewer are not worth the four seconds for which "small" is compiled, but in fused epochs
+# Rows of 64 features are so long that those of two arrays never begin within as many vectors as a loop takes at a time:
 # the compiler looks for that and would add up one by one then, with other last bits.
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 64, 16, 512
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
@@ -37,6 +38,12 @@ def regime(layers):
         return "small"
     narrow = max(table[0][1], table[-1][0]) <= SKINNY_UNITS and sum(sizes[1:-1]) <= SKINNY_WEIGHTS
     return "skinny" if d >= SKINNY_FEATURES and narrow and table[-1][5] == LINEAR else "wide"
+
+
+def _kind(layers, n):
+    """The regime for so many samples: few samples of a small network go the plain way."""
+    kind = regime(layers)
+    return "wide" if kind == "small" and n < SMALL_SAMPLES else kind
 
 
 def fused_epoch_applies(layers, n, d, k, batch_size):
@@ -55,7 +62,7 @@ def losses(params, layers, X, target, centers, reg):
     Cost: 2 n Σ_layers k fan_in fan_out flops; memory n k and a block of rows a thread, never n k d
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
-    kind = regime(layers)
+    kind = _kind(layers, len(X))
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses(params, layers, X, target, centers, reg)
@@ -74,7 +81,7 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
     weights, assign = _plain(weights), None if assign is None else _plain(assign, np.int64)
-    kind, L = regime(layers), np.empty((len(X), len(centers)), X.dtype)
+    kind, L = _kind(layers, len(X)), np.empty((len(X), len(centers)), X.dtype)
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses_and_gradient(params, layers, X, target, centers, assign, weights, reg)

@@ -15,6 +15,7 @@ from ..assign import CHUNK, assign
 from ..dense import LINEAR, activate_row, through_activation_row
 
 _ROWS = 256  # of a block; fewer for few clusters, so that there are tasks for several threads
+_NARROW = 64  # features up to which a block is a whole chunk: less would be computed than called
 
 
 class Network:
@@ -84,9 +85,9 @@ def _residuals(x_hat, target, center, codes, reg, L):
         L[i] = per_feature * _square(x_hat[i]) + penalty * _square(codes[i])
 
 
-def _blocks(n, k):
-    """Rows of the blocks, by shape alone."""
-    return blocks(n, _ROWS if k > 3 else 64 * k)
+def _blocks(n, k, d):
+    """Rows of the blocks, by shape alone; k : tasks of a block."""
+    return blocks(n, CHUNK if d <= _NARROW else _ROWS if k > 3 else 64 * k)
 
 
 def _forward(network, x, target, center, reg, j, L, product):
@@ -139,7 +140,7 @@ def losses(params, layers, X, target, centers, reg):
             _forward(network, x, t, centers[j], reg, j, L[rows, j], product)
 
     each = [range(k)] if network.shared[0] else [(j,) for j in range(k)]
-    parallel(task, [(rows, js) for rows in _blocks(len(X), len(each)) for js in each])
+    parallel(task, [(rows, js) for rows in _blocks(len(X), len(each), X.shape[1]) for js in each])
     return L
 
 
@@ -171,10 +172,10 @@ def _chunk(network, layers, size, X, target, centers, s, weights, reg, L):
         pieces = [
             (part, sort[lo:end][rows], j)
             for j, (lo, end) in enumerate(pairwise([0, *ends]))
-            for part, rows in enumerate(_blocks(end - lo, sizes))
+            for part, rows in enumerate(_blocks(end - lo, sizes, X.shape[1]))
         ]
     else:
-        pieces = [(part, rows, j) for part, rows in enumerate(_blocks(len(X), sizes)) for j in range(k)]
+        pieces = [(part, rows, j) for part, rows in enumerate(_blocks(len(X), sizes, X.shape[1])) for j in range(k)]
     n_parts = 1 + max(part for part, _, _ in pieces)
     gradients = np.empty((n_parts, size), X.dtype)  # which is faster than zeros, its memory having been used before
     if shared or n_parts > 1 or L is None or network.size < size:
@@ -210,7 +211,7 @@ def encode(params, layers, X, centers):
         rows, j = share
         Z[rows, j] = network.outputs(X[rows] - centers[j], j, 0, network.half)[-1]
 
-    parallel(task, [(rows, j) for rows in _blocks(len(X), k) for j in range(k)])
+    parallel(task, [(rows, j) for rows in _blocks(len(X), k, X.shape[1]) for j in range(k)])
     return Z
 
 
@@ -225,5 +226,5 @@ def decode(params, layers, Z, s, centers):
         rows, j = share
         X[rows] = network.outputs(Z[rows], j, network.half, len(network.weights))[-1] + centers[j]
 
-    parallel(task, [(own[j][part], j) for j in range(k) for part in _blocks(len(own[j]), k)])
+    parallel(task, [(own[j][part], j) for j in range(k) for part in _blocks(len(own[j]), k, X.shape[1])])
     return X
