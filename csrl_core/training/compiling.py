@@ -12,7 +12,7 @@ SECONDS = {"autoencoder": 3, "rbm": 30}
 
 @dataclass
 class Compiled:
-    """How many functions were compiled, each signature counted, and the seconds that the outermost of them took."""
+    """The number of functions compiled, counting every signature, and the seconds that it took."""
 
     functions: int = 0
     seconds: float = 0.0
@@ -30,14 +30,14 @@ def announced(say, kind=None, backend="auto"):
     say : callable or None
         Takes the line; not called within another `announced`, as one line is enough. None only counts.
     kind : class or None
-        Of the estimator, whose name and time are said.
+        The estimator's class; the line has its name and the expected time.
     backend : str
-        What computes; only "numba" and "auto" compile.
+        The backend's name; only "numba" and "auto" compile.
 
     Yields
     ------
     Compiled
-        Counts that grow.
+        Its counts grow within the context.
     """
     global _announcing
     if backend not in ("auto", "numba"):
@@ -72,7 +72,7 @@ def announced(say, kind=None, backend="auto"):
 
 
 def of_fit(estimator, backend):
-    """The context of an estimator's fit: `announced` on standard error where it is verbose.
+    """The context of an estimator's fit: if it is verbose, `announced` prints to standard error.
 
     backend : `csrl_core.backends.Backend`
     """
@@ -82,7 +82,7 @@ def of_fit(estimator, backend):
 
 
 def line(kind=None):
-    """What is said before compiling."""
+    """The line to print before compiling."""
     home = kind and kind.__module__.rpartition(".")[2]
     name = f" of {kind.__name__}" if kind else ""
     long = f"about {SECONDS[home]} s" if home in SECONDS else "some seconds"
