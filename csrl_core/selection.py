@@ -10,16 +10,14 @@ every cluster and every dimension. Any estimator with ``assignment="likelihood"`
 own search as well, for its `score` is the mean log-likelihood; `negative_bic` is a ``scoring`` for it.
 """
 
-import csv
-import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_array
 
-from csrl_core.training.atomic_files import write_atomically
+from csrl_core.experiments.runs import columns, write_csv
 
 CRITERIA = ("bic", "held-out")
 
@@ -86,13 +84,9 @@ class Selection:
 
     def write(self, path):
         """A CSV file, one row a candidate."""
-        text = io.StringIO(newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["criterion", *(field.name for field in fields(Candidate)), "best"])
-        for candidate in self.candidates:
-            values = (f"{v:.8g}" if isinstance(v, float) else v for v in asdict(candidate).values())
-            table.writerow([self.criterion, *values, int(candidate is self.best)])
-        write_atomically(path, text.getvalue().encode())
+        names = ["criterion", *columns(Candidate), "best"]
+        rows = [(self.criterion, *astuple(one), int(one is self.best)) for one in self.candidates]
+        write_csv(path, names, rows, digits=8, nan="nan")
 
     def plot(self, ax=None):
         """The criterion over the number of clusters, one line a latent width.
@@ -168,23 +162,8 @@ def select(
     """
     X = check_array(X, dtype=[np.float64, np.float32])
     n_clusters, latent = _numbers(n_clusters, "n_clusters"), _numbers(latent, "latent")
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
-    if latent[-1] >= X.shape[1]:
-        raise ValueError(
-            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
-        )
-    if criterion == "held-out" and not 2 <= folds <= len(X):
-        raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
-    fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
-    if n_clusters[-1] > fewest:
-        raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
     estimator = default_estimator(random_state) if estimator is None else clone(estimator)
-    if estimator.assignment != "likelihood":
-        raise ValueError(
-            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
-            f"numbers of clusters cannot be compared"
-        )
+    _check(X, n_clusters, latent, criterion, folds, estimator)
     grid = [(k, h) for h in latent for k in n_clusters]
     candidates, fitted = [], {}
     for count, (k, h) in enumerate(grid, 1):
@@ -203,6 +182,26 @@ def select(
     if chosen is None:
         chosen = clone(estimator).set_params(n_clusters=best.n_clusters, hidden=(best.latent,)).fit(X)
     return Selection(criterion, candidates, best, chosen)
+
+
+def _check(X, n_clusters, latent, criterion, folds, estimator):
+    """Refuse what cannot be compared or fitted; numbers ascend."""
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
+    if latent[-1] >= X.shape[1]:
+        raise ValueError(
+            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
+        )
+    if criterion == "held-out" and not 2 <= folds <= len(X):
+        raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
+    fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
+    if n_clusters[-1] > fewest:
+        raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
+    if estimator.assignment != "likelihood":
+        raise ValueError(
+            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
+            f"numbers of clusters cannot be compared"
+        )
 
 
 def _held_out(model, X, folds, random_state):

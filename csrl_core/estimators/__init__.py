@@ -4,6 +4,7 @@ A new file with a public subclass of `BaseClusterSpecific` is importable from ``
 is a ``--model`` of ``csrl fit``, whose options are its arguments.
 """
 
+import inspect
 import re
 from functools import cache
 from importlib import import_module
@@ -36,3 +37,27 @@ def homes():
 def get(name):
     """The estimator class of that name; KeyError where there is none."""
     return getattr(import_module(f"csrl_core.estimators.{homes()[name]}"), name)
+
+
+def ready():
+    """The estimators that can be made without arguments, and why files of others cannot be imported.
+
+    Returns
+    -------
+    found : dict of file name → class
+    faults : dict of file name → str
+    """
+    found, faults = {}, {}
+    for name, file in homes().items():
+        try:
+            kind = get(name)
+        except Exception as error:  # whatever is wrong with one file, the others can be used
+            faults[file] = f"csrl_core/estimators/{file}.py cannot be imported: {type(error).__name__}: {error}"
+            continue
+        required = [each for each in inspect.signature(kind).parameters.values() if each.default is each.empty]
+        if required or inspect.isabstract(kind):
+            continue
+        if file in found:
+            faults[file] = f"csrl_core/estimators/{file}.py has two estimators, {found[file].__name__} and {name}"
+        found[file] = kind
+    return {file: kind for file, kind in found.items() if file not in faults}, faults

@@ -16,7 +16,7 @@ from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import home_of
 from csrl_core.estimators.fitting import Fit, attributes
-from csrl_core.training import persistence
+from csrl_core.training import compiling, persistence
 from csrl_core.training.convergence import of_an_early_end
 from csrl_core.training.draws import draw_key
 from csrl_core.training.empty_clusters import of_empty_clusters
@@ -27,6 +27,8 @@ from csrl_core.training.run import Run, Settings, as_batch
 
 class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
+
+    _takes_target = True  # whether something else than X can be learnt to be reconstructed
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
@@ -70,9 +72,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
             self._check_enough(weight)
             backend = backends.get(self.backend)
-            model = self._model(backend)
-            with backend.threads(self.n_jobs):
-                self._fit(backend, model, (X, y, target, weight), resume)
+            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
+                fit = self._new_fit(backend, (X, y, target, weight), resume)
+                self._warn(fit, fit.train())
         return self
 
     @contextmanager
@@ -89,8 +91,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
                 vars(self).update(kept)
             raise
 
-    def _fit(self, backend, model, given, resume):
+    def _new_fit(self, backend, given, resume):
         X, _, target, weight = given
+        model = self._model(backend)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -100,8 +103,10 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
-        run = fit.train()
-        for message in self._complaints(objective, run, data, fit.trainer.settings) if run.epoch else ():
+        return fit
+
+    def _warn(self, fit, run):
+        for message in self._complaints(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ():
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _complaints(self, objective, run, data, settings, advice=""):

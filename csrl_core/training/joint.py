@@ -144,7 +144,9 @@ class JointAssignment(Objective):
     def step(self, run, batch):
         """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel, state = self.backend.assign, run.state
-        L, assign, gradient, new = self._evaluate(run, batch, not self.assign_first)
+        assign, new = self._assignments(run, batch, not self.assign_first)
+        evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
+        L, assign, gradient, new = self._checked(evaluated, run, batch, assign, new)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = self.move(state, batch, new)
         kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
@@ -166,7 +168,9 @@ class JointAssignment(Objective):
         self._add_state(run, batch)
         if rule is not None:
             rule.before_batch(self.parameters(run), state, self._looking(run))
-        L, assign, gradient, new = self._evaluate(run, batch, assigned and not self.assign_first)
+        assign, new = self._assignments(run, batch, assigned and not self.assign_first)
+        evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
+        L, assign, gradient, new = self._checked(evaluated, run, batch, assign, new)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         state["assign"] = new
         if rule is not None:  # of the first batch, what its first assignment came from was its own
@@ -177,21 +181,24 @@ class JointAssignment(Objective):
         kernel.means(state["sums"], state["totals"], state["centers"], 0)
         return loss_sum, weight_sum, gradient
 
-    def _evaluate(self, run, batch, assigned):
-        """(L, assignment that the gradient uses, gradient, new assignment) at the same parameters."""
-        state, own = run.state, self.backend.own
-        standing, new = run.step < self.standing_steps, None
-        if standing:
+    def _assignments(self, run, batch, assigned):
+        """(assignment for the gradient, new assignment) as far as they are known before the losses, else None."""
+        state, new = run.state, None
+        if run.step < self.standing_steps:
             new = state["assign"][batch.index]
         elif self.rule is not None:
             new = self.backend.assign.assign(self.rule.costs(state, self._codes(run, batch.X)))
-        assign = state["assign"][batch.index] if assigned else new
+        return state["assign"][batch.index] if assigned else new, new
+
+    def _arguments(self, run, batch, assign):
+        """What a model's `losses_and_gradient` is called with."""
         draw = self.draw(Use.TRAINING_NOISE, run.restart, run.step, batch.index)
-        L, used, gradient = self.model.losses_and_gradient(
-            self.parameters(run),
-            *(batch.X, batch.target, self.loss_centers(state, batch.X.dtype), assign, batch.weight),
-            *(draw, new is None),
-        )
+        centers = self.loss_centers(run.state, batch.X.dtype)
+        return self.parameters(run), batch.X, batch.target, centers, assign, batch.weight, draw
+
+    def _checked(self, evaluated, run, batch, assign, new):
+        """(L, assignment that the gradient uses, flat gradient, new assignment), in the shapes that kernels expect."""
+        (L, used, gradient), own = evaluated, self.backend.own
         self._check(L, (len(batch.X), self.n_clusters), "losses")
         if isinstance(gradient, Mapping):
             gradient = self.layout.flatten(gradient, run.params.dtype, "gradient")

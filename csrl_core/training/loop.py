@@ -121,7 +121,9 @@ class Trainer:
         self._fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
             while run.epoch < self.settings.epochs and not run.stopped:
-                loss, moved = self._whole_epoch(run)
+                loss_sum, weight_sum, moved = self.epoch(run)
+                loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
+                moved += self._end_epoch(run, loss, moved)
                 if not isfinite(loss) or not np.isfinite(run.params).all():
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
@@ -139,13 +141,11 @@ class Trainer:
             raise
         return run
 
-    def _whole_epoch(self, run):
-        """One epoch and what follows it; returns its mean loss and how much moved."""
-        loss_sum, weight_sum, moved = self.epoch(run)
-        loss = loss_sum / weight_sum if weight_sum > 0 else 0.0
+    def _end_epoch(self, run, loss, moved):
+        """The objective's end of an epoch, where there is something to do; returns what moved by that."""
         if isfinite(loss) and (moved or run.epoch == 0 or self.objective.moves_every_epoch):
-            moved += self.objective.end_of_epoch(run, self.data, self._fused is not None)
-        return loss, moved
+            return self.objective.end_of_epoch(run, self.data, self._fused is not None)
+        return 0
 
     def epoch(self, run):
         """All batches once; returns (loss_sum, weight_sum, moved)."""

@@ -1,9 +1,9 @@
 """Numba twin of ``reference.rbm``: tensorized restricted Boltzmann machines.
 
-The formulas are in ``blocks``, array operation by array operation, for a block of rows under one machine. Products are
-BLAS's or faster ones (``products``), and around them one pass over memory for bias, sigmoid, random number, comparison
-and free energy (``units``). Here blocks become tasks for the threads of ``pool``; their bounds depend on shapes and on
-the assignment alone, and nothing depends on how many threads there are.
+The formulas are in ``walk``, compiled: a block of rows under one machine goes along its chain, with products by BLAS or
+faster ones (``products``), and around them one pass over memory for bias, sigmoid, random number, comparison and free
+energy (``units``). Here blocks become tasks for the threads of ``pool``; their bounds depend on shapes and on the
+assignment alone, and nothing depends on how many threads there are.
 
 Everywhere: n samples, d visible and m hidden units, k clusters, p parameters; params (p,), X and V (n, d), centers
 (k, d), weights (n,), all of one float dtype; assign (n,) int64; rows (n,) ints, the samples' places in the data;
@@ -17,25 +17,27 @@ from .._engine.arrays import plain
 from ..assign import CHUNK
 from ..assign import assign as lowest
 from ..philox import _rows as checked_rows
-from . import blocks
-from .blocks import VISIBLE_STREAM as VISIBLE_STREAM
-from .blocks import Draw, machines
+from . import walk
+from .annealing import anneal
 from .tasks import (
-    Divergence,
     Gradient,
+    Kept,
     block_rows,
     chain_places,
     chain_terms,
     data_terms,
     even,
+    groups_of,
+    joined,
     less,
     own_rows,
     own_tasks,
-    parallel,
     places,
     row_tasks,
 )
 from .units import BERNOULLI, GAUSSIAN, add_normals, draw_bits, probabilities
+from .walk import VISIBLE_STREAM as VISIBLE_STREAM
+from .walk import machines, words
 
 VISIBLE = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}
 
@@ -48,15 +50,15 @@ def bernoulli_units(A, offset, key, stream, step, substep, rows, width, column):
     Cost: a quarter of a block of random words and one exponential a unit
     """
     out = np.array(A, order="C")
-    offset, rows, words = plain(offset), checked_rows(rows, width), Draw(key, stream, step).words(substep)
+    offset, rows, numbers = plain(offset), checked_rows(rows, width), words(key, substep, step, stream)
 
     def block(part):
         # 1. pre-activation
         probabilities(out[part], A.dtype.type(1), offset)
         # 2. random number and comparison
-        draw_bits(out[part], words, rows[part], width, column)
+        draw_bits(out[part], numbers, rows[part], width, column)
 
-    parallel(block, even(len(A), block_rows(len(A), 1)))
+    pool.parallel(block, even(len(A), block_rows(len(A), 1)))
     return out
 
 
@@ -68,9 +70,9 @@ def gaussian_units(A, offset, key, stream, step, substep, rows, width, column):
     Cost: half a block of random words, a logarithm, a root and a cosine a unit
     """
     out = np.array(A, order="C")
-    offset, rows, words = plain(offset), checked_rows(rows, width), Draw(key, stream, step).words(substep)
-    parallel(
-        lambda part: add_normals(out[part], A.dtype.type(1), offset, words, rows[part], width, column),
+    offset, rows, numbers = plain(offset), checked_rows(rows, width), words(key, substep, step, stream)
+    pool.parallel(
+        lambda part: add_normals(out[part], A.dtype.type(1), offset, numbers, rows[part], width, column),
         even(len(A), block_rows(len(A), 1)),
     )
     return out
@@ -83,17 +85,17 @@ def free_energy(params, X, centers, visible):
     Cost: 2 n k d m flops; memory n k and a block of pre-activations, never n k m
     """
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    each, F = machines(params, *centers.shape, visible), np.empty((len(X), len(centers)), X.dtype)
+    each, F = machines(params, *centers.shape), np.empty((len(X), len(centers)), X.dtype)
 
     def block(task):
         j, rows = task
         # 1. centre
         V = less(X[rows], centers[j])
         # 2. free energy
-        F[rows, j] = blocks.free_energies(each[j], V)[0]
+        F[rows, j] = walk.free_energies(each[j], visible, V)[0]
 
     with pool.single_blas_thread():
-        parallel(block, row_tasks(len(X), len(centers)))
+        pool.parallel(block, row_tasks(len(X), len(centers)))
     return F
 
 
@@ -105,7 +107,7 @@ def hidden_probabilities(params, X, centers, assign):
     """
     params, X, centers, assign = plain(params), plain(X), plain(centers, X.dtype), plain(assign, np.int64)
     with pool.single_blas_thread():
-        return _probabilities(machines(params, *centers.shape, BERNOULLI), X, centers, assign)
+        return _probabilities(machines(params, *centers.shape), X, centers, assign)
 
 
 def _probabilities(each, X, centers, assign):
@@ -116,9 +118,9 @@ def _probabilities(each, X, centers, assign):
         # 1. centre
         V = less(X[rows], centers[j])
         # 2. hidden probabilities
-        P[rows] = blocks.hidden_probabilities(each[j], V)
+        P[rows] = walk.hidden_probabilities(each[j], V)
 
-    parallel(block, own_tasks(assign, len(each)))
+    pool.parallel(block, own_tasks(assign, len(each)))
     return P
 
 
@@ -129,16 +131,16 @@ def visible_means(params, H, assign, centers, visible):
     Cost: 2 n d m flops
     """
     params, H, centers, assign = plain(params), plain(H), plain(centers, H.dtype), plain(assign, np.int64)
-    each, X = machines(params, *centers.shape, visible), np.empty((len(H), centers.shape[1]), H.dtype)
+    each, X = machines(params, *centers.shape), np.empty((len(H), centers.shape[1]), H.dtype)
 
     def block(task):
         j, rows = task
         # 1. visible means
         # 2. un-centre
-        X[rows] = blocks.visible_means(each[j], H[rows]) + centers[j]
+        X[rows] = walk.visible_means(each[j], visible, H[rows]) + centers[j]
 
     with pool.single_blas_thread():
-        parallel(block, own_tasks(assign, len(centers)))
+        pool.parallel(block, own_tasks(assign, len(centers)))
     return X
 
 
@@ -151,15 +153,17 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     Cost: 4 n d m n_steps flops, and d + m random numbers a step
     """
     params, assign, V = plain(params), plain(assign, np.int64), np.array(V, order="C")
-    each, draw = machines(params, k, V.shape[1], visible), Draw(key, stream, step)
-    random = places(rows, k, V.shape[1], len(each[0].a))
+    each = machines(params, k, V.shape[1])
+    random, first = places(rows, k, V.shape[1], len(each[0].a)), words(key, substep, step, stream)
 
     def block(task):
         j, rows = task
-        V[rows] = blocks.chain(each[j], V[rows], n_steps, draw, substep, random[rows])
+        v = V[rows].copy()
+        walk.chain(each[j], visible, v, walk.hidden_probabilities(each[j], v), n_steps, first, random[rows], False)
+        V[rows] = v
 
     with pool.single_blas_thread():
-        parallel(block, own_tasks(assign, k))
+        pool.parallel(block, own_tasks(assign, k))
     return V
 
 
@@ -170,18 +174,22 @@ def mean_field_losses(params, X, centers, visible, n_steps):
     Cost: (4 n_steps + 2) n k d m flops
     """
     params, X, centers = plain(params), plain(X), plain(centers, X.dtype)
-    each, L = machines(params, *centers.shape, visible), np.empty((len(X), len(centers)), X.dtype)
+    each, L = machines(params, *centers.shape), np.empty((len(X), len(centers)), X.dtype)
 
     def block(task):
         j, rows = task
         # 1. centre
-        V = less(X[rows], centers[j])
+        F, P = walk.free_energies(each[j], visible, less(X[rows], centers[j]))
+        last = F
         # 2. chain of means
-        # 3. difference of free energies
-        L[rows, j] = blocks.mean_field(each[j], V, n_steps)
+        with np.errstate(all="ignore"):
+            for _ in range(n_steps):
+                last, P = walk.free_energies(each[j], visible, walk.visible_means(each[j], visible, P))
+            # 3. difference of free energies
+            L[rows, j] = F - last
 
     with pool.single_blas_thread():
-        parallel(block, row_tasks(len(X), len(centers)))
+        pool.parallel(block, row_tasks(len(X), len(centers)))
     return L
 
 
@@ -196,7 +204,7 @@ def energy_gradient(params, k, V, assign, weights, visible):
     """
     params, V, assign, weights = plain(params), plain(V), plain(assign, np.int64), plain(weights)
     d, chunks = V.shape[1], pool.blocks(len(V), CHUNK)
-    centers, each = np.zeros((k, d), V.dtype), machines(params, k, d, visible)
+    centers, each = np.zeros((k, d), V.dtype), machines(params, k, d)
     gradient = Gradient(params, k, d, visible, len(chunks))
     with pool.single_blas_thread():
         for rows in chunks:
@@ -222,27 +230,52 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, d), n = centers.shape, len(X)
-    each, draw = machines(params, k, d, visible), Draw(key, stream, step)
-    random = places(rows, k, d, len(each[0].a))
+    each = machines(params, k, d)
+    random, first = places(rows, k, d, len(each[0].a)), words(key, 0, step, stream)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
-    s = None if assign is None else plain(assign, np.int64)
-    L, found = np.zeros((n, k), X.dtype), np.empty(n, np.int64)
-    chunks = pool.blocks(n, CHUNK)
+    known, s = assign is not None, np.empty(n, np.int64) if assign is None else plain(assign, np.int64)
+    L, chunks = np.zeros((n, k), X.dtype), pool.blocks(n, CHUNK)
     gradient = Gradient(params, k, d, visible, len(chunks))
+
+    def chunk(X, s, weights, random, L):
+        if every or not known:
+            tasks, slots = groups_of(len(X), k)
+        else:
+            tasks = [(rows, j, j + 1) for j, rows in own_tasks(s, k)]
+        kept = Kept([0] * k if known else slots, len(X), d, len(each[0].a), X.dtype)
+
+        def block(task):
+            rows, left, right = task
+            least = np.full(len(X[rows]), np.inf)
+            for j in range(left, right):
+                # 1. centre
+                V = X[rows] - centers[j]
+                F, P0 = walk.free_energies(each[j], visible, V)
+                # 2. chain
+                P = P0.copy()
+                last = walk.chain(each[j], visible, V, P, n_steps, first, random[rows])
+                # 3. difference of free energies
+                with np.errstate(all="ignore"):  # infinite where parameters diverge
+                    L[rows, j] = loss = F - last
+                if known and not every:
+                    kept.take(j, rows, P0, V, P)
+                    continue
+                own = np.flatnonzero(s[rows] == j if known else (loss < least) | (j == left))
+                least[own] = loss[own]
+                kept.take(j, rows.start + own, P0[own], V[own], P[own])
+
+        pool.parallel(block, tasks)
+        # 4. assignment
+        if not known:
+            s[:] = lowest(L)
+        # 5. gradient: data less chain
+        gradient.add(kept.terms(X, own_rows(s, k), centers, weights))
+
     with pool.single_blas_thread():
         for rows in chunks:
-            x, known = X[rows], None if s is None else s[rows]
-            # 1. centre
-            # 2. chain
-            # 3. difference of free energies
-            kept = Divergence(each, x, centers, known, every or s is None, n_steps, draw, random[rows], L[rows])
-            # 4. assignment
-            found[rows] = lowest(L[rows]) if known is None else known
-            # 5. gradient: data less chain
-            gradient.add(kept.terms(own_rows(found[rows], k), weights[rows]))
-            del kept  # before the next chunk's takes memory
-    return L, found, gradient.result()
+            chunk(X[rows], s[rows], weights[rows], random[rows], L[rows])
+    return L, s, gradient.result()
 
 
 def persistent_losses_and_gradient(
@@ -262,7 +295,7 @@ def persistent_losses_and_gradient(
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, M, d), n, moving, units = chains.shape, len(X), plain(chains, X.dtype), plain(hidden, X.dtype)
-    each, draw, m = machines(params, k, d, visible), Draw(key, stream, step), hidden.shape[2]
+    each, first, m = machines(params, k, d), words(key, 0, step, stream), hidden.shape[2]
     random = chain_places(M, k, d, m)
     if assign is None and k == 1:
         assign = np.zeros(n, np.int64)
@@ -271,32 +304,28 @@ def persistent_losses_and_gradient(
     chunks, walks = pool.blocks(n, CHUNK) or [slice(0, 0)], pool.blocks(M, CHUNK)
     gradient = Gradient(params, k, d, visible, max(len(chunks), len(walks)))
 
-    def chain(task):
-        j, rows = task
-        # 1. chains
-        F[j, rows], PK[j, rows] = blocks.persist(each[j], moving[j, rows], units[j, rows], n_steps, draw, random[rows])
-
-    def data(x, s, L):
-        def block(task):
-            j, rows = task
-            L[rows, j], P = blocks.free_energies(each[j], less(x[rows], centers[j]))
-            if known:
-                own = rows if k == 1 else rows.start + np.flatnonzero(s[rows] == j)
-                P0[own] = P if k == 1 else P[own - rows.start]
-
-        return block
+    def block(task):
+        part, j, rows = task
+        if part is None:
+            # 1. chains
+            F[j, rows], PK[j, rows] = walk.persist(
+                each[j], visible, moving[j, rows], units[j, rows], n_steps, first, random[rows]
+            )
+            return
+        L[part][rows, j], P = walk.free_energies(each[j], visible, less(X[part][rows], centers[j]))
+        if known:
+            own = rows if k == 1 else rows.start + np.flatnonzero(s[part][rows] == j)
+            P0[own] = P if k == 1 else P[own - rows.start]
 
     with pool.single_blas_thread():
-        for number, part in enumerate(chunks):
+        for part in chunks:
             x, w = X[part], weights[part]
-            block = data(x, s[part], L[part])
-            work = [(block, task) for task in row_tasks(len(x), k)]
-            if number == 0:  # each end of the list, where threads begin, gets half of the longer tasks
-                longer = [(chain, task) for task in row_tasks(M, k)]
-                work = longer[: len(longer) // 2] + work + longer[len(longer) // 2 :]
-            parallel(lambda call: call[0](call[1]), work)
+            longer = [(None, *task) for task in row_tasks(M, k)] if part.start == 0 else []
+            half, data = len(longer) // 2, [(part, *task) for task in row_tasks(len(x), k)]
+            # Each end of the list, where threads begin, gets half of the longer tasks.
+            pool.parallel(block, [*longer[:half], *data, *longer[half:]])
             # 2. difference of free energies
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):  # infinite where parameters diverge
                 L[part] -= F.mean(axis=1, dtype=np.float64).astype(X.dtype)
             # 3. assignment
             if not known:
@@ -306,22 +335,14 @@ def persistent_losses_and_gradient(
             terms = data_terms(x, own_rows(s[part], k), centers, -w, [P0] * k)
             if part is chunks[-1]:  # only now is every cluster's share of the weight known
                 share = np.bincount(s, weights, k) / M
-                terms = [
-                    [*data, *chains]
-                    for data, chains in zip(terms, chain_terms(moving, walks[0], share, PK), strict=True)
-                ]
+                terms = joined(terms, chain_terms(moving, walks[0], share, PK))
             gradient.add(terms)
         for rows in walks[1:]:
             gradient.add(chain_terms(moving, rows, share, PK))
-    _write_back(chains, moving)
-    _write_back(hidden, units)
+    for array, moved in ((chains, moving), (hidden, units)):
+        if moved is not array:  # it had to be copied to be worked on
+            array[...] = moved
     return L, s, gradient.result()
-
-
-def _write_back(array, moved):
-    """What became of an array that had to be copied to be worked on."""
-    if moved is not array:
-        array[...] = moved
 
 
 def ais(params, base, visible, betas, n_chains, key, stream, step):
@@ -332,14 +353,14 @@ def ais(params, base, visible, betas, n_chains, key, stream, step):
     Cost: 4 k n_chains T d m flops
     """
     params, base, betas = plain(params), plain(base, params.dtype), plain(betas, np.float64)
-    (k, d), draw = base.shape, Draw(key, stream, step)
-    each, log_weights = machines(params, k, d, visible), np.empty((k, n_chains))
+    (k, d), log_weights = base.shape, np.empty((len(base), n_chains))
+    each = machines(params, k, d)
     random = chain_places(n_chains, k, d, len(each[0].a))
 
     def block(task):
         j, rows = task
-        log_weights[j, rows] = blocks.anneal(each[j], base[j], betas, draw, random[rows])
+        log_weights[j, rows] = anneal(each[j], visible, base[j], betas, key, step, stream, random[rows])
 
     with pool.single_blas_thread():
-        parallel(block, row_tasks(n_chains, k))
+        pool.parallel(block, row_tasks(n_chains, k))
     return log_weights

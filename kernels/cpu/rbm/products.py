@@ -3,7 +3,8 @@
     sparse      mostly zeros, as images are: lists of what is not
     subsets     zeros and ones, as sampled units are: sums of subsets of the other factor's rows
 
-What the values are is looked at, at the price of reading them once; the product is the same to rounding.
+What the values are is looked at, at the price of reading them once; the product is the same to rounding. All arrays
+are contiguous and of one float dtype.
 """
 
 import numpy as np
@@ -12,45 +13,75 @@ from numba import njit, uintp
 from . import sparse, subsets
 
 SEVERAL = 24  # rows from which the faster ways pay
-_SPARSE, _SPARSE_BITS = 0.25, 0.15  # parts of entries up to which lists pay, beside BLAS and beside subsets
+SPARSE, SPARSE_BITS = 0.25, 0.15  # parts of entries up to which lists pay, beside BLAS and beside subsets
 _SQUARE = 16  # rows and columns of W that are transposed at a time
+BLAS, LISTS, SUBSETS = range(3)
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-
-
-def product(A, B, out, add=False):
-    """out ← A B, or out + A B where ``add``.
-
-    A : (m, p) float, units, contiguous; B : (p, n), contiguous or the transpose of what is; out : (m, n), contiguous
-    Cost: 2 m n p flops by BLAS
-    """
-    listed, others = sparse.count(A) if len(A) >= SEVERAL else (A.size, A.size)
-    bits = others == 0
-    if listed > A.size * (1 if bits else _SPARSE):
-        np.matmul(A, B, out=out) if not add else np.add(out, A @ B, out=out)
-        return
-    if not B.flags.c_contiguous:
-        B = transposed(B.T)
-    if not add:
-        out[...] = 0
-    if listed <= A.size * (_SPARSE_BITS if bits else _SPARSE):
-        sparse.multiply(A, B, out)
-    else:
-        subsets.multiply(A, B, out)
-
-
-def transposed(W):
-    """A transposed copy. NumPy's takes three times as long where rows lie a power of two apart.
-
-    W : (d, m) float, contiguous; returns (m, d)
-    """
-    out = np.empty(W.shape[::-1], W.dtype)
-    _transpose(W, out)
-    return out
+_multiply_listed, _multiply_bits = sparse.multiply, subsets.multiply
 
 
 @_jit
-def _transpose(W, out):
+def way(A):
+    """How a product A B is best made: BLAS, LISTS or SUBSETS."""
+    if len(A) < SEVERAL:
+        return BLAS
+    listed, others = sparse.count(A)
+    if listed <= A.size * (SPARSE if others else SPARSE_BITS):
+        return LISTS
+    return BLAS if others else SUBSETS
+
+
+@_jit
+def product(A, B, out, add):
+    """out ← A B, or out + A B where ``add``.
+
+    A : (m, p), units; B : (p, n); out : (m, n)
+    Cost: 2 m n p flops by BLAS
+    """
+    how = way(A)
+    if how == BLAS:
+        part = np.empty(out.shape, out.dtype) if add else out
+        np.dot(A, B, part)
+        if add:
+            _add(part, out)
+        return
+    if not add:
+        _clear(out)
+    if how == LISTS:
+        _multiply_listed(A, B, out)
+    else:
+        _multiply_bits(A, B, out)
+
+
+@_jit
+def _add(part, out):
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] += part[i, j]
+
+
+@_jit
+def _clear(out):
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] = 0
+
+
+@_jit
+def turned_product(A, W, out):
+    """out ← A Wᵀ. A : (m, p), units; W : (n, p); out : (m, n)"""
+    if way(A) == BLAS:
+        np.dot(A, W.T, out)
+    else:
+        turned = np.empty((W.shape[1], W.shape[0]), W.dtype)
+        transpose(W, turned)
+        product(A, turned, out, False)
+
+
+@_jit
+def transpose(W, out):
+    """out ← Wᵀ, in squares: where rows lie a power of two apart, whole columns would leave the cache."""
     d, m = W.shape
     rows, columns = d - d % _SQUARE, m - m % _SQUARE
     for i in range(0, rows, _SQUARE):

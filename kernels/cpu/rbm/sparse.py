@@ -3,6 +3,8 @@
 import numpy as np
 from numba import int32, njit, uintp
 
+from .disjoint import disjoint
+
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
@@ -46,6 +48,7 @@ def multiply(A, B, out):
 @_jit
 def _add(B, places, values, out):
     """out ← out + four rows of B, each times its value."""
+    disjoint()
     i, j, k, l = uintp(places[0]), uintp(places[1]), uintp(places[2]), uintp(places[3])
     x, y, z, w = values[0], values[1], values[2], values[3]
     for c in range(len(out)):

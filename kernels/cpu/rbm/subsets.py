@@ -12,20 +12,23 @@ become numbers in four loops over neighbours.
 import numpy as np
 from numba import int32, njit, uint8, uintp
 
+from .disjoint import disjoint
+
 _TABLES = 8  # groups whose sums are kept at a time, 16 rows of a table each
 _BYTES = 1024  # of a table's row: tables stay in the second-level cache
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
+@_jit
 def multiply(A, B, out):
     """out ← out + A B for a matrix A of zeros and ones.
 
     A : (m, p) float, B : (p, n), out : (m, n), all contiguous
     Cost: m n p / 4 additions of what is read in cache, and 11 n p / 4 for the sums
     """
-    groups = -(-A.shape[1] // 4)
-    numbers = np.empty((len(A), -(-groups // _TABLES) * _TABLES), np.uint8)
+    groups = (A.shape[1] + 3) // 4
+    numbers = np.empty((len(A), (groups + _TABLES - 1) // _TABLES * _TABLES), np.uint8)
     pack(A, groups, numbers)
     _multiply(numbers, B, out)
 
@@ -56,34 +59,27 @@ def _multiply(numbers, B, out):
         right = min(left + columns, n)
         for first in range(0, groups, _TABLES):
             for g in range(first, min(first + _TABLES, groups)):
-                x, y, z, w = B[g, left:right], nothing, nothing, nothing
-                if g + groups < p:
-                    y = B[g + groups, left:right]
-                if g + 2 * groups < p:
-                    z = B[g + 2 * groups, left:right]
-                if g + 3 * groups < p:
-                    w = B[g + 3 * groups, left:right]
-                _sums(x, y, z, w, table[16 * (g - first) : 16 * (g - first + 1)])
+                sums = table[16 * (g - first) : 16 * (g - first + 1)]  # of the rows whose bits are set in the number
+                for q in range(4):
+                    row = B[g + q * groups, left:right] if g + q * groups < p else nothing
+                    for s in range(1 << q):
+                        _sum(sums[s], row, sums[s + (1 << q)])
             for i in range(len(out)):
                 _add(table, numbers[i, first : first + _TABLES], out[i, left:right])
 
 
 @_jit
-def _sums(x, y, z, w, table):
-    """table[s] ← the sum of the rows whose bits are set in s."""
-    zero = table.dtype.type(0)
-    for c in range(len(x)):
-        a, b, d, e = x[c], y[c], z[c], w[c]
-        ab, de = a + b, d + e
-        table[0, c], table[1, c], table[2, c], table[3, c] = zero, a, b, ab
-        table[4, c], table[5, c], table[6, c], table[7, c] = d, a + d, b + d, ab + d
-        table[8, c], table[9, c], table[10, c], table[11, c] = e, a + e, b + e, ab + e
-        table[12, c], table[13, c], table[14, c], table[15, c] = de, a + de, b + de, ab + de
+def _sum(x, y, out):
+    """out ← x + y, as long as y is."""
+    disjoint()
+    for c in range(len(y)):
+        out[c] = x[c] + y[c]
 
 
 @_jit
 def _add(table, q, out):
     """out ← out + a row of each of the tables, those of the numbers q."""
+    disjoint()
     a, b, c, d = uintp(q[0]), uintp(16) + q[1], uintp(32) + q[2], uintp(48) + q[3]
     e, f, g, h = uintp(64) + q[4], uintp(80) + q[5], uintp(96) + q[6], uintp(112) + q[7]
     for l in range(len(out)):

@@ -5,16 +5,14 @@ Bounds depend on shapes and on the assignment alone, so it does not matter how m
 
 from collections import namedtuple
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
 from .._engine import pool
 from ..philox import _rows as checked_rows
-from . import blocks
-from .blocks import views
 from .products import product
 from .units import GAUSSIAN
+from .walk import views
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
 _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's rows are to stay in cache
@@ -72,16 +70,6 @@ def own_tasks(assign, k):
     return [(j, own[rows]) for j, own in enumerate(own_rows(assign, k)) for rows in even(len(own), longest)]
 
 
-def parallel(function, tasks):
-    """``pool.parallel`` without warnings of what overflows: as in compiled code it is infinite, and found later."""
-
-    def quiet(task):
-        with np.errstate(all="ignore"):
-            return function(task)
-
-    return pool.parallel(quiet, tasks)
-
-
 def less(V, center):
     """V − c, or V itself where that is the same."""
     return V - center if center.any() else V
@@ -94,7 +82,7 @@ class Gradient:
     """
 
     def __init__(self, params, k, d, visible, chunks):
-        self._out = np.zeros_like(params)
+        self._out = np.empty_like(params)
         self._sums = np.zeros_like(params, np.float64) if chunks > 1 else None
         self._b, self._visible, self._sums_b = params[len(params) - d :], visible, np.zeros((k, d))
         self._k, self._d, parts = k, d, even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
@@ -108,14 +96,15 @@ class Gradient:
             j, features = task
             for number, (V, rows, center, weights, P) in enumerate(terms[j]):
                 V = less(V[rows][:, features], center[features])
-                # ∂F/∂W = −v σ(a + Wᵀv)ᵀ, ∂F/∂a = −σ(a + Wᵀv)
-                product(np.ascontiguousarray(V.T), P, W[j, features], number > 0)
-                if features.start == 0:
-                    a[j] = P.sum(axis=0) + (a[j] if number else 0)
-                # ∂F/∂b = −v, or b − v
-                self._sums_b[j, features] += weights @ (V - self._b[features] if self._visible == GAUSSIAN else V)
+                with np.errstate(all="ignore"):  # what overflows is infinite, and found later
+                    # ∂F/∂W = −v σ(a + Wᵀv)ᵀ, ∂F/∂a = −σ(a + Wᵀv)
+                    product(np.ascontiguousarray(V.T), P, W[j, features], number > 0)
+                    if features.start == 0:
+                        a[j] = P.sum(axis=0) + (a[j] if number else 0)
+                    # ∂F/∂b = −v, or b − v
+                    self._sums_b[j, features] += weights @ (V - self._b[features] if self._visible == GAUSSIAN else V)
 
-        parallel(part, self._tasks)
+        pool.parallel(part, self._tasks)
         if self._sums is not None:
             self._sums += self._out
 
@@ -139,53 +128,41 @@ def chain_terms(chains, rows, weights, P):
     return [[term(chains[j], rows, np.zeros(d, P.dtype), np.full(count, weights[j], P.dtype), P[j])] for j in range(k)]
 
 
-class Divergence:
-    """Contrastive divergence of a chunk of samples: fills L (n, k), and keeps what the gradient needs of it.
+class Kept:
+    """What the gradient needs of a chunk's chains: each sample's under its own cluster.
 
-    Each sample's chain is kept of its own cluster alone; where that is not known yet, of a few: of every group of
-    clusters the one with the lowest loss.
+    Where that is not known yet, of every group of clusters that under the one with the lowest loss.
 
-    each : list of Machine; assign : (n,) int64 or None; every : bool, whether all columns of L are filled;
-    draw : Draw; random : (n,) int64, places
+    slots : list of k ints, each cluster's group; n, d, m : samples, visible and hidden units
     """
 
-    def __init__(self, each, X, centers, assign, every, n_steps, draw, random, L):
-        self._each, self._X, self._centers, self._L = each, X, centers, L
-        self._assign, self._every, self._n_steps, self._draw, self._random = assign, every, n_steps, draw, random
-        (k, d), n, m = centers.shape, len(X), len(each[0].a)
-        if every:
-            rows = even(n, block_rows(n, k))
-            groups = min(k, -(-TASKS // len(rows)))
-            bounds = [k * g // groups for g in range(groups + 1)]
-            clusters = [range(*pair) for pair in pairwise(bounds)]
-            tasks = [(part, some, g if assign is None else 0) for part in rows for g, some in enumerate(clusters)]
-        else:
-            tasks = [(rows, [j], 0) for j, rows in own_tasks(assign, k)]
-        self._slots = [g for g, some in enumerate(clusters) for _ in some] if assign is None else [0] * k
-        self._P0, self._VK, self._PK = (np.empty((self._slots[-1] + 1, n, width), X.dtype) for width in (m, d, m))
-        parallel(self._block, tasks)
+    def __init__(self, slots, n, d, m, dtype):
+        self._slots = slots
+        self._P0, self._V, self._P = (np.empty((slots[-1] + 1, n, width), dtype) for width in (m, d, m))
 
-    def _block(self, task):
-        rows, clusters, slot = task
-        x, random = self._X[rows], self._random[rows]
-        own, chosen, least = rows, slice(None), np.full(len(x), np.inf)
-        for j in clusters:
-            V = less(x, self._centers[j])
-            F, P = blocks.free_energies(self._each[j], V)
-            VK = blocks.chain(self._each[j], V, self._n_steps, self._draw, 0, random, P)
-            FK, PK = blocks.free_energies(self._each[j], VK)
-            self._L[rows, j] = loss = F - FK
-            if self._every:
-                lower = (loss < least) | (j == clusters[0])
-                chosen = np.flatnonzero(lower if self._assign is None else self._assign[rows] == j)
-                own = rows.start + chosen
-                least[chosen] = loss[chosen]
-            for kept, array in ((self._P0, P), (self._VK, VK), (self._PK, PK)):
-                kept[slot, own] = array[chosen]
+    def take(self, j, rows, P0, V, P):
+        """Of rows (slice or ints) under cluster j: probabilities (·, m) where chains begin, and V (·, d), P at ends."""
+        for kept, array in ((self._P0, P0), (self._V, V), (self._P, P)):
+            kept[self._slots[j], rows] = array
 
-    def terms(self, own, weights):
+    def terms(self, X, own, centers, weights):
         """Data less chains, for ``Gradient``. own : as of ``own_rows``"""
-        P0, VK, PK = ([kept[slot] for slot in self._slots] for kept in (self._P0, self._VK, self._PK))
-        data = data_terms(self._X, own, self._centers, -weights, P0)
-        ends = (term(VK[j], rows, np.zeros_like(self._centers[j]), weights[rows], PK[j]) for j, rows in enumerate(own))
-        return [[*lists, end] for lists, end in zip(data, ends, strict=True)]
+        P0, V, P = ([kept[slot] for slot in self._slots] for kept in (self._P0, self._V, self._P))
+        return joined(
+            data_terms(X, own, centers, -weights, P0),
+            [[term(V[j], rows, np.zeros_like(centers[j]), weights[rows], P[j])] for j, rows in enumerate(own)],
+        )
+
+
+def joined(one, other):
+    """Each cluster's terms of both."""
+    return [[*a, *b] for a, b in zip(one, other, strict=True)]
+
+
+def groups_of(n, k):
+    """Tasks (rows, first cluster, next) of every sample under every cluster, and each cluster's group, list of ints."""
+    rows = even(n, block_rows(n, k))
+    count = min(k, -(-TASKS // len(rows)))
+    groups = [(k * g // count, k * (g + 1) // count) for g in range(count)]
+    tasks = [(part, *group) for part in rows for group in groups]
+    return tasks, [g for g, group in enumerate(groups) for _ in range(*group)]
