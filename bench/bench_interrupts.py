@@ -131,7 +131,7 @@ def _blas_threads():
 def busy_helpers():
     """Whether a helper works on an array of a call that has ended, or could begin to."""
     jobs = pool._helpers._jobs
-    return any(job.function is not None or job.door[0] != 1 << 32 for job in jobs)
+    return any(job.function is not None or job.working.any() or not job.stopped for job in jobs)
 
 
 def is_whole(model, action, before, after, replays):

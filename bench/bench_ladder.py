@@ -184,9 +184,7 @@ def measure_against(path, piece, repeats, cases):
 
     def side(tree, case, threads):
         def run():
-            program = [sys.executable, str(tree / "bench" / "bench_ladder.py"), "--seconds", case, str(threads)]
-            if not (tree / "bench" / "bench_ladder.py").exists():
-                program[1] = str(Path(__file__))
+            program = [sys.executable, "-P", __file__, "--seconds", case, str(threads)]  # -P: with that tree's benches
             environment = os.environ | {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'bench'}"}
             done = subprocess.run(program, capture_output=True, text=True, env=environment, check=True)
             return json.loads(done.stdout)

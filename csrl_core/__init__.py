@@ -49,6 +49,6 @@ if TYPE_CHECKING:
     from csrl_core.estimators.cluster_specific import ClusterSpecific
     from csrl_core.estimators.rbm import TensorizedRBM
     from csrl_core.estimators.saved import load
-    from csrl_core.experiments import mixtures as reproduce
+    from csrl_core.experiments import fig2 as reproduce
     from csrl_core.models.base import BatchModel, ClusterModel
     from csrl_core.training.loop import NonFiniteLossError

@@ -1,21 +1,25 @@
-"""Which floor of the house computes: "numpy", "numba", "cupy", "emulated", or "auto".
+"""The backends "numpy", "numba", "cupy" and "emulated": where each has its kernels, and its arrays.
 
 A backend is a name and one module per kernel stem; all backends have the same functions with the
 same arguments (see ``contract``). An explicit choice never falls back to another one.
 
-"cupy" keeps its arrays on a CUDA device; "emulated" runs the same device code on the host, slowly, to
-verify it. Both share the modules of ``csrl_core.kernels.gpu``, each bound to its platform.
+    backend          backend.rbm is
+    get("numpy")     reference/rbm.py
+    get("numba")     kernels/cpu/rbm.py, or the folder of that name
+    get("cupy")      kernels/gpu/rbm.py, which launches kernels/gpu/rbm.cu on a CUDA device and keeps arrays there
+    get("emulated")  the same, but the device code is compiled for the host, where it runs slowly, to verify it
 """
 
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from math import prod
 
 import numpy as np
 
-BACKENDS = ("numpy", "numba", "cupy", "emulated")
-_FLOORS = {
+# Name → package that has a module for each stem.
+BACKENDS = {
     "numpy": "csrl_core.reference",
     "numba": "csrl_core.kernels.cpu",
     "cupy": "csrl_core.kernels.gpu",
@@ -32,7 +36,7 @@ class DeviceMemoryError(MemoryError):
 
 
 def aligned_empty(shape, dtype):
-    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector of the processor straddles a cache line."""
+    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector load crosses a cache line."""
     size = prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
@@ -41,29 +45,53 @@ def aligned_empty(shape, dtype):
 
 @dataclass(frozen=True)
 class Backend:
-    """A resolved backend: ``backend.assign``, ``backend.optimizer``, … are the kernel modules.
+    """A backend that can be used here: ``backend.assign``, ``backend.optimizer``, … are the kernel modules.
 
-    ``platform`` is that of the CUDA floor, None for the others.
+    ``platform`` is where device code runs, None for "numpy" and "numba".
     """
 
     name: str
     platform: object = None
 
+    def kernels(self, stem):
+        """The module of one stem.
+
+        Raises
+        ------
+        AttributeError
+            This backend has no kernels of that stem.
+        """
+        home = f"{BACKENDS[self.name]}.{stem}"
+        try:
+            module = import_module(home)
+        except ModuleNotFoundError as error:
+            if error.name != home:
+                raise
+            raise AttributeError(f"backend {self.name!r} has no kernels of the stem {stem!r}") from None
+        if self.platform is None:
+            return module
+        from csrl_core.kernels.gpu._platform.launch import Bound
+
+        return Bound(module, self.platform)  # its functions, which launch on this platform
+
     def __getattr__(self, stem):
         if stem.startswith("_"):
             raise AttributeError(stem)
-        try:
-            module = import_module(f"{_FLOORS[self.name]}.{stem}")
-        except ModuleNotFoundError as error:
-            if error.name != f"{_FLOORS[self.name]}.{stem}":
-                raise
-            raise AttributeError(f"backend {self.name!r} has no kernels of the stem {stem!r}") from None
-        if self.platform is not None:
-            from csrl_core.kernels.gpu._platform.launch import Bound
-
-            module = Bound(module, self.platform)
-        object.__setattr__(self, stem, module)  # found once, then an ordinary attribute
+        module = self.kernels(stem)
+        object.__setattr__(self, stem, module)  # an ordinary attribute from now on
         return module
+
+    def __dir__(self):
+        from csrl_core import contract
+
+        return sorted({*super().__dir__(), *contract.STEMS} - {*self.missing})
+
+    @property
+    def missing(self):
+        """Stems of the contract that this backend has no kernels of."""
+        from csrl_core import contract
+
+        return tuple(stem for stem in contract.STEMS if find_spec(f"{BACKENDS[self.name]}.{stem}") is None)
 
     def threads(self, n_jobs):
         """Context in which kernels use ``n_jobs`` threads (None: all usable cores), and BLAS one."""
@@ -115,6 +143,13 @@ class Backend:
             middle = (low + high) // 2
             low, high = (middle, high) if fixed + of_batch(middle) <= free else (low, middle)
         raise DeviceMemoryError(f"{said}batch_size={low} would fit (it is {rows})")
+
+
+def usable_threads(n_jobs=None):
+    """How many threads ``n_jobs`` means here: None takes all usable cores, −1 too, −2 all but one."""
+    from csrl_core.kernels.cpu._engine import pool
+
+    return pool.usable_threads(n_jobs)
 
 
 def is_device_array(array):
@@ -176,7 +211,7 @@ def get(name="auto"):
 
 
 def _platform(name):
-    """The platform of a backend of the CUDA floor, or None."""
+    """Where the device code of a backend runs, or None."""
     if name not in ("cupy", "emulated"):
         return None
     from csrl_core.kernels.gpu._platform.launch import DeviceError

@@ -1,8 +1,9 @@
-"""What ``csrl doctor`` says about this machine: versions, backends, threads, JIT cache, data. It changes nothing."""
+"""What ``csrl doctor`` says about this machine: versions, backends, models, threads, JIT cache, data; and --warm."""
 
 import os
 import platform
 import sys
+import time
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,7 @@ def examine():
     return {
         "versions": versions(),
         "backends": backends(),
+        "models": models(),
         "CUDA": cuda(),
         "threads": threads(),
         "JIT cache": cache(),
@@ -64,12 +66,23 @@ def backends():
         try:
             resolved = backend.get(name)
             for stem in contract.STEMS:
-                getattr(resolved, stem)
+                if stem not in resolved.missing:
+                    resolved.kernels(stem)
             finding, good = "usable" + (" (what 'auto' takes)" if name == backend.get("auto").name else ""), True
+            finding += f"; no kernels of {', '.join(resolved.missing)}" if resolved.missing else ""
         except Exception as error:  # whatever is wrong with a backend is what is asked for here
             finding, good = f"not usable: {error}", False if name in ("numpy", "numba") else None
         rows.append((name, finding, good))
     return rows
+
+
+def models():
+    """The estimators that csrl fit finds, and the files of estimators that cannot be used."""
+    from csrl_core import estimators
+
+    found, faults = estimators.ready()
+    rows = [(name, kind.__name__, True) for name, kind in found.items()]
+    return rows + [(name, fault, False) for name, fault in faults.items()]
 
 
 def cuda():
@@ -141,15 +154,76 @@ def cache():
     ]
 
 
-def say_if_compiling(backend, say):
-    """Tell the user that a backend's kernels will be compiled on first use; whether they will."""
-    if backend not in ("auto", "numba"):
-        return False
-    folder = cache_folder()
-    cold = folder is None or not any(folder.glob("autoencoder.*.nbi"))
-    if cold:
-        say("compiling the Numba kernels: some seconds, once on this machine")
-    return cold
+def warm(say, dtypes=("float64", "float32")):
+    """Compile all that default fits of the estimators need, so that no later fit has to: tiny fits, kept nowhere.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line about each estimator.
+    dtypes : sequence of str
+        Of the data to come.
+
+    Returns
+    -------
+    bool
+        Whether all of them could be fitted.
+    """
+    from csrl_core import estimators
+    from csrl_core.training import compiling
+
+    found, faults = estimators.ready()
+    for fault in faults.values():
+        say(fault)
+    fine, begin = not faults, time.perf_counter()
+    for kind in found.values():
+        with compiling.announced(say, kind) as compiled:
+            try:
+                for dtype in dtypes:
+                    _fit_all_ways(kind, dtype)
+            except Exception as error:  # whatever is wrong with one estimator, the others can be compiled
+                say(f"{kind.__name__}: {type(error).__name__}: {error}")
+                fine = False
+                continue
+        what = f"{compiled.functions} functions compiled in {compiled.seconds:.1f} s"
+        say(f"{kind.__name__}: {what if compiled.functions else 'all was compiled before'}")
+    say(f"done in {time.perf_counter() - begin:.1f} s: fits of {' and '.join(dtypes)} data compile nothing more")
+    return fine
+
+
+# Samples and features of tiny fits: few and many of either, as kernels are chosen by shape.
+WARM_SHAPES = ((150, 4), (16010, 40), (150, 56), (150, 100))
+
+
+def _fit_all_ways(kind, dtype):
+    """Fit and ask a default estimator, of one cluster and of several, on data of every shape."""
+    for n, d in WARM_SHAPES:
+        for n_clusters in (1, 2):
+            model, rows = _fit_tiny(kind, n, d, dtype, n_clusters=n_clusters)
+            model.predict(rows), model.transform(rows), model.transform_all(rows), model.score(rows)
+            if hasattr(model, "reconstruct"):
+                model.reconstruct(rows)
+
+
+def _fit_tiny(kind, n, d, dtype, **arguments):
+    """(fitted estimator, some rows of its data)."""
+    import warnings
+
+    import numpy as np
+    from sklearn.exceptions import ConvergenceWarning
+
+    X = np.random.default_rng(0).random((n, d)).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return kind(epochs=1, random_state=0, **arguments).fit(X), X[:100]
+
+
+def compile_ahead(kind, backend, say):
+    """Compile what small data need of an estimator in this process: others that it starts find it in the cache."""
+    from csrl_core.training import compiling
+
+    with compiling.announced(say, kind, backend):
+        _fit_tiny(kind, 60, 4, "float64", backend=backend)
 
 
 def data():

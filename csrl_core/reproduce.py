@@ -1,7 +1,7 @@
-"""The experiments on mixtures under their public name; their room is `csrl_core.experiments`."""
+"""The experiment of Figure 2 under its public name; it is `csrl_core.experiments.fig2`."""
 
 import sys
 
-from csrl_core.experiments import mixtures
+from csrl_core.experiments import fig2
 
-sys.modules[__name__] = mixtures  # one module under both names, whichever is imported
+sys.modules[__name__] = fig2  # one module under both names, whichever is imported

@@ -1,9 +1,13 @@
-"""What the tests of the CUDA floor share: backends on a given emulator, and broken copies of device code."""
+"""What the tests of the CUDA backends share: backends on a given emulator, and broken copies of device code."""
 
 from dataclasses import dataclass, field
 
 from csrl_core import backends as backend
+from csrl_core import contract
 from csrl_core.kernels.gpu._platform import emulator, launch
+
+STEMS = launch.stems()
+FUNCTIONS = [key for key in contract.CONTRACT if key[0] in STEMS]  # (stem, function) of all that has device code
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import sys
 def main():
     """Run the command line; the exit code is 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C)."""
     try:
-        from csrl_core.cli import experiments as cli_experiments  # noqa: F401 (registers its commands)
         from csrl_core.cli.app import app
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("typer", "rich", "click"):

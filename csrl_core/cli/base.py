@@ -1,6 +1,8 @@
 """The frame of ``csrl``: its errors and exit codes, and options that several commands share. Imports only typer."""
 
+import dataclasses
 import functools
+import inspect
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +15,10 @@ EPILOG = (
     "Exit codes: 0 done; 1 failed, with the reason on standard error; 2 wrong usage; 130 interrupted (Ctrl-C), "
     "what had been learnt is saved. DATA is a CSV, NPY or NPZ file, or data:NAME for a built-in set (data:iris)."
 )
+
+
+class WrongUsage(ValueError):
+    """The command line itself is wrong: exit code 2, as for an unknown option."""
 
 
 class Group(TyperGroup):
@@ -42,7 +48,44 @@ def say(line):
     sys.stdout.flush()
 
 
+def integers(option, text):
+    """The integers of an option's value, which are separated by commas."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
+
+
 def command(function):
+    """Register a command, see `reporting`."""
+    return app.command()(reporting(function))
+
+
+def command_taking(record):
+    """Register a function of one record as a command whose options are the record's fields.
+
+    record : dataclass, fields annotated as typer has them
+    """
+
+    def register(function):
+        def run(**given):
+            return function(record(**given))
+
+        run.__name__, run.__doc__ = function.__name__, function.__doc__
+        run.__signature__ = inspect.Signature([parameter(field) for field in dataclasses.fields(record)])
+        return command(run)
+
+    return register
+
+
+def parameter(field, **changes):
+    """A field of a record as a parameter of a command; changes : of the parameter."""
+    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    found = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+    return found.replace(**changes)
+
+
+def reporting(function):
     """A command whose errors, where the user can act on them, are one line and an exit code."""
 
     @functools.wraps(function)
@@ -64,10 +107,10 @@ def command(function):
             if isinstance(error, MemoryError):
                 message = f"not enough memory: {message}"
             typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(2 if type(error).__name__ == "WrongUsage" else 1) from None
+            raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from None
         raise typer.Exit(code or 0)
 
-    return app.command()(run)
+    return run
 
 
 def _expected(error):

@@ -4,34 +4,11 @@ import math
 import sys
 import textwrap
 import time
-from contextlib import contextmanager
 
+from csrl_core.cli import progress
 from csrl_core.experiments import demo
 
 NARROW = 80  # columns where there is no terminal that says how wide it is
-
-
-@contextmanager
-def _progress(say):
-    """Yield ``done(count, of, what)``: a bar in a terminal, else a line every two seconds and at the end."""
-    if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def line(count, of, what):
-            nonlocal last
-            if count == of or time.monotonic() - last >= 2:
-                last = time.monotonic()
-                say(f"{count} of {of} fits done, {what}")
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("fits"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-        yield lambda count, of, what: bar.update(task, description=what, completed=count, total=of)
 
 
 def table(rows):
@@ -70,7 +47,7 @@ def main(out, *, backend, seed, repeats, say, **options):
     from rich.console import Console
 
     begin = time.perf_counter()
-    with _progress(say) as done:
+    with progress.shown("fits", say, every=2) as done:
         rows, files = demo.run(out, backend=backend, seed=seed, repeats=repeats, say=say, done=done, **options)
     console = Console() if sys.stdout.isatty() else Console(width=NARROW)
     console.print(table(rows))

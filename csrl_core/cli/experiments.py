@@ -1,13 +1,13 @@
-"""The commands ``csrl reproduce`` and ``csrl select``. Imports only typer; everything else waits until one runs."""
+"""The commands ``csrl demo``, ``reproduce`` and ``select``. Imports only typer until one runs."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from csrl_core.cli import app as cli_app  # noqa: F401 (whose commands come first)
-from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, say
+from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, command_taking, say
 
 Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig5", "defaults")})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
@@ -16,24 +16,39 @@ Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
 
 
 @command
-def reproduce(
-    figure: Annotated[Figure, typer.Argument(help="Which figure of the paper, or how good default arguments are.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = Path("csrl-reproduce"),
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the table and the pictures.")] = Path("csrl-demo"),
+    backend: BackendOption = Backend.auto,
+    seed: Annotated[int, typer.Option(min=0, help="Of data and restarts.")] = 0,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions, each with a seed of its own.")] = 3,
+):
+    """Compare k-means, AE + k-means, TAE and PTAE on four data sets, and draw them; under a minute."""
+    from csrl_core.cli import demo as cli_demo
+
+    cli_demo.main(out, backend=backend.value, seed=seed, repeats=repeats, say=say)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceRequest:
+    """What ``csrl reproduce`` is asked for."""
+
+    figure: Annotated[Figure, typer.Argument(help="Which figure of the paper, or how good default arguments are.")]
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = Path("csrl-reproduce")
     data: Annotated[
         list[str] | None,
         typer.Option(help="fig2, defaults: a data set, several times; default all. fig5: mnist (default) or digits."),
-    ] = None,
+    ] = None
     version: Annotated[Version, typer.Option(help="fig2, fig5: the papers' models and settings, or ours.")] = (
         Version.both
-    ),
-    inputs: Annotated[Inputs, typer.Option(help="fig5: pixels that are trained on.")] = Inputs.intensities,
+    )
+    inputs: Annotated[Inputs, typer.Option(help="fig5: pixels that are trained on.")] = Inputs.intensities
     quick: Annotated[
         bool,
         typer.Option("--quick", help="fig5: K = 1 and small machines; defaults: four sets. To see that it works."),
-    ] = False,
+    ] = False
     model: Annotated[
         list[str] | None, typer.Option(help="defaults: TAE, PTAE or TRBM, several times; default all.")
-    ] = None,
+    ] = None
     repetitions: Annotated[
         int | None,
         typer.Option(
@@ -41,66 +56,60 @@ def reproduce(
             help="Each with a seed of its own; the mixtures of the papers' version of fig2 are the authors' draw.",
             show_default="5; the papers' version of fig2: 40, MNIST 10; defaults: 3",
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    backend: BackendOption = Backend.auto,
+    ] = None
+    seed: Annotated[int, typer.Option(min=0)] = 0
+    backend: BackendOption = Backend.auto
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Processes (fig5: threads); default all usable cores.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: instead of the papers'.")] = None,
-    n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10,
-):
+    ] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: instead of the papers'.")] = None
+    n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
+
+
+@command_taking(ReproduceRequest)
+def reproduce(request):
     """Figures 1, 2 and 5 of the paper, and defaults on many data sets; a rerun goes on where one stopped (not fig1)."""
     from csrl_core.cli import reproduce as cli_reproduce
 
     return cli_reproduce.main(
-        figure.value,
-        out,
-        sets=data,
-        inputs=inputs.value,
-        quick=quick,
-        models=model,
-        versions=("papers", "ours") if version is Version.both else (version.value,),
-        repetitions=repetitions,
-        seed=seed,
-        backend=backend.value,
-        processes=jobs,
-        epochs=epochs,
-        n_init=n_init,
+        request.figure.value,
+        request.out,
+        sets=request.data,
+        inputs=request.inputs.value,
+        quick=request.quick,
+        models=request.model,
+        versions=("papers", "ours") if request.version is Version.both else (request.version.value,),
+        repetitions=request.repetitions,
+        seed=request.seed,
+        backend=request.backend.value,
+        processes=request.jobs,
+        epochs=request.epochs,
+        n_init=request.n_init,
         say=say,
     )
 
 
-@command
-def select(
-    data: DataPath,
-    clusters: Annotated[str, typer.Option("--clusters", "-k", metavar="A-B", help="To try; or A,B,….")] = "1-8",
-    latent: Annotated[str, typer.Option(metavar="A-B", help="Latent widths to try; or A,B,….")] = "1",
-    criterion: Annotated[Criterion, typer.Option(help="What decides.")] = Criterion.bic,
-    folds: Annotated[int, typer.Option(min=2, help="Of held-out.")] = 5,
-    n_init: Annotated[int, typer.Option(min=1, help="Restarts.")] = 10,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The table (.csv).")] = None,
-    picture: Annotated[Path | None, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    backend: BackendOption = Backend.auto,
-    key: Key = None,
-    label_column: LabelColumn = None,
-):
+@dataclass(frozen=True, kw_only=True)
+class SelectRequest:
+    """What ``csrl select`` is asked for."""
+
+    data: DataPath
+    clusters: Annotated[str, typer.Option("--clusters", "-k", metavar="A-B", help="To try; or A,B,….")] = "1-8"
+    latent: Annotated[str, typer.Option(metavar="A-B", help="Latent widths to try; or A,B,….")] = "1"
+    criterion: Annotated[Criterion, typer.Option(help="What decides.")] = Criterion.bic
+    folds: Annotated[int, typer.Option(min=2, help="Of held-out.")] = 5
+    n_init: Annotated[int, typer.Option(min=1, help="Restarts.")] = 10
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The table (.csv).")] = None
+    picture: Annotated[Path | None, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None
+    seed: Annotated[int, typer.Option(min=0)] = 0
+    backend: BackendOption = Backend.auto
+    key: Key = None
+    label_column: LabelColumn = None
+
+
+@command_taking(SelectRequest)
+def select(request):
     """Choose the number of clusters and the latent width by BIC or held-out likelihood, with a curve."""
     from csrl_core.cli import select as cli_select
 
-    return cli_select.main(
-        data,
-        clusters=clusters,
-        latent=latent,
-        criterion=criterion.value,
-        folds=folds,
-        n_init=n_init,
-        out=out,
-        picture=picture,
-        seed=seed,
-        backend=backend.value,
-        key=key,
-        label_column=label_column,
-        say=say,
-    )
+    return cli_select.main(request, say)

@@ -9,22 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import datasets, doctor
+from csrl_core import datasets
+from csrl_core.cli.base import WrongUsage, integers
 from csrl_core.datasets.readers import NUMPY_ERRORS, csv_rows, is_number
-from csrl_core.estimators import saved
-from csrl_core.training import atomic_files
+from csrl_core.training.atomic_files import replacing
 
 BUILT_IN = "data:"
-MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 TABLES = (".csv", ".npy")
 PICTURES = (".png", ".pdf", ".svg")
 # Columns of these names are rarely meant as features; where one is used as such, it is said.
 LABEL_NAMES = ("class", "label", "labels", "species", "target", "y")
 _PROBE = bytes(1 << 16)
-
-
-class WrongUsage(ValueError):
-    """The command line itself is wrong: exit code 2, as for an unknown option."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +56,14 @@ def read_data(source, *, key=None, label_column=None, memory_map=False, divide_b
     if not 0 < divide_by < np.inf:
         raise WrongUsage(f"--divide-by {divide_by:g}: expected a positive number")
     table = _read_data(source, key, label_column, memory_map, say)
-    if divide_by == 1 or (memory_map and isinstance(table.X, np.memmap)):
+    if divide_by == 1 or (memory_map and is_on_disk(table.X)):
         return table
     return replace(table, X=table.X / divide_by)
+
+
+def is_on_disk(X):
+    """Whether an array is a memory map: `read_data` has not divided it, `row_chunks` does."""
+    return isinstance(X, np.memmap)
 
 
 def _read_data(source, key, label_column, memory_map, say):
@@ -72,7 +72,7 @@ def _read_data(source, key, label_column, memory_map, say):
         if key is not None or wanted is not None:
             raise WrongUsage(f"{source} is built in and brings its classes; --key and --label-column are for files")
         name = source.removeprefix(BUILT_IN)
-        bunch = datasets.load(name, **({"random_state": 0} if name in MIXTURES else {}))
+        bunch = datasets.load(name, **({"random_state": 0} if name in datasets.MIXTURES else {}))
         return Table(bunch.data, bunch.target, bunch.feature_names)
     path = Path(source)
     if path.is_dir():
@@ -193,11 +193,10 @@ def check_outputs(outputs, inputs=()):
 
 
 @contextmanager
-def replacing(path):
-    """As `csrl_core.training.atomic_files.replacing`, with errors that name the path."""
+def naming(path):
+    """Errors of writing name the path that the user gave, not that of a temporary file."""
     try:
-        with atomic_files.replacing(path) as file:
-            yield file
+        yield
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -209,7 +208,7 @@ def write_table(path, parts, n, name):
     Plain writes, not a memory map: there a full disk is an error message, here it would be a dead process.
     """
     npy = Path(path).suffix.lower() == ".npy"
-    with replacing(path) as file:
+    with naming(path), replacing(path) as file:
         for number, part in enumerate(parts):
             if npy and number == 0:
                 descr = np.lib.format.dtype_to_descr(part.dtype)
@@ -234,14 +233,6 @@ def _columns(name, shape):
     return [f"cluster{j}_{name}{l}" for j in range(shape[0]) for l in range(shape[1])]
 
 
-def integers(option, text):
-    """The integers of an option's value, which are separated by commas."""
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
-
-
 def image_shape(text, n_features):
     """(height, width) of --image-shape; of a square where it is not given."""
     if text is not None:
@@ -250,27 +241,6 @@ def image_shape(text, n_features):
     if side * side != n_features:
         raise WrongUsage(f"--image-shape is needed: {n_features} features make no square image")
     return side, side
-
-
-def say_if_compiling(backend, stem, say):
-    """Tell the user that a stem's Numba kernels will be compiled on first use; whether they will."""
-    folder = doctor.cache_folder()
-    cold = backend in ("auto", "numba") and (folder is None or not any(folder.glob(f"{stem}*.nbi")))
-    if cold:
-        say("compiling the Numba kernels: some seconds, once on this machine")
-    return cold
-
-
-def answer(model, data, out, method, name, backend, jobs, key, label_column, divide_by, say):
-    """A fitted estimator's ``predict``, ``transform`` or ``transform_all``, from file to file, in chunks."""
-    check_outputs({"--out": (out, TABLES)}, [model, data])
-    estimator = saved.load(model, backend=backend and backend.value)
-    estimator.n_jobs = jobs
-    table = read_data(data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say)
-    left = divide_by if isinstance(table.X, np.memmap) else 1.0
-    parts = (getattr(estimator, method)(rows) for rows in row_chunks(table.X, divide_by=left))
-    write_table(out, parts, len(table.X), name)
-    say(f"{len(table.X)} rows  {out}")
 
 
 def row_chunks(X, rows=8192, divide_by=1.0):

@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -12,42 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core.callbacks import Checkpoint, LogLines
-from csrl_core.cli import files
-from csrl_core.estimators.autoencoder import TensorizedAutoencoder
-from csrl_core.estimators.rbm import TensorizedRBM
+from csrl_core.cli import files, progress
 from csrl_core.metrics import scores
+from csrl_core.training import compiling
 from csrl_core.training.loop import NonFiniteLossError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-MODELS = {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}
-OWNERS = {"target": "autoencoder", "filters_gif": "rbm", "image_shape": "rbm"}  # of options of the fit itself
-
-
-def build(model, given, always):
-    """The estimator of a command line.
-
-    model : a key of `MODELS`; given : dict of option → value as typed, None where it was not; always : dict of
-    arguments that every estimator takes
-    """
-    known = MODELS[model]._get_param_names()
-    given = {name: getattr(value, "value", value) for name, value in given.items() if value is not None}
-    for name in given:
-        if name not in known:
-            raise _foreign(name, model)
-    if "hidden" in given:
-        given["hidden"] = files.integers("--hidden", given["hidden"])
-    if "batch_size" in given:
-        given["batch_size"] = given["batch_size"] or None
-    return MODELS[model](**given, **always)
-
-
-def _foreign(name, model):
-    """The error that an option is of other models."""
-    others = [other for other, kind in MODELS.items() if name in kind._get_param_names() or other == OWNERS.get(name)]
-    option = "--" + name.replace("_", "-")
-    return files.WrongUsage(
-        f"{option} is an option of --model {' and '.join(others)}, not of --model {model} (csrl fit --help)"
-    )
 
 
 class ProgressBar(LogLines):
@@ -59,19 +28,10 @@ class ProgressBar(LogLines):
 
     def setup(self, estimator, context):
         """Show the bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TimeRemainingColumn
 
         super().setup(estimator, context)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs, loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._task = self._bar.add_task("fit", total=None, loss="–")
+        self._bar = progress.Bar("epochs", TimeRemainingColumn())
         self._bar.start()
 
     def teardown(self, estimator, context):
@@ -84,8 +44,7 @@ class ProgressBar(LogLines):
         if last or now - self._last >= self.every:
             self._last = now
             name = f"restart {epoch.restart + 1}/{self.n_init}" if self.n_init > 1 else "fit"
-            loss = f"{epoch.loss:.6g}"
-            self._bar.update(self._task, description=name, completed=epoch.epoch + 1, total=epoch.epochs, loss=loss)
+            self._bar.show(name, epoch.epoch + 1, epoch.epochs, f", loss {epoch.loss:.6g}")
         return False
 
 
@@ -114,134 +73,134 @@ def one_interrupt(grace=5.0):
 def save_somewhere(model, path, say):
     """Save to ``path``; where that fails, into the folder for temporary files, so that the training is not lost."""
     try:
-        model.save(path)
+        with files.naming(path):
+            model.save(path)
     except OSError as error:
-        why = f"cannot write {path}: {error.strerror or error}"
         with tempfile.NamedTemporaryFile(prefix="csrl-", suffix=".safetensors", delete=False) as rescue:
             pass
         try:
             model.save(rescue.name)
         except OSError:
             Path(rescue.name).unlink(missing_ok=True)
-            raise OSError(why) from error
-        raise OSError(f"{why}; the model was saved to {rescue.name} instead") from error
+            raise error from None
+        raise OSError(f"{error}; the model was saved to {rescue.name} instead") from error
     say(f"model      {path}")
 
 
-def fit(
-    source,
-    model,
-    *,
-    out,
-    labels,
-    embedding,
-    target,
-    key,
-    label_column,
-    divide_by,
-    checkpoint,
-    every,
-    resume,
-    filters_gif,
-    image_shape,
-    say,
-):
+def fit(request, model, say):
     """Fit an estimator and write what was asked for; returns the exit code.
 
     Parameters
     ----------
-    source, target : data as `cli_files.read_data` takes them; target may be None
-    model : estimator, see `build`
-    out, labels, embedding : path of the model; paths of tables or None
-    key, label_column, divide_by : see `cli_files.read_data`
-    checkpoint, every, resume : path or None, epochs between two writes, path or None
-    filters_gif, image_shape : path of an animation or None; see `cli_files.image_shape`
+    request : `csrl_core.cli.learn.FitRequest`
+    model : estimator, see `csrl_core.cli.options.build`
     say : callable, takes a line for the user
 
     Raises
     ------
     ValueError, OSError, BackendError
-        What `cli_base` prints as one line. Whatever had been learnt is saved before.
+        What `csrl_core.cli.base` prints as one line. Whatever had been learnt is saved before.
     """
-    machine = isinstance(model, TensorizedRBM)
-    (kind,) = (name for name, kind in MODELS.items() if isinstance(model, kind))
-    for name, value in {"target": target, "filters_gif": filters_gif, "image_shape": image_shape}.items():
-        if value is not None and OWNERS[name] != kind:
-            raise _foreign(name, kind)
-    outputs = {
-        "--out": (out, None),
-        "--labels": (labels, files.TABLES),
-        "--embedding": (embedding, files.TABLES),
-        "--checkpoint": (checkpoint, None),
-        "--filters-gif": (filters_gif, (".gif",)),
-    }
-    resumes_in_place = resume is not None and checkpoint is not None and Path(resume) == Path(checkpoint)
-    if checkpoint is not None and Path(checkpoint).exists() and not resumes_in_place:
-        quoted = shlex.quote(str(checkpoint))
-        raise ValueError(f"--checkpoint {quoted} exists; --resume {quoted} continues it, remove it to start anew")
-    files.check_outputs(outputs, [source, target, None if resumes_in_place else resume])
-    data = files.read_data(source, key=key, label_column=label_column, divide_by=divide_by, say=say)
-    files.check_finite(source, data)
-    if machine and model.visible == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
-        raise ValueError(
-            f"{source} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
-            f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
-        )
-    clean = None
-    if target is not None:
-        wanted = None if target.startswith(files.BUILT_IN) else label_column
-        table = files.read_data(target, key=key, label_column=wanted, divide_by=divide_by, say=say)
-        files.check_finite(target, table)
-        clean = table.X
-    callbacks = [ProgressBar(model.n_init) if sys.stderr.isatty() else LogLines()]
-    if checkpoint is not None:
-        callbacks.append(Checkpoint(checkpoint, every))
-    if filters_gif is not None:
-        from csrl_core.plotting.machines import FilterAnimation
-
-        callbacks.append(FilterAnimation(filters_gif, files.image_shape(image_shape, data.X.shape[1])))
-    model.set_callbacks(*callbacks)
-    cold = files.say_if_compiling(model.backend, "rbm" if machine else "autoencoder.", say)
+    _check_files(request)
+    data, clean = _read(request, model, say)
+    model.set_callbacks(*_callbacks(request, model, data.X.shape[1]))
     begin = time.perf_counter()
     with one_interrupt():
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # divergence is an error here, not a warning
-                model.fit(data.X, target=clean, resume=resume)
+            with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
+                model.fit(data.X, target=clean, resume=request.resume)
         except KeyboardInterrupt:
-            _keep(model, out, "interrupted", say)
-            if filters_gif is not None and hasattr(model, "params_"):
-                say(f"filters    {filters_gif}")
-            if checkpoint is not None and Path(checkpoint).exists():
-                say(f"continue with --resume {shlex.quote(str(checkpoint))}")
+            _keep(request, model, "interrupted", say)
+            if request.filters_gif is not None and hasattr(model, "params_"):
+                say(f"filters    {request.filters_gif}")
+            if request.checkpoint is not None and Path(request.checkpoint).exists():
+                say(f"continue with --resume {shlex.quote(str(request.checkpoint))}")
             return INTERRUPTED
         except NonFiniteLossError:
-            _keep(model, out, "the fit diverged", say)
+            _keep(request, model, "the fit diverged", say)
             raise
         except Exception:
             if hasattr(model, "params_"):
-                _keep(model, out, "the fit failed", say)
+                _keep(request, model, "the fit failed", say)
             raise
         seconds = time.perf_counter() - begin
         try:
-            for line in results(model, data, seconds, cold):
+            for line in results(model, data, seconds, compiled.functions > 0):
                 say(line)
         finally:  # an interrupt while these are computed loses no model
-            save_somewhere(model, out, say)
-        if filters_gif is not None:
-            say(f"filters    {filters_gif}")
-        n = len(data.X)
-        if labels is not None:
-            files.write_table(labels, iter([model.labels_]), n, "cluster")
-            say(f"labels     {labels}")
-        if embedding is not None:
-            parts = (model.transform(rows) for rows in files.row_chunks(data.X))
-            files.write_table(embedding, parts, n, "z")
-            say(f"embedding  {embedding}")
+            save_somewhere(model, request.out, say)
+        _write_tables(request, model, data, say)
     return 0
 
 
-def results(model, data, seconds, cold):
-    """Lines about a finished fit; cold : bool, whether its seconds are those of compiling as well."""
+def _no_warning():
+    """Of a loss that overflows: divergence is an error here."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def _check_files(request):
+    """Raise what is wrong with the files that are named, before any work is done."""
+    checkpoint, resume = request.checkpoint, request.resume
+    resumes_in_place = None not in (resume, checkpoint) and Path(resume) == Path(checkpoint)
+    if checkpoint is not None and Path(checkpoint).exists() and not resumes_in_place:
+        quoted = shlex.quote(str(checkpoint))
+        raise ValueError(f"--checkpoint {quoted} exists; --resume {quoted} continues it, remove it to start anew")
+    outputs = {
+        "--out": (request.out, None),
+        "--labels": (request.labels, files.TABLES),
+        "--embedding": (request.embedding, files.TABLES),
+        "--checkpoint": (checkpoint, None),
+        "--filters-gif": (request.filters_gif, (".gif",)),
+    }
+    files.check_outputs(outputs, [request.data, request.target, None if resumes_in_place else resume])
+
+
+def _read(request, model, say):
+    """(data, target or None), finite and in the range that the model needs."""
+    options = {"key": request.key, "divide_by": request.divide_by, "say": say}
+    data = files.read_data(request.data, label_column=request.label_column, **options)
+    files.check_finite(request.data, data)
+    if getattr(model, "visible", None) == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
+        raise ValueError(
+            f"{request.data} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
+            f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
+        )
+    if request.target is None:
+        return data, None
+    label_column = None if request.target.startswith(files.BUILT_IN) else request.label_column
+    clean = files.read_data(request.target, label_column=label_column, **options)
+    files.check_finite(request.target, clean)
+    return data, clean.X
+
+
+def _callbacks(request, model, n_features):
+    callbacks = [ProgressBar(model.n_init) if progress.in_terminal() else LogLines()]
+    if request.checkpoint is not None:
+        callbacks.append(Checkpoint(request.checkpoint, request.checkpoint_every))
+    if request.filters_gif is not None:
+        from csrl_core.plotting import FilterAnimation
+
+        shape = files.image_shape(request.image_shape, n_features)
+        callbacks.append(FilterAnimation(request.filters_gif, shape))
+    return callbacks
+
+
+def _write_tables(request, model, data, say):
+    """What was asked for beside the model."""
+    if request.filters_gif is not None:
+        say(f"filters    {request.filters_gif}")
+    n = len(data.X)
+    if request.labels is not None:
+        files.write_table(request.labels, iter([model.labels_]), n, "cluster")
+        say(f"labels     {request.labels}")
+    if request.embedding is not None:
+        parts = (model.transform(rows) for rows in files.row_chunks(data.X))
+        files.write_table(request.embedding, parts, n, "z")
+        say(f"embedding  {request.embedding}")
+
+
+def results(model, data, seconds, compiled):
+    """Lines about a finished fit; compiled : bool, whether its seconds are those of compiling as well."""
     sizes = np.bincount(model.labels_, minlength=model.n_clusters)
     yield (
         f"fitted     {len(data.X)} samples × {data.X.shape[1]} features, {model.n_clusters} clusters of "
@@ -249,10 +208,10 @@ def results(model, data, seconds, cold):
     )
     yield (
         f"loss       {model.loss_:.6g} after {model.n_iter_} epochs in {seconds:.2f} s, backend {model.backend_}"
-        + (" (with compiling)" if cold else "")
+        + (" (with compiling)" if compiled else "")
         + (f", {model.n_reseeded_} empty clusters re-seeded" if model.n_reseeded_ else "")
     )
-    if isinstance(model, TensorizedRBM):
+    if hasattr(model, "pseudo_likelihood"):
         yield from likelihoods(model, data.X)
     if data.y is not None:
         measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
@@ -268,13 +227,13 @@ def likelihoods(model, X):
         yield f"pseudo     mean log pseudo-likelihood {np.mean(model.pseudo_likelihood(X)):.6g}"
 
 
-def _keep(model, out, what, say):
+def _keep(request, model, what, say):
     """Save what a fit that did not end has learnt, and say so."""
     if not hasattr(model, "params_"):
-        say(f"{what} before the first epoch ended; nothing was learnt, and {out} was not written")
+        say(f"{what} before the first epoch ended; nothing was learnt, and {request.out} was not written")
         return
     say(
         f"{what}: the parameters after epoch {model.n_iter_} (loss {model.loss_:.6g}) are kept; labels and "
         f"embedding were not written (csrl predict and csrl transform make them from the model)"
     )
-    save_somewhere(model, out, say)
+    save_somewhere(model, request.out, say)

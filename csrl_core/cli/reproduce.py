@@ -2,158 +2,119 @@
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli.files import WrongUsage, say_if_compiling
-from csrl_core.experiments import defaults, defaults_summary, fig5, fig5_summary
-from csrl_core.experiments import figures as reproduce_figures
-from csrl_core.experiments import mixtures as reproduce
-from csrl_core.experiments import summary as reproduce_summary
-from csrl_core.experiments import table as reproduce_table
+from csrl_core.cli import progress
+from csrl_core.cli.base import WrongUsage
+from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.rbm import TensorizedRBM
+from csrl_core.experiments import defaults, defaults_summary, fig1, fig2, fig2_picture, fig2_summary, fig5, fig5_summary
+from csrl_core.experiments import runs as tables
+from csrl_core.training import compiling
 from csrl_core.training.atomic_files import write_atomically
 
-REPETITIONS = 5  # of figures 1 and 5; `reproduce.default_repetitions` has those of figure 2
+REPETITIONS = 5  # of figures 1 and 5; `fig2.default_repetitions` has those of figure 2
 
 
-def main(
-    figure,
-    out,
-    *,
-    sets,
-    versions,
-    repetitions,
-    seed,
-    backend,
-    processes,
-    say,
-    epochs=None,
-    n_init=None,
-    inputs="intensities",
-    quick=False,
-    models=None,
-):
-    """Make what is missing of a figure, then its tables and pictures; returns the exit code."""
-    foreign = {
-        "--quick": (quick, ("fig5", "defaults")),
-        "--inputs": (inputs != "intensities", ("fig5",)),
-        "--model": (models, ("defaults",)),
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for, as typed: see ``csrl reproduce --help``; None: not given. say : callable, takes a line."""
+
+    sets: list | None
+    versions: tuple
+    repetitions: int | None
+    seed: int
+    backend: str
+    processes: int | None
+    say: Callable
+    epochs: int | None = None
+    n_init: int | None = None
+    inputs: str = "intensities"
+    quick: bool = False
+    models: list | None = None
+
+
+def main(figure, out, **asked):
+    """Make what is missing of a figure, then its tables and pictures; returns the exit code.
+
+    asked : fields of `Request`
+    """
+    request, out = Request(**asked), Path(out)
+    options = {
+        "--quick": (request.quick, ("fig5", "defaults")),
+        "--inputs": (request.inputs != "intensities", ("fig5",)),
+        "--model": (request.models, ("defaults",)),
     }
-    for option, (given, owners) in foreign.items():
+    for option, (given, owners) in options.items():
         if given and figure not in owners:
             raise WrongUsage(f"{option} is an option of {' and '.join(owners)}, not of {figure}")
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    if figure == "fig5":
-        return _figure_5(
-            *(out, sets or ["mnist"], versions, inputs, quick),
-            **{"repetitions": repetitions or REPETITIONS, "seed": seed, "backend": backend},
-            **{"n_jobs": processes, "epochs": epochs},
-            say=say,
+    make = {"fig1": _figure_1, "fig2": _figure_2, "fig5": _figure_5, "defaults": _defaults}[figure]
+    make(out, request)
+    return 0
+
+
+def _figure_1(out, request):
+    with compiling.announced(request.say, TensorizedAutoencoder, request.backend):
+        rows, files = fig1.run(
+            out,
+            repetitions=request.repetitions or REPETITIONS,
+            n_init=request.n_init or fig2.RESTARTS,
+            seed=request.seed,
+            backend=request.backend,
         )
-    if figure == "defaults":
-        return _defaults(
-            *(out, sets, models or tuple(defaults.MODELS), quick),
-            **{"repetitions": repetitions, "seed": seed, "backend": backend, "processes": processes, "say": say},
+    for row in rows:
+        request.say(
+            f"  {row.data:<14}{row.model:<42}mean squared error {row.mean_squared_error:.3g} ± "
+            f"{row.mean_squared_error_se:.1g}, ARI {row.ARI:.3f} ± {row.ARI_se:.3f}"
         )
-    n_init = n_init or reproduce.RESTARTS
-    if figure == "fig1":
-        return _figure_1(
-            out, seed=seed, repetitions=repetitions or REPETITIONS, backend=backend, n_init=n_init, say=say
-        )
-    unknown = [name for name in sets or () if name not in reproduce.SETS]
-    if unknown:
-        raise WrongUsage(f"--data {unknown[0]} is not of the figure; expected some of {', '.join(reproduce.SETS)}")
-    wanted = list(sets or reproduce.SETS)
+    for path in files:
+        request.say(str(path))
+
+
+def _figure_2(out, request):
+    begin, say = time.perf_counter(), request.say
+    wanted = list(request.sets or fig2.SETS)
+    for name in wanted:
+        if name not in fig2.SETS:
+            raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(fig2.SETS)}")
     here = [name for name in wanted if datasets.available(name)]
     for name in wanted:
         if name not in here:
             say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
     if not here:
         raise FileNotFoundError("none of the data sets can be read")
-    table = reproduce_table.RunTable(out / "fig2-runs.csv")
-    listed = reproduce.jobs(versions, here, repetitions, seed, backend, epochs, n_init)
-    known = {run.key for run in table.runs}
-    missing = sum(job.key not in known for job in listed)
-    say(f"fig2       {len(listed)} runs, {len(listed) - missing} of them in {table.path}")
-    if missing:
-        doctor.say_if_compiling(backend, say)
-    begin = last = time.perf_counter()
-
-    def done(count, of, run):
-        nonlocal last
-        now = time.perf_counter()
-        if now - last >= 5 or count == of:
-            last = now
-            say(f"{count}/{of}  {run.version}, {run.data}, {run.model}  {now - begin:.0f} s")
-
-    runs = reproduce_table.complete(table, listed, n_processes=processes, done=done)
-    rows = reproduce_summary.summarise(runs)
+    table = tables.RunTable(out / "fig2-runs.csv", fig2.Run)
+    jobs = fig2.jobs(
+        *(request.versions, here, request.repetitions, request.seed),
+        *(request.backend, request.epochs, request.n_init or fig2.RESTARTS),
+    )
+    if _say_missing("fig2", jobs, table.missing(jobs), table, say):
+        doctor.compile_ahead(TensorizedAutoencoder, request.backend, say)
+    with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", every=5) as done:
+        made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=done)
+    rows = fig2_summary.summarise(made)
+    pictures = {out / f"fig2-{version}.png": version for version in request.versions}
 
     def draw():
-        pictures = [out / f"fig2-{version}.png" for version in versions]
-        for picture, version in zip(pictures, versions, strict=True):
-            reproduce_figures.draw_figure_2(picture, rows, version)
+        for picture, version in pictures.items():
+            fig2_picture.draw(picture, rows, version)
         return pictures
 
-    files, lines = [table.path, out / "fig2.csv"], reproduce_summary.lines(rows)
-    _write(files, rows, reproduce_summary.Summary, draw, lines, say)
-    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in runs):.0f} s in all")
-    return 0
+    tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)
+    _finish([table.path, out / "fig2.csv"], draw, fig2_summary.lines(rows), say)
+    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
 
 
-def _defaults(out, sets, models, quick, *, repetitions, seed, backend, processes, say):
-    for what, given, known in (("--data", sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
-        for name in given:
-            if name not in known:
-                raise WrongUsage(f"{what} {name!r} is not one of {', '.join(map(repr, known))}")
-    wanted = list(sets or (defaults.QUICK if quick else defaults.SETS))
-    here = [name for name in wanted if defaults.SETS[name].available]
-    if len(here) < len(wanted):
-        say(f"skipped    {len(wanted) - len(here)} sets: their files are not there; set {datasets.DATA_VARIABLE}")
-    if not here:
-        raise FileNotFoundError("none of the data sets can be read")
-    table = reproduce_table.RunTable(out / "defaults-runs.csv", defaults.Run)
-    listed = defaults.jobs(here, models, repetitions or (1 if quick else defaults.SEEDS), seed, backend)
-    known = {run.key for run in table.runs}
-    say(f"defaults   {len(listed)} runs, {sum(job.key in known for job in listed)} of them in {table.path}")
-    begin = time.perf_counter()
-
-    def done(count, of, run):
-        seconds = time.perf_counter() - begin
-        say(f"{count}/{of}  {run.data}, {run.model}: ARI {run.ARI:.2f}, start {run.ARI_start:.2f}  {seconds:.0f} s")
-
-    runs = reproduce_table.complete(table, listed, make_run=defaults.make_run, n_processes=processes, done=done)
-    rows = defaults_summary.summarise(runs)
-    files, picture = [table.path, out / "defaults.csv", out / "defaults.md"], out / "defaults.png"
-    write_atomically(files[2], defaults_summary.markdown(rows).encode())
-
-    def draw():
-        defaults_summary.draw(picture, rows)
-        return [picture]
-
-    _write(files, rows, defaults_summary.Summary, draw, defaults_summary.lines(rows), say)
-    return 0
-
-
-def _write(files, rows, kind, draw, lines, say):
-    """Write the summary's rows to files[1] and draw the pictures, if that is possible; say lines and files.
-
-    draw : callable, returns the pictures' paths
-    """
-    reproduce_summary.write_rows(files[1], rows, kind)
-    if find_spec("matplotlib"):
-        files = [*files, *draw()]
-    else:
-        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
-    for line in [*lines, *map(str, files)]:
-        say(line)
-
-
-def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend, n_jobs, epochs, say):
+def _figure_5(out, request):
+    begin, say, sets = time.perf_counter(), request.say, request.sets or ["mnist"]
     if len(sets) > 1 or sets[0] not in fig5.PROBLEMS:
         raise WrongUsage(f"--data {' '.join(sets)}: expected one of {', '.join(fig5.PROBLEMS)}")
     (data,) = sets
@@ -162,39 +123,76 @@ def _figure_5(out, sets, versions, inputs, quick, *, repetitions, seed, backend,
             f"fig5 needs MNIST, whose files are not there; set {datasets.DATA_VARIABLE} (csrl doctor), or take "
             f"scikit-learn's own digits: --data digits"
         )
-    small = {"steps": (1,), "repetitions": 1, "epochs": 2, "n_hidden": 20, "ais_betas": 20, "ais_chains": 10}
-    options = {"repetitions": repetitions, "seed": seed, "backend": backend, "n_jobs": n_jobs, "epochs": epochs}
-    wanted = fig5.jobs(versions, data, inputs, **(options | small if quick else options))
-    stem = fig5_summary.stem(data, inputs) + ("-quick" if quick else "")
-    path, images = out / f"{stem}-runs.csv", fig5_summary.Images(out)
-    known = {run.key: run for run in fig5_summary.read_runs(path)}
-    missing = sum(fig5_summary.is_missing(job, known, images) for job in wanted)
-    say(f"fig5       {len(wanted)} runs, {len(wanted) - missing} of them in {path}")
-    if missing:
-        say_if_compiling(backend, "rbm", say)
-    begin = time.perf_counter()
-
-    def done(count, of, run):
-        seconds = time.perf_counter() - begin
-        say(f"{count}/{of}  {run.version}, {run.model}, K = {run.gibbs_steps}, {run.repetition + 1}.  {seconds:.0f} s")
-
-    runs = fig5_summary.complete(path, images, wanted, done)
-    rows = fig5_summary.summarise(runs)
-    files, lines = [path, out / f"{stem}.csv"], fig5_summary.lines(rows)
-    _write(files, rows, fig5_summary.Summary, lambda: fig5_summary.draw(out, stem, runs, images), lines, say)
-    say(f"done in {time.perf_counter() - begin:.1f} s; the fits took {sum(run.seconds for run in runs):.0f} s in all")
-    return 0
+    options = {"repetitions": request.repetitions or REPETITIONS, "seed": request.seed, "backend": request.backend}
+    options |= {"n_jobs": request.processes, "epochs": request.epochs}
+    if request.quick:
+        options |= {"steps": (1,), "repetitions": 1, "epochs": 2, "n_hidden": 20, "ais_betas": 20, "ais_chains": 10}
+    jobs = fig5.jobs(request.versions, data, request.inputs, **options)
+    stem = fig5_summary.stem(data, request.inputs) + ("-quick" if request.quick else "")
+    table, images = fig5_summary.table(out / f"{stem}-runs.csv"), fig5_summary.Images(out)
+    _say_missing("fig5", jobs, fig5_summary.missing(table, jobs, images), table, say)
+    compiled = compiling.announced(say, TensorizedRBM, request.backend)
+    with compiled, _progress(say, lambda run: f"{run.version}, {run.model}, K = {run.gibbs_steps}") as done:
+        made = fig5_summary.complete(table, jobs, images, done)
+    rows = fig5_summary.summarise(made)
+    tables.write_rows(out / f"{stem}.csv", rows, fig5_summary.Summary)
+    files = [table.path, out / f"{stem}.csv"]
+    _finish(files, lambda: fig5_summary.draw(out, stem, made, images), fig5_summary.lines(rows), say)
+    say(f"done in {time.perf_counter() - begin:.1f} s; the fits took {sum(run.seconds for run in made):.0f} s in all")
 
 
-def _figure_1(out, *, seed, repetitions, backend, n_init, say):
-    pictures, files = reproduce_figures.figure_1(
-        out, seed=seed, repetitions=repetitions, backend=backend, n_init=n_init
-    )
-    for row in pictures:
-        say(
-            f"  {row.data:<14}{row.model:<42}mean squared error {row.mean_squared_error:.3g} ± "
-            f"{row.mean_squared_error_se:.1g}, ARI {row.ARI:.3f} ± {row.ARI_se:.3f}"
-        )
-    for path in files:
-        say(str(path))
-    return 0
+def _defaults(out, request):
+    say, models = request.say, request.models or tuple(defaults.MODELS)
+    for what, given, known in (("--data", request.sets or (), defaults.SETS), ("--model", models, defaults.MODELS)):
+        for name in given:
+            if name not in known:
+                raise WrongUsage(f"{what} {name!r} is not one of {', '.join(map(repr, known))}")
+    wanted = list(request.sets or (defaults.QUICK if request.quick else defaults.SETS))
+    here = [name for name in wanted if defaults.SETS[name].available]
+    if len(here) < len(wanted):
+        say(f"skipped    {len(wanted) - len(here)} sets: their files are not there; set {datasets.DATA_VARIABLE}")
+    if not here:
+        raise FileNotFoundError("none of the data sets can be read")
+    table = tables.RunTable(out / "defaults-runs.csv", defaults.Run)
+    repetitions = request.repetitions or (1 if request.quick else defaults.SEEDS)
+    jobs = defaults.jobs(here, models, repetitions, request.seed, request.backend)
+    missing = {job.model for job in _say_missing("defaults", jobs, table.missing(jobs), table, say)}
+    for kind, names in ((TensorizedAutoencoder, {"TAE", "PTAE"}), (TensorizedRBM, {"TRBM"})):
+        if names & missing:
+            doctor.compile_ahead(kind, request.backend, say)
+    with _progress(
+        say, lambda run: f"{run.data}, {run.model}: ARI {run.ARI:.2f}, at the start {run.ARI_start:.2f}"
+    ) as done:
+        made = tables.complete(table, jobs, defaults.make_run, n_processes=request.processes, done=done)
+    rows = defaults_summary.summarise(made)
+    files, picture = [table.path, out / "defaults.csv", out / "defaults.md"], out / "defaults.png"
+    tables.write_rows(files[1], rows, defaults_summary.Summary)
+    write_atomically(files[2], defaults_summary.markdown(rows).encode())
+
+    def draw():
+        defaults_summary.draw(picture, rows)
+        return [picture]
+
+    _finish(files, draw, defaults_summary.lines(rows), say)
+
+
+def _say_missing(name, jobs, missing, table, say):
+    say(f"{name:<11}{len(jobs)} runs, {len(jobs) - len(missing)} of them in {table.path}")
+    return missing
+
+
+@contextmanager
+def _progress(say, what, every=0.0):
+    """As `progress.shown`, of runs; what : callable of a run, what is said of it."""
+    with progress.shown("runs", say, every) as done:
+        yield lambda count, of, run: done(count, of, what(run))
+
+
+def _finish(files, draw, lines, say):
+    """Draw the pictures, if that is possible, and say lines and files; draw : callable, returns the pictures' paths."""
+    if find_spec("matplotlib"):
+        files = [*files, *draw()]
+    else:
+        say("no pictures: matplotlib is not installed; pip install 'csrl_core[plot]'")
+    for line in [*lines, *map(str, files)]:
+        say(line)

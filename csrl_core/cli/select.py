@@ -1,11 +1,11 @@
 """The work of ``csrl select``: the number of clusters and the latent width, as a table and a curve."""
 
-from pathlib import Path
-
 import numpy as np
 
 from csrl_core import selection
 from csrl_core.cli import files
+from csrl_core.cli.base import WrongUsage
+from csrl_core.training import compiling
 
 
 def numbers(text, option):
@@ -16,26 +16,33 @@ def numbers(text, option):
     except ValueError:
         found = []
     if not found or min(found) < 1:
-        raise files.WrongUsage(f"{option} {text}: expected ints of at least 1, as in 1-8 or 1,2,4")
+        raise WrongUsage(f"{option} {text}: expected ints of at least 1, as in 1-8 or 1,2,4")
     return found
 
 
-def main(data, *, clusters, latent, criterion, folds, n_init, out, picture, seed, backend, key, label_column, say):
-    """Fit every candidate, say which is best, and write what was asked for; returns the exit code."""
-    clusters, latent = numbers(clusters, "--clusters"), numbers(latent, "--latent")
-    files.check_outputs({"--out": (out, (".csv",)), "--plot": (picture, files.PICTURES)}, [data])
-    table = files.read_data(data, key=key, label_column=label_column, say=say)
-    estimator = selection.default_estimator(seed).set_params(backend=backend, n_init=n_init)
-    found = selection.select(
-        np.asarray(table.X),
-        n_clusters=clusters,
-        latent=latent,
-        criterion=criterion,
-        folds=folds,
-        estimator=estimator,
-        random_state=seed,
+def main(request, say):
+    """Fit every candidate, say which is best, and write what was asked for; returns the exit code.
+
+    request : `csrl_core.cli.experiments.SelectRequest`; say : callable, takes a line
+    """
+    clusters, latent = numbers(request.clusters, "--clusters"), numbers(request.latent, "--latent")
+    files.check_outputs(
+        {"--out": (request.out, (".csv",)), "--plot": (request.picture, files.PICTURES)}, [request.data]
     )
-    what = "−BIC/n" if criterion == "bic" else "held-out log-likelihood"
+    table = files.read_data(request.data, key=request.key, label_column=request.label_column, say=say)
+    estimator = selection.default_estimator(request.seed)
+    estimator.set_params(backend=request.backend.value, n_init=request.n_init)
+    with compiling.announced(say, type(estimator), estimator.backend):
+        found = selection.select(
+            np.asarray(table.X),
+            n_clusters=clusters,
+            latent=latent,
+            criterion=request.criterion.value,
+            folds=request.folds,
+            estimator=estimator,
+            random_state=request.seed,
+        )
+    what = "−BIC/n" if request.criterion.value == "bic" else "held-out log-likelihood"
     say(f"{'clusters':>8}  {'latent':>6}  {'parameters':>10}  {'log-likelihood':>14}  {what:>14}")
     for candidate in found.candidates:
         error = "" if np.isnan(candidate.error) else f" ± {candidate.error:.3g}"
@@ -44,12 +51,12 @@ def main(data, *, clusters, latent, criterion, folds, n_init, out, picture, seed
             f"{candidate.n_clusters:>8}  {candidate.latent:>6}  {candidate.parameters:>10}  "
             f"{candidate.log_likelihood:>14.5g}  {candidate.value:>14.5g}{error}{mark}"
         )
-    if out is not None:
-        found.write(out)
-        say(f"table    {Path(out)}")
-    if picture is not None:
+    if request.out is not None:
+        found.write(request.out)
+        say(f"table    {request.out}")
+    if request.picture is not None:
         from csrl_core import plotting
 
-        plotting.save_figure(found.plot().figure, picture)
-        say(f"picture  {Path(picture)}")
+        plotting.save_figure(found.plot().figure, request.picture)
+        say(f"picture  {request.picture}")
     return 0

@@ -14,7 +14,7 @@ from csrl_core.backends import BackendError
 
 
 class ThirdParty:
-    """A package as what `csrl_core.contract.verify` takes for a backend.
+    """A package as a backend of `csrl_core.contract.verify`.
 
     name : str, the dotted name to import
 
@@ -30,7 +30,7 @@ class ThirdParty:
         self.name = name
         try:
             self._package = import_module(name)
-        except Exception as error:  # whatever their package raises while it is imported
+        except Exception as error:  # whatever the package raises while it is imported
             known = ", ".join(backends.BACKENDS)
             raise BackendError(
                 f"backend {name!r} cannot be imported ({type(error).__name__}: {error}); "
@@ -41,33 +41,33 @@ class ThirdParty:
             raise BackendError(f"{name} has none of the stems: it holds no module {', '.join(contract.STEMS)}")
 
     def _find(self, stem):
-        found = getattr(self._package, stem, None)
-        if found is not None:
-            return found
+        """The stem's module, or an attribute of that name; None where there is neither."""
+        home = f"{self.name}.{stem}"
         try:
-            return import_module(f"{self.name}.{stem}")
+            # The module first: an attribute may be a function of the same name that the package gives out.
+            return import_module(home)
         except ModuleNotFoundError as error:
-            # That there is no such module is no fault; one that misses another module is.
-            if error.name == f"{self.name}.{stem}" or not hasattr(self._package, "__path__"):
-                return None
-            raise BackendError(f"{self.name}.{stem} cannot be imported ({error})") from error
+            # The package may lack a stem; a module of it that cannot import another one is a fault.
+            if error.name != home and hasattr(self._package, "__path__"):
+                raise BackendError(f"{home} cannot be imported ({error})") from error
         except Exception as error:
-            raise BackendError(f"{self.name}.{stem} cannot be imported ({type(error).__name__}: {error})") from error
+            raise BackendError(f"{home} cannot be imported ({type(error).__name__}: {error})") from error
+        return getattr(self._package, stem, None)
 
     def __getattr__(self, stem):
-        found = None if stem.startswith("_") else self._stems.get(stem)
-        if found is None:
+        module = None if stem.startswith("_") else self._stems.get(stem)
+        if module is None:
             raise AttributeError(stem)
-        return found
+        return module
 
     @property
     def missing(self):
-        """Stems of the contract that it does not have."""
-        return tuple(stem for stem, found in self._stems.items() if found is None)
+        """The stems of the contract that the package does not have."""
+        return tuple(stem for stem, module in self._stems.items() if module is None)
 
 
 def resolve(name):
-    """The backend of a name: one of ours, or somebody's package.
+    """The backend of a name: one of csrl_core's, or a package.
 
     Raises
     ------

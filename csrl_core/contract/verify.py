@@ -2,7 +2,7 @@
 
     from csrl_core import verify
     print(verify.table(verify.verify(["numba"])))
-    print(verify.table(verify.verify(["their.package"])))      # somebody's kernels: see csrl_core.contract.third_party
+    print(verify.table(verify.verify(["their.package"])))      # see csrl_core.contract.third_party
 
 Every case is run by the reference in float64 on the arguments as the backend gets them (for float32:
 rounded first), and by the backend. Integers must be equal. An array of floats may differ by
@@ -51,9 +51,7 @@ class Result:
     @property
     def ratio(self):
         """The error as a part of the budget."""
-        if self.budget > 0:
-            return self.worst_error / self.budget
-        return 0.0 if self.worst_error == 0 else np.inf
+        return _ratio(self.worst_error, self.budget)
 
     def __str__(self):
         state = "ok" if self.ok else "FAILED"
@@ -61,6 +59,10 @@ class Result:
             f"{self.stem}.{self.function}[{self.case}] {self.backend} {self.dtype}: {state}, "
             f"error {self.worst_error:.3g} of {self.budget:.3g} at {self.where}"
         )
+
+
+def _ratio(error, budget):
+    return error / budget if budget > 0 else np.inf if error > 0 else 0.0
 
 
 def check(case, backend, dtype):
@@ -101,14 +103,14 @@ def check(case, backend, dtype):
         seconds = time.perf_counter() - start
         _check_untouched(entry, arguments, case.arguments(dtype))
         if list(got) != list(expected):
-            raise _Wrong(f"{len(got)} values returned, {len(expected)} expected")
+            raise _Wrong(f"{_returned(got)} returned, {_returned(expected)} expected")
         worst = max(
             (_compare(name, got[name], expected[name], typical[name].dtype, *budgets[name], working) for name in got),
-            key=lambda found: found[0] / found[1] if found[1] > 0 else np.inf if found[0] > 0 else 0.0,
+            key=lambda entry: _ratio(*entry[:2]),
         )
     except _Wrong as wrong:
         return result(np.inf, 0, str(wrong), time.perf_counter() - start, False)
-    except Exception as error:  # a kernel that raises is one line of the table, not the end of it
+    except Exception as error:  # a kernel that raises is one line of the table; the others are still run
         return result(np.inf, 0, f"{type(error).__name__}: {error}", time.perf_counter() - start, False)
     error, budget, where = worst
     return result(error, budget, where, seconds, error <= budget)
@@ -166,16 +168,16 @@ def table(results):
 
 
 def _function(backend, case):
-    found = getattr(getattr(backend, case.stem), case.function, None)
-    if found is None:
+    function = getattr(getattr(backend, case.stem), case.function, None)
+    if function is None:
         raise _Wrong(f"{backend.name} has no function {case.function} in its stem {case.stem}")
-    if not callable(found):
-        raise _Wrong(f"{backend.name}'s {case.stem}.{case.function} is no function but a {type(found).__name__}")
-    return found
+    if not callable(function):
+        raise _Wrong(f"{backend.name}'s {case.stem}.{case.function} is no function but a {type(function).__name__}")
+    return function
 
 
 class _Wrong(Exception):
-    """Wrong whatever the tolerance."""
+    """A fault that no tolerance covers."""
 
 
 def _wide(entry, arguments):
@@ -191,7 +193,7 @@ def _wide(entry, arguments):
 
 
 def _run(entry, function, arguments):
-    """Call; what is returned and what changed in place, as named arrays."""
+    """Call the function; what it returned and what it changed in place, as named arrays."""
     if len(arguments) != len(entry.arguments):
         raise _Wrong(f"the case has {len(arguments)} arguments, the contract {len(entry.arguments)}")
     returned = function(*arguments)
@@ -205,13 +207,20 @@ def _run(entry, function, arguments):
     return values
 
 
+def _returned(values):
+    """How many values of `_run` were returned."""
+    if "return" in values:
+        return "one value, no tuple,"
+    return f"{sum(name.startswith('return[') for name in values)} values"
+
+
 def _send(entry, backend, arguments):
     """The arguments as the backend takes them: arrays on its device, with gaps where they have some."""
     if not getattr(backend, "on_device", False):
         return arguments
     sent = []
     for spec, value in zip(entry.arguments, arguments, strict=True):
-        if isinstance(value, np.ndarray) and spec.name not in contract.HOST_ARGUMENTS:
+        if isinstance(value, np.ndarray) and not spec.on_host:
             gap = 1 if value.flags.c_contiguous else 2
             place = backend.xp.empty((*value.shape[:-1], gap * value.shape[-1]), value.dtype)[..., ::gap]
             place[...] = backend.xp.asarray(value)
@@ -222,7 +231,7 @@ def _send(entry, backend, arguments):
 
 @cache
 def _budgets(case):
-    """(error of the reference in float32 in units of eps, floor) of every result, and is the case a test?
+    """(error of the reference in float32 in units of eps, floor) of every result; `_Wrong` where the case is no test.
 
     The same for every backend and dtype.
     """

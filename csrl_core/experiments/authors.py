@@ -1,6 +1,6 @@
-"""What the authors' code gives on the data of Figure 2, and the mixtures as it draws them.
+"""The results of the authors' code on the data of Figure 2, and the mixtures as it draws them.
 
-Theirs are means of five runs, which differ in their first centres and parameters, on one draw (MNIST: three runs).
+Its figures are means of five runs (MNIST: three) on one draw, which differ in first centres and parameters.
 """
 
 import csv
@@ -12,8 +12,8 @@ import numpy as np
 RUNS = 5
 
 
-def their_runs(data):
-    """The number of runs that their mean is of."""
+def authors_runs(data):
+    """How many runs the authors' mean was taken over."""
     return 3 if data == "mnist_5" else RUNS
 
 
@@ -32,7 +32,7 @@ NO_FIGURE = Figure(float("nan"), float("nan"), float("nan"))
 def authors_figures():
     """(panel, data, model, rate or None) → `Figure`; None holds the best of all rates."""
     text = (resources.files("csrl_core.experiments") / "authors_figures.csv").read_text()
-    found = {}
+    figures = {}
     for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#")):
         rate = float(row["learning_rate"]) if row["learning_rate"] else None
         digits = len(row["value"].partition(".")[2])
@@ -40,11 +40,11 @@ def authors_figures():
         models = ("AE1", "AE2", "AE3") if row["model"] == "AE" else (row["model"],)
         for model in models:
             key = row["panel"], row["data"], model
-            found[*key, rate] = figure
+            figures[*key, rate] = figure
             if rate is not None:
-                best = found.get((*key, None))
-                found[*key, None] = figure if best is None or figure.value > best.value else best
-    return found
+                best = figures.get((*key, None))
+                figures[*key, None] = figure if best is None or figure.value > best.value else best
+    return figures
 
 
 # Samples of a cluster, and of every cluster its mean, covariance and where its principal axes point, the longest
@@ -84,7 +84,7 @@ def authors_draw(data):
 
     Cluster after cluster x = μ + Σ_a √λ_a g_a v_a along the covariance's principal axes, and three columns N(0, 0.1²);
     at last the noise of de-noising, N(0, 0.1²). Source: their repository, cluster_specific_representation on GitHub,
-    src/data.py. With an axis turned round it would be another draw of the same distribution.
+    src/data.py. With the opposite sign of an axis it would be another draw of the same distribution.
 
     returns (X, y, noisy) : X, noisy (n, d) float32, y (n,) int64; n/k samples of each cluster, one after the other
     """

@@ -6,13 +6,14 @@ one draw, for the data. Classes give the number of clusters and the scores, and 
 
 import time
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, metrics
 from csrl_core.experiments.defaults_sets import SETS
+from csrl_core.experiments.runs import Keyed
 
 SEEDS = 3
 QUICK = ("Bernoulli, small", "Gaussian, small", "parallel_line", "iris")
@@ -31,17 +32,13 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class Key:
-    """What tells runs apart."""
+class Key(Keyed):
+    """The fields that identify a run."""
 
+    KEY = ("data", "model", "seed")
     data: str
     model: str
     seed: int
-
-    @property
-    def key(self):
-        """As a tuple."""
-        return tuple(getattr(self, column.name) for column in fields(Key))
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class Run(Key):
 
 @dataclass(frozen=True)
 class Job(Key):
-    """A run to be made; n_jobs : threads of the fit."""
+    """A run that is to be made; n_jobs : threads of the fit."""
 
     backend: str = "auto"
     n_jobs: int | None = 1
@@ -82,7 +79,7 @@ def jobs(sets=None, models=tuple(MODELS), repetitions=SEEDS, seed=0, backend="au
 
 
 def make_run(job):
-    """Do one `Job`."""
+    """Make the `Run` of a `Job`."""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -115,7 +112,7 @@ def make_run(job):
 
 
 def first_assignment(model, X, arguments):
-    """What the model's ``init`` gives without training: every sample with the nearest of the first centres, (n,).
+    """The labels (n,) that the model's ``init`` gives without training: for each sample the nearest first centre.
 
     Of an autoencoder, whose ``init`` goes some rounds further, that of one component for each cluster.
     """

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from csrl_core import datasets
+from csrl_core.datasets import MIXTURES
 
 IMAGES = 100  # of each class of MNIST and Fashion-MNIST, that many others for every seed
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set of the bench.
+    """A data set of the comparison.
 
     name : str; source : str, what it is made of
     binary : bool, values in [0, 1], which machines take as probabilities of binary units; else real
@@ -29,7 +30,7 @@ class Problem:
 
     @property
     def available(self):
-        """Whether its files are there."""
+        """Whether its files exist."""
         return self.source in _MAKERS or datasets.available(self.source)
 
     def load(self, seed):
@@ -44,7 +45,7 @@ class Problem:
 
 
 def bernoulli_mixture(seed, sizes, d, low=0.2, high=0.8, share=0.5):
-    """Binary features: in every cluster a feature is 1 with probability ``high`` or, of a share, ``low``.
+    """Binary features: in each cluster a feature is 1 with probability ``high``, or ``low`` for a share of them.
 
     sizes : samples of each cluster; d : features; low, high : probabilities; share : of features with the lower one
     """
@@ -78,8 +79,8 @@ def subspaces(seed, sizes, d, h=1, apart=0.0, noise=0.1, length=1.0):
 
 
 def _loaded(seed, name, classes=None, divide=None, standardised=False):
-    """A set of `csrl_core.datasets`; classes : those to take; divide : all values, by that number."""
-    if name in _MIXTURES:
+    """A set of `csrl_core.datasets`; classes : those to keep; divide : number by which all values are divided."""
+    if name in MIXTURES:
         bunch = datasets.load(name, random_state=seed)
     else:
         bunch = datasets.load(name)
@@ -95,7 +96,6 @@ def _loaded(seed, name, classes=None, divide=None, standardised=False):
     return np.asarray(X if divide is None else X / divide, dtype=np.float64), y
 
 
-_MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 _LARGE = ("mnist", "fashion_mnist")
 _MAKERS = {"bernoulli": bernoulli_mixture, "gaussian": gaussian_mixture, "subspaces": subspaces}
 

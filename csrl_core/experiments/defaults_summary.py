@@ -1,8 +1,10 @@
-"""What the runs of `csrl_core.experiments.defaults` say: means, a table in Markdown, and a picture."""
+"""The runs of `csrl_core.experiments.defaults` summarised: means, a table in Markdown, and a picture."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from csrl_core.experiments.runs import grouped, mean, mean_and_error
 
 LOST = 0.05  # of the index: what a model may be below its own start
 
@@ -37,45 +39,38 @@ class Summary:
 
 def summarise(runs):
     """`Summary` rows of `Run`s, in order of first appearance."""
-    groups = {}
-    for run in runs:
-        groups.setdefault((run.data, run.model), []).append(run)
     rows = []
-    for group in groups.values():
-        first, ari = group[0], np.array([run.ARI for run in group])
-        means = {name: float(np.mean([getattr(run, name) for run in group])) for name in _MEANS}
+    for (data, model), group in grouped(runs, "data", "model").items():
+        ari, error = mean_and_error([run.ARI for run in group])
         rows.append(
             Summary(
-                *(first.data, first.model, first.n, first.d, first.k, len(group)),
-                ARI_se=float(ari.std(ddof=1) / np.sqrt(len(ari))) if len(ari) > 1 else float("nan"),
+                *(data, model, group[0].n, group[0].d, group[0].k, len(group), ari, error),
+                *(mean(group, "ARI_start"), mean(group, "ARI_k_means")),
                 smallest=min(run.smallest for run in group),
                 n_reseeded=sum(run.n_reseeded for run in group),
                 n_warnings=sum(run.n_warnings for run in group),
-                **means,
+                seconds=mean(group, "seconds"),
             )
         )
     return rows
 
 
-_MEANS = ("ARI", "ARI_start", "ARI_k_means", "seconds")
-
-
 def lines(rows):
-    """The summary as text: for every model its mean over the sets, and where it lost."""
+    """The summary as text: for every model its mean over the sets, and the sets where it is below its start."""
     for model in dict.fromkeys(row.model for row in rows):
         own = [row for row in rows if row.model == model]
-        mean = {name: np.mean([getattr(row, name) for row in own]) for name in _MEANS}
+        ari, start, means, seconds = (mean(own, name) for name in ("ARI", "ARI_start", "ARI_k_means", "seconds"))
         yield (
-            f"{model:<6}{len(own)} sets: mean ARI {mean['ARI']:.3f}, its start {mean['ARI_start']:.3f}, k-means "
-            f"{mean['ARI_k_means']:.3f}; {sum(row.smallest == 0 for row in own)} with an empty cluster, "
-            f"{sum(row.n_warnings > 0 for row in own)} with warnings; {mean['seconds']:.1f} s a fit"
+            f"{model:<6}{len(own)} sets: mean ARI {ari:.3f}, its start {start:.3f}, k-means "
+            f"{means:.3f}; {sum(row.smallest == 0 for row in own)} with an empty cluster, "
+            f"{sum(row.n_warnings > 0 for row in own)} with warnings; {seconds:.1f} s a fit"
         )
         lost = [f"{row.data} ({row.ARI:.2f}, start {row.ARI_start:.2f})" for row in own if row.lost]
         yield f"      more than {LOST} below its start: {', '.join(lost) or 'nowhere'}"
 
 
 def markdown(rows):
-    """The table of docs/defaults.md, a line for each set: bold is above k-means, struck what lost its start."""
+    """The table of docs/defaults.md, a line for each set: bold above k-means, struck out below its own start."""
     models = list(dict.fromkeys(row.model for row in rows))
     by = {(row.data, row.model): row for row in rows}
     text = [f"| | n, d, k | k-means | {' | '.join(f'{model} | its start' for model in models)} |"]
@@ -90,7 +85,7 @@ def markdown(rows):
     cells = []
     for model in models:
         own = [row for row in rows if row.model == model]
-        cells += [f"{np.mean([getattr(row, name) for row in own]):.3f}" for name in ("ARI", "ARI_start")]
+        cells += [f"{mean(own, name):.3f}" for name in ("ARI", "ARI_start")]
     per_set = {row.data: row.ARI_k_means for row in rows}
     text.append(f"| mean | | {np.mean(list(per_set.values())):.3f} | {' | '.join(cells)} |")
     return "\n".join(text) + "\n"

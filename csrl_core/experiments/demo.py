@@ -1,23 +1,23 @@
-"""The main job: k-means, AE + k-means, TAE and PTAE on small data sets, as a table and as pictures.
+"""The demo: k-means, AE + k-means, TAE and PTAE on small data sets, as a table and as pictures.
 
 All autoencoders have hidden layers (2, 1), linear, without biases, full batch, Adam, and the same number of
 steps. Learning rate and restart are chosen by the objective: classes serve for the scores at the end
 and for nothing else. A repetition has its own seed, and its own draw of the data where they are a mixture.
 """
 
-import csv
-import io
+import itertools
 import time
 import warnings
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from csrl_core import TensorizedAutoencoder, datasets, doctor, metrics
-from csrl_core.cli.files import MIXTURES
-from csrl_core.training.atomic_files import write_atomically
+from csrl_core import TensorizedAutoencoder, datasets, metrics
+from csrl_core.datasets import MIXTURES
+from csrl_core.experiments.runs import grouped, mean, mean_and_error, write_rows
+from csrl_core.training import compiling
 from csrl_core.training.loop import NonFiniteLossError
 
 RATES = (0.01, 0.1)
@@ -34,7 +34,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set of the comparison: what its columns are divided by, how long is trained, repetitions at most."""
+    """A data set of the comparison; scale : divides its columns; most : repetitions at most."""
 
     name: str
     epochs: int
@@ -42,7 +42,7 @@ class Problem:
     most: int | None = None
 
     def repeats(self, wanted):
-        """How often it is repeated."""
+        """The number of repetitions."""
         return wanted if self.most is None else min(wanted, self.most)
 
     def load(self, seed):
@@ -96,11 +96,11 @@ class Row:
 
 
 def fit_by_objective(X, *, rates=RATES, **arguments):
-    """The estimator with the lowest final loss among the learning rates; a rate that diverges is out."""
+    """The estimator with the lowest final loss among the learning rates; a rate that diverges is left out."""
     best = error = None
     for rate in rates:
         try:
-            # The papers' epochs are what they are, and a rate at which they are too few is not chosen.
+            # The papers fix the number of epochs; a rate for which it is too small is not chosen.
             with np.errstate(over="ignore", invalid="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model = TensorizedAutoencoder(learning_rate=rate, **PAPERS | arguments).fit(X)
@@ -164,31 +164,17 @@ def compare(problem, *, seed, repeat, backend, epochs=None, n_init=RESTARTS, don
 
 def summarise(runs):
     """`Row`s of `Run`s, in order of first appearance."""
-    groups = {}
-    for run in runs:
-        groups.setdefault((run.data, run.method), []).append(run)
     rows = []
-    for (data, method), group in groups.items():
-        ari = np.array([run.ARI for run in group])
-        error = float(ari.std(ddof=1) / np.sqrt(len(ari))) if len(ari) > 1 else float("nan")
+    for key, group in grouped(runs, "data", "method").items():
         rates = sorted({run.learning_rate for run in group if run.learning_rate is not None})
-        means = [float(np.mean([getattr(run, name) for run in group])) for name in ("NMI", "ACC", "loss")]
-        seconds = float(np.mean([run.seconds for run in group]))
-        rates = " ".join(f"{rate:g}" for rate in rates)
         rows.append(
-            Row(data, method, float(ari.mean()), error, *means, group[0].parameters, rates, seconds, len(group))
+            Row(
+                *(*key, *mean_and_error([run.ARI for run in group])),
+                *(mean(group, name) for name in ("NMI", "ACC", "loss")),
+                *(group[0].parameters, " ".join(f"{rate:g}" for rate in rates), mean(group, "seconds"), len(group)),
+            )
         )
     return rows
-
-
-def write_rows(path, rows):
-    """A CSV file of `Row`s."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(field.name for field in fields(Row))
-    for row in rows:
-        table.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in astuple(row))
-    write_atomically(path, text.getvalue().encode())
 
 
 def draw_embeddings(path, problem, fitted, scores, y, X, names):
@@ -213,90 +199,56 @@ def draw_figure_1(path, *, seed, backend, epochs=None, n_init=RESTARTS):
     from csrl_core import plotting
 
     X, y, names = PICTURE_1.load(seed)
-    arguments = {
-        "hidden": (1,),
-        "reg": 0.0,
-        "epochs": epochs or PICTURE_1.epochs,
-        "learning_rate": 0.1,
-        "n_init": n_init,
-        "backend": backend,
-        "random_state": seed,
-    }
+    arguments = {"hidden": (1,), "reg": 0.0, "epochs": epochs or PICTURE_1.epochs, "learning_rate": 0.1}
+    arguments |= {"n_init": n_init, "backend": backend, "random_state": seed}
     one, several = (TensorizedAutoencoder(n_clusters=k, **PAPERS | arguments).fit(X) for k in (1, len(names)))
     plotting.save_figure(plotting.plot_figure_1(one, several, X, y, names=names), path)
 
 
 def warm_up(problems, seed, backend, say):
     """Compile, or load from Numba's cache, what the comparison needs, so that no method pays for it."""
-    cold = doctor.say_if_compiling(backend, say)
-    begin = time.perf_counter()
-    for problem in problems:
-        X, _, names = problem.load(seed)
-        for method, own in METHODS.items():
-            k = 1 if method.startswith("AE") else len(names)
-            arguments = PAPERS | {"epochs": 1, "backend": backend, "random_state": 0} | own
-            TensorizedAutoencoder(n_clusters=k, **arguments).fit(X).transform(X)
-    if cold:
-        say(f"compiled in {time.perf_counter() - begin:.1f} s")
+    with compiling.announced(say, TensorizedAutoencoder, backend) as compiled:
+        for problem in problems:
+            X, _, names = problem.load(seed)
+            for method, own in METHODS.items():
+                k = 1 if method.startswith("AE") else len(names)
+                arguments = PAPERS | {"epochs": 1, "backend": backend, "random_state": 0} | own
+                TensorizedAutoencoder(n_clusters=k, **arguments).fit(X).transform(X)
+    if compiled.functions:
+        say(f"compiled in {compiled.seconds:.1f} s")
 
 
 def run(out, *, backend="auto", seed=0, repeats=3, epochs=None, n_init=RESTARTS, problems=None, say=print, done=None):
     """The comparison and its pictures.
 
-    Parameters
-    ----------
-    out : path
-        Folder, made if need be: ``table.csv``, ``figure-1.png``, ``embedding-….png``.
-    backend : str
-    seed : int
-    repeats : int
-        At most; MNIST-5 has one, for the sake of time.
-    epochs : int, optional
-        Instead of each problem's own.
-    n_init : int
-        Restarts.
-    problems : list of Problem, optional
-        Those of `PROBLEMS` whose files are there.
-    say : callable
-        Takes a line.
-    done : callable, optional
-        ``done(count, of, what)`` after each method.
-
-    Returns
-    -------
-    rows : list of Row
-    files : list of Path
+    out : folder, made if need be: ``table.csv``, ``figure-1.png``, ``embedding-….png``; backend : str; seed : int
+    repeats : int, at most: MNIST-5 has one, for the sake of time; epochs : int, instead of each problem's own
+    n_init : int, restarts; problems : list of Problem, by default those of `PROBLEMS` whose files are there
+    say : takes a line; done : callable, optional, ``done(count, of, what)`` after each method
+    returns (list of `Row`, list of paths)
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_rows(out / "table.csv", [])  # a folder that cannot be written shows now
+    write_rows(out / "table.csv", [], Row)  # a folder that cannot be written shows now
     if problems is None:
         problems = [problem for problem in PROBLEMS if datasets.available(problem.name)]
     draws = _matplotlib(say)
     warm_up(problems, seed, backend, say)
-    total, count = sum(problem.repeats(repeats) for problem in problems) * (1 + len(METHODS)), 0
-    runs, files = [], [out / "table.csv"]
+    total, count = sum(problem.repeats(repeats) for problem in problems) * (1 + len(METHODS)), itertools.count(1)
+    runs, files, options = [], [out / "table.csv"], {"backend": backend, "epochs": epochs, "n_init": n_init}
     for problem in problems:
-
-        def one_done(problem=problem):
-            nonlocal count
-            count += 1
-            if done is not None:
-                done(count, total, problem.name)
-
+        one_done = (lambda name=problem.name: done(next(count), total, name)) if done else lambda: None
         for repeat in range(problem.repeats(repeats)):
-            part, fitted, X, y, names = compare(
-                problem, seed=seed, repeat=repeat, backend=backend, epochs=epochs, n_init=n_init, done=one_done
-            )
+            part, fitted, X, y, names = compare(problem, seed=seed, repeat=repeat, done=one_done, **options)
             runs += part
             if repeat == 0 and draws:
                 path = out / f"embedding-{problem.name}.png"
                 draw_embeddings(path, problem, fitted, {run.method: run.ARI for run in part}, y, X, names)
                 files.append(path)
     rows = summarise(runs)
-    write_rows(out / "table.csv", rows)
+    write_rows(out / "table.csv", rows, Row, nan="nan")
     if draws:
-        draw_figure_1(out / "figure-1.png", seed=seed, backend=backend, epochs=epochs, n_init=n_init)
+        draw_figure_1(out / "figure-1.png", seed=seed, **options)
         files.insert(1, out / "figure-1.png")
     return rows, files
 

@@ -21,7 +21,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedRBM, datasets, metrics
-from csrl_core.plotting.machines import reconstructions
+from csrl_core.experiments.runs import Keyed
+from csrl_core.plotting.images import reconstructions
 from csrl_core.training.loop import NonFiniteLossError
 
 STEPS = (1, 2, 5, 10, 20)
@@ -84,9 +85,10 @@ MACHINES = (
 
 
 @dataclass(frozen=True)
-class Key:
-    """What tells runs apart."""
+class Key(Keyed):
+    """The fields that identify a run."""
 
+    KEY = ("data", "inputs", "version", "model", "gibbs_steps", "repetition", "seed", "epochs", "n_hidden", "ais_betas")
     data: str
     inputs: str
     version: str
@@ -97,11 +99,6 @@ class Key:
     epochs: int
     n_hidden: int
     ais_betas: int
-
-    @property
-    def key(self):
-        """As a tuple."""
-        return tuple(getattr(self, column.name) for column in fields(Key))
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class Run(Key):
 
 @dataclass(frozen=True)
 class Job(Key):
-    """A run to be made."""
+    """A run that is to be made."""
 
     ais_chains: int
     backend: str
@@ -191,14 +188,14 @@ def of_binary_images(model):
         return model
     other = copy(model).set_params(center=False, assignment="likelihood")
     other.params_ = model.params_.copy()
-    other._fitted_as = other._description()  # which the parameters are about to become right for
+    other._fitted_as = other._description()  # the parameters are adapted to it below
     named, centers = other.named_parameters(), model.cluster_centers_
     named["hidden_bias"] -= np.einsum("jd,jdm->jm", centers, named["weight"])
     return other
 
 
 def make_run(job):
-    """Do one job: (`Run`, images to draw); a fit that diverges gives a row of NaN and no images."""
+    """Make a job's run: (`Run`, images to draw); a fit that diverges gives a row of NaN and no images."""
     problem, seed = PROBLEMS[job.data], job.seed + job.repetition
     (X, y), (T, t) = problem.load(seed)
     if job.inputs == "binary":
@@ -240,7 +237,7 @@ def _order(model, y):
 
 
 def _measure(model, order, X, y, T, t):
-    """The columns of a `Run` that a fitted model gives."""
+    """The columns of a `Run` that are measured on a fitted model."""
     from sklearn.cluster import KMeans
 
     if model.n_clusters == 1:
@@ -272,6 +269,6 @@ def _measure(model, order, X, y, T, t):
 
 
 def _images(model, order, T):
-    """What a picture draws: (1 + k, n, d), the samples and their reconstructions, and own (k, n), whose they are."""
+    """For a picture: (1 + k, n, d), samples and reconstructions, and own (k, n), whether a cluster is the sample's."""
     images, own = reconstructions(model, T)
     return np.concatenate([T[None], images.swapaxes(0, 1)[order]]), own == order[:, None]

@@ -1,9 +1,5 @@
-"""What the runs of `csrl_core.experiments.fig5` leave on disk and say: the table, means, and a picture for each K.
+"""The runs of `csrl_core.experiments.fig5` on disk and summarised: table, means, and a picture for each K."""
 
-Rows are on disk when they are finished, and a rerun skips what is there.
-"""
-
-import csv
 import io
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,20 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import plotting
-from csrl_core.experiments.fig5 import PROBLEMS, SAME_SIZE, Run, make_run
-from csrl_core.experiments.summary import write_rows
+from csrl_core.experiments import fig5, runs
+from csrl_core.experiments.fig5 import PROBLEMS, SAME_SIZE, Run
 from csrl_core.training.atomic_files import write_atomically
 
 
-def read_runs(path):
-    """The `Run`s of a table; ValueError if it has other columns than this version writes."""
-    path, kinds = Path(path), {column.name: column.type for column in fields(Run)}
-    if not path.exists():
-        return []
-    header, *rows = list(csv.reader(path.read_text().splitlines())) or [[]]
-    if header != list(kinds):
-        raise ValueError(f"{path} has other columns than this version writes; give another folder, or move it away")
-    return [Run(**{name: kind(cell or "nan") for (name, kind), cell in zip(kinds.items(), row)}) for row in rows]
+def table(path):
+    """The `runs.RunTable` of a comparison."""
+    return runs.RunTable(path, Run, digits=6, nan="")
 
 
 def _name(key):
@@ -50,7 +40,7 @@ class Images:
             return (file[name], file[f"{name}|own"]) if name in file else None
 
     def put(self, key, images):
-        """Add those of a run."""
+        """Add the images of a run."""
         path, held = self.path(key), {}
         if path.exists():
             with np.load(path) as file:
@@ -66,35 +56,30 @@ def stem(data, inputs):
     return "-".join(["fig5", *[word for word in (data, inputs) if word not in ("mnist", "intensities")]])
 
 
-def complete(path, images, wanted, done=None):
-    """Make the runs that the table lacks, and write it after each.
+def missing(table, wanted, images):
+    """The jobs that are still to be done: those without a row, or without the images of a picture."""
 
-    path : of the table; images : `Images`; wanted : list of Job; done : callable, ``done(count, of, run)``
+    def lacks_images(run):
+        return run.repetition == 0 and np.isfinite(run.ARI) and images.get(run.key) is None
+
+    return [job for job in wanted if job.key not in table.by_key or lacks_images(table.by_key[job.key])]
+
+
+def complete(table, wanted, images, done=None):
+    """Make the runs that are missing, one after the other, as each uses all threads.
+
+    table : `runs.RunTable`; wanted : list of Job; images : `Images`; done : callable, ``done(count, of, run)``
     returns list of Run, those wanted, in their order
     """
-    runs = read_runs(path)
-    known = {run.key: run for run in runs}
-    missing = [job for job in wanted if is_missing(job, known, images)]
-    for count, job in enumerate(missing, 1):
-        run, drawn = make_run(job)
+
+    def make_run(job):
+        run, drawn = fig5.make_run(job)
         if drawn is not None and job.repetition == 0:
             images.put(job.key, drawn)
-        known[job.key] = run
-        write_rows(path, list(known.values()), Run)
-        if done is not None:
-            done(count, len(missing), run)
-    return [known[job.key] for job in wanted]
+        return run
 
+    return runs.complete(table, wanted, make_run, missing=missing(table, wanted, images), n_processes=1, done=done)
 
-def is_missing(job, known, images):
-    """Whether a job must be done: no row, or none of the images of a picture."""
-    if job.key not in known:
-        return True
-    finite = np.isfinite(known[job.key].ARI)
-    return bool(finite and job.repetition == 0 and images.get(job.key) is None)
-
-
-# ------------------------------------------------------------------------------------------- what they say
 
 MEASURES = tuple(column.name for column in fields(Run)[10:])
 GAIN = "log_likelihood_test, less that of the RBM of its size"
@@ -116,26 +101,19 @@ class Summary:
     diverged: int
 
 
-def summarise(runs):
-    """`Summary` rows, in the order of the runs; of two machines also what they gain over one of their size."""
-    groups, same_size = {}, {}
-    for run in runs:
-        groups.setdefault((run.data, run.inputs, run.version, run.model, run.gibbs_steps), []).append(run)
-        if run.model == SAME_SIZE:
-            same_size[run.gibbs_steps, run.repetition] = run.log_likelihood_test
+def summarise(made):
+    """`Summary` rows of `Run`s, in their order; of two machines also what they gain over one of their size."""
+    same_size = {(run.gibbs_steps, run.repetition): run.log_likelihood_test for run in made if run.model == SAME_SIZE}
     rows = []
-    for key, group in groups.items():
-        values = {measure: [getattr(run, measure) for run in group] for measure in MEASURES}
+    for key, group in runs.grouped(made, "data", "inputs", "version", "model", "gibbs_steps").items():
+        finite = [run for run in group if np.isfinite(run.ARI)]
+        values = {measure: [getattr(run, measure) for run in finite] for measure in MEASURES}
         if key[3] == "TRBM":
             values[GAIN] = [
-                run.log_likelihood_test - same_size.get((run.gibbs_steps, run.repetition), np.nan) for run in group
+                run.log_likelihood_test - same_size.get((run.gibbs_steps, run.repetition), np.nan) for run in finite
             ]
-        diverged = sum(not np.isfinite(run.ARI) for run in group)
-        for measure, found in values.items():
-            found = np.array([value for value, run in zip(found, group) if np.isfinite(run.ARI)], dtype=float)
-            mean = float(found.mean()) if len(found) else float("nan")
-            error = float(found.std(ddof=1) / np.sqrt(len(found))) if len(found) > 1 else float("nan")
-            rows.append(Summary(*key, measure, mean, error, len(found), diverged))
+        for measure, own in values.items():
+            rows.append(Summary(*key, measure, *runs.mean_and_error(own), len(finite), len(group) - len(finite)))
     return rows
 
 
@@ -173,20 +151,20 @@ def _cell(row, digits):
     return f"{row.mean:.{digits}f} ± {row.standard_error:.{digits}f}"
 
 
-def draw(folder, stem, runs, images):
-    """A picture for each K, of first repetitions: samples, what each cluster's machine makes of them, one machine.
+def draw(folder, stem, made, images):
+    """A picture for each K, of first repetitions: samples and their reconstructions by each machine.
 
-    stem : how the names of the files begin
+    stem : how the names of the files begin; made : list of Run
     returns list of paths
     """
     files, titles = [], {"papers": "papers'", "ours": "our", "standard": "standard"}
-    for K in dict.fromkeys(run.gibbs_steps for run in runs):
+    for K in dict.fromkeys(run.gibbs_steps for run in made):
         rows, frames, first = {}, {}, None
-        for run in (run for run in runs if run.gibbs_steps == K and run.repetition == 0):
-            found = images.get(run.key)
-            if found is None:
+        for run in (run for run in made if run.gibbs_steps == K and run.repetition == 0):
+            kept = images.get(run.key)
+            if kept is None:
                 continue
-            first, (pictures, own) = run, found
+            first, (pictures, own) = run, kept
             rows.setdefault("test images", pictures[0])
             for j, picture in enumerate(pictures[1:]):
                 name = f"{titles[run.version]} TRBM, cluster {('one', 'two')[j]}" if len(own) > 1 else run.model

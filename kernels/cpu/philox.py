@@ -187,17 +187,7 @@ def bernoulli(p, key, stream, step, substep, rows):
 
     p : (n, width) float, probabilities; returns (n, width) of p's dtype
     """
-    out = uniform(key, stream, step, substep, rows, p.shape[1], p.dtype)
-    _below(out, p)
-    return out
-
-
-@_jit
-def _below(u, p):
-    one, zero = u.dtype.type(1), u.dtype.type(0)
-    for i in range(p.shape[0]):
-        for j in range(p.shape[1]):
-            u[i, j] = one if u[i, j] < p[i, j] else zero
+    return (uniform(key, stream, step, substep, rows, p.shape[1], p.dtype) < p).astype(p.dtype)
 
 
 def integers(high, key, stream, step, substep, count):

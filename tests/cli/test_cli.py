@@ -222,16 +222,17 @@ def run_python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["predict", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
     done = run_python(
-        "import sys; sys.argv = ['csrl', '--help']\n"
+        f"import sys; sys.argv = {['csrl', *arguments]!r}\n"
         "from csrl_core.cli import main\n"
         "try: main()\n"
         "finally: print({'numpy', 'scipy', 'sklearn', 'numba', 'safetensors', 'matplotlib'} & set(sys.modules))"
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"
-    assert "Commands" in done.stdout
+    assert {"--help": "Commands", "--version": "csrl_core"}.get(arguments[0], "Options") in done.stdout
 
 
 def test_without_typer_it_says_what_to_install():

@@ -53,6 +53,10 @@ def test_stems_may_be_attributes_of_a_module(package, tmp_path):
     assert not failures("theirs_flat")
 
 
+def test_a_function_that_a_package_gives_out_does_not_hide_the_stem_of_its_name(package):
+    assert not failures(package("theirs_hiding", __init__="from .assign import assign", assign=WHOLE))
+
+
 def test_a_missing_function_is_named(package):
     name = package("theirs_lacking", assign=WHOLE + "del move\n")
     found = failures(name)
@@ -63,7 +67,7 @@ def test_a_missing_function_is_named(package):
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        ("def objective(losses, assign, weights): return [1.0]", "1 values returned, 2 expected"),
+        ("def objective(losses, assign, weights): return [1.0]", "1 values returned, 2 values expected"),
         ("def assign(costs): return costs.argmin(1)[:, None]", "return has shape (37, 1), expected (37,)"),
         ("def assign(costs): return costs.argmin(1).astype('float32')", "return has dtype float32, expected int64"),
         ("def assign(costs): raise KeyError('why')", "KeyError: 'why'"),
@@ -150,3 +154,30 @@ def test_the_worst_case_of_a_stem_comes_first(package):
     assert wrong
     assert [" class=failed" in row for row in rows] == [True] * wrong + [False] * (len(results) - wrong)
     assert f"{name} has no stem rbm" in html(results, [(name, "rbm")])
+
+
+FAULTS = {
+    "has no function move in its stem assign": "del move",
+    "return has shape (37, 1), expected (37,)": "def nearest(X, centers, of=nearest): return of(X, centers)[:, None]",
+    "argument losses was changed": """
+def objective(losses, assign, weights, of=objective):
+    result = of(losses, assign, weights)
+    losses += 1
+    return result""",
+    "RuntimeError: out of order": "def means(sums, totals, centers, b): raise RuntimeError('out of order')",
+}
+
+
+def test_every_fault_is_a_line_and_the_others_are_still_compared(package, tmp_path, monkeypatch):
+    name = package("theirs_faulty", assign="\n".join([WHOLE, *FAULTS.values()]))
+    monkeypatch.chdir(tmp_path)
+    done = run("verify", "--backend", name, "--stem", "assign", code=1)
+    table, _, listed = done.stdout.partition("\n\n")
+    for fault in FAULTS:
+        assert fault in listed
+    state = {tuple(line.split()[:3:2]): line.rsplit("  ", 1)[1] for line in table.splitlines()[2:]}
+    for dtype in ("float32", "float64"):
+        for function in ("assign", "cluster_sums"):
+            assert state[f"assign.{function}", dtype] == "ok"
+        for function in ("move", "nearest", "objective", "means"):
+            assert "FAILED" in state[f"assign.{function}", dtype]

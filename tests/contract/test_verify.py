@@ -19,6 +19,8 @@ DTYPES = ["float32", "float64"]
 @pytest.mark.parametrize(("name", "dtype"), [("numpy", "float32"), ("numba", "float32"), ("numba", "float64")])
 @pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
 def test_agreement(function, name, dtype):
+    if function[0] in backend.get(name).missing:
+        pytest.skip(f"{name} has no kernels of {function[0]} yet")
     results = [verify.check(case, name, dtype) for case in all_cases(function[0]) if case.function == function[1]]
     assert results
     assert not [str(result) for result in results if not result.ok]
@@ -152,7 +154,8 @@ def test_broken_kernels_are_caught(stem, function, broken, dtype):
 @pytest.mark.parametrize(
     ("kernel", "message"),
     [
-        (lambda losses, assign, weights: (1.0,), "1 values returned, 2 expected"),
+        (lambda losses, assign, weights: (1.0,), "1 values returned, 2 values expected"),
+        (lambda losses, assign, weights: 1.0, "one value, no tuple, returned, 2 values expected"),
         (lambda losses, assign, weights: (np.zeros(2), 1.0), r"return\[0\] has shape \(2,\), expected \(\)"),
         (lambda losses, assign, weights: (np.float32(1), 1.0), r"return\[0\] has dtype float32, expected float64"),
         (lambda losses, assign, weights: weights.fill(7), "argument weights was changed"),

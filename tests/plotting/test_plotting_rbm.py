@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, plotting
-from csrl_core.plotting import machines as plotting_rbm
+from csrl_core.plotting import animation as module
+from csrl_core.plotting.images import strongest_units
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 H, W, K, M = 2, 3, 2, 5
@@ -151,17 +152,13 @@ def test_an_autoencoder_has_no_filters():
 def test_a_figure_of_ones_own_is_drawn_into(model):
     fig = plotting.new_figure(4, 3)
     assert plotting.plot_filters(model, (H, W), fig=fig) is fig
-    assert "plot_filters" in dir(plotting)
-    with pytest.raises(AttributeError, match="has no attribute 'plot_nonsense'"):
-        _ = plotting.plot_nonsense
 
 
 # ------------------------------------------------------------------------------------------ the animation
 
 
 def test_an_animation_has_a_frame_an_epoch(gif):
-    plotting.FilterAnimation  # noqa: B018 (the name is also plotting's)
-    animation = plotting_rbm.FilterAnimation(gif, (H, W), n=4)
+    animation = plotting.FilterAnimation(gif, (H, W), n=4)
     seen = []
 
     class Watch(callbacks.EpochCallback):
@@ -180,7 +177,7 @@ def test_an_animation_has_a_frame_an_epoch(gif):
 
 
 def test_the_units_stay_and_the_colours_are_the_weights(gif):
-    animation = plotting_rbm.FilterAnimation(gif, (H, W), n=2)
+    animation = plotting.FilterAnimation(gif, (H, W), n=2)
     recorded = []
     gif_of = animation._gif
     animation._gif = lambda frames: recorded.extend(frames) or gif_of(frames)
@@ -191,20 +188,20 @@ def test_the_units_stay_and_the_colours_are_the_weights(gif):
             weights.append(epoch.fitted().named_parameters()["weight"].copy())
 
     make().set_callbacks(animation, Watch()).fit(X)
-    units = plotting_rbm.strongest_units(weights[0], 2)
+    units = strongest_units(weights[0], 2)
     for (_, _, filters), weight in zip(recorded, weights, strict=True):
         for j in range(K):
             np.testing.assert_array_equal(filters[j], weight[j].T[units[j]].astype(np.float32))
 
 
 def test_every_so_many_epochs_and_the_last(gif):
-    make(epochs=6).set_callbacks(plotting_rbm.FilterAnimation(gif, (H, W), every=4)).fit(X)
+    make(epochs=6).set_callbacks(plotting.FilterAnimation(gif, (H, W), every=4)).fit(X)
     assert len(frames_of(gif)) == 3  # epochs 1, 5 and 6
 
 
 def test_an_animation_of_restarts_and_of_many_epochs_stays_small(gif, monkeypatch):
-    monkeypatch.setattr(plotting_rbm, "_MOST_FRAMES", 5)
-    animation = plotting_rbm.FilterAnimation(gif, (H, W), n=1)
+    monkeypatch.setattr(module, "_MOST_FRAMES", 5)
+    animation = plotting.FilterAnimation(gif, (H, W), n=1)
     recorded = []
     monkeypatch.setattr(animation, "_gif", lambda frames: recorded.extend(frames) or b"GIF")
     make(epochs=7, n_init=3, n_clusters=1).set_callbacks(animation).fit(X)
@@ -221,7 +218,7 @@ def test_an_interrupted_fit_leaves_its_animation(gif):
             if epoch.epoch == 2:
                 raise KeyboardInterrupt
 
-    animation = plotting_rbm.FilterAnimation(gif, (H, W))
+    animation = plotting.FilterAnimation(gif, (H, W))
     model = make(epochs=50).set_callbacks(animation, Stop())
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
@@ -230,20 +227,20 @@ def test_an_interrupted_fit_leaves_its_animation(gif):
 
 
 def test_an_animation_does_not_change_the_fit(gif, model):
-    watched = make().set_callbacks(plotting_rbm.FilterAnimation(gif, (H, W))).fit(X)
+    watched = make().set_callbacks(plotting.FilterAnimation(gif, (H, W))).fit(X)
     np.testing.assert_array_equal(watched.params_, model.params_)
 
 
 def test_what_would_fail_at_the_end_fails_before_the_first_epoch(gif, monkeypatch):
     with pytest.raises(ValueError, match=r"image_shape=\(3, 3\); expected .* = 6"):
-        make().set_callbacks(plotting_rbm.FilterAnimation(gif, (3, 3))).fit(X)
-    tae = TensorizedAutoencoder(backend="numpy").set_callbacks(plotting_rbm.FilterAnimation(gif, (H, W)))
+        make().set_callbacks(plotting.FilterAnimation(gif, (3, 3))).fit(X)
+    tae = TensorizedAutoencoder(backend="numpy").set_callbacks(plotting.FilterAnimation(gif, (H, W)))
     with pytest.raises(ValueError, match="is for Boltzmann machines; TensorizedAutoencoder has no filters"):
         tae.fit(X)
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"pip install 'csrl_core\[plot\]'"):
-        make().set_callbacks(plotting_rbm.FilterAnimation(gif, (H, W))).fit(X)
+        make().set_callbacks(plotting.FilterAnimation(gif, (H, W))).fit(X)
     assert not gif.exists()
 
 
@@ -257,4 +254,4 @@ def test_what_would_fail_at_the_end_fails_before_the_first_epoch(gif, monkeypatc
 )
 def test_bad_arguments_of_the_animation(gif, arguments, message):
     with pytest.raises(ValueError, match=message):
-        plotting_rbm.FilterAnimation(gif, (H, W), **arguments)
+        plotting.FilterAnimation(gif, (H, W), **arguments)

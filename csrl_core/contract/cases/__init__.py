@@ -1,35 +1,44 @@
-"""The cases on which backends are compared with the reference: one module a kernel stem.
+"""The contract of every stem, one file each: its functions and the cases on which backends are compared.
 
-Every module has a list ``CASES``. Adding a stem to the contract means adding its module here.
+A stem is a file ``reference/<stem>.py`` with a file of the same name here, which has
+
+FUNCTIONS  a `Kernel` for each function of the reference that backends have
+ARGUMENTS  name → (shape, dtype, meaning), of arguments that only this stem has
+CONSTANTS  names of the codes and tables that every backend shares with the reference
+CASES      a list of `Case`, some for each function
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 
-import numpy as np
+from csrl_core.contract.entries import ON_HOST, Case, Kernel
 
-from csrl_core import contract
+__all__ = ["ON_HOST", "Case", "Kernel", "all_cases", "load", "stems"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One call of one kernel.
+@cache
+def stems():
+    """The names of all stems, in alphabetical order: a tuple.
 
-    ``arguments(dtype)`` builds the positional arguments afresh on every call, always the same
-    values. Which of them change in place is the contract's to say.
+    Raises
+    ------
+    ImportError
+        A file here has no reference of the same name.
     """
+    reference = Path(__file__).parents[2] / "reference"
+    found = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))
+    for stem in found:
+        if not (reference / f"{stem}.py").exists():
+            raise ImportError(f"csrl_core/contract/cases/{stem}.py has no reference/{stem}.py to compare with")
+    return found
 
-    stem: str
-    function: str
-    name: str
-    arguments: Callable[[np.dtype], list]
 
-    def __str__(self):
-        return f"{self.stem}.{self.function}[{self.name}]"
+def load(stem):
+    """The module of one stem."""
+    return import_module(f"csrl_core.contract.cases.{stem}")
 
 
 def all_cases(stem=None):
     """The cases of one stem, or of every stem in the contract's order."""
-    stems = contract.STEMS if stem is None else [stem]
-    return [case for name in stems for case in import_module(f"csrl_core.contract.cases.{name}").CASES]
+    return [case for name in (stems() if stem is None else [stem]) for case in load(name).CASES]

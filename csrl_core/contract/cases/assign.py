@@ -2,8 +2,41 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import Case, Kernel
 from csrl_core.reference import assign as reference
+
+ARGUMENTS = {
+    "costs": ("(n, k)", "float", "what assignment minimises"),
+    "losses": ("(n, k)", "float", "loss of every sample under every cluster's model"),
+    "b": ("", "int", "how many earlier centres the old one stands for"),
+    "index": ("(b,)", "int64", "the batch's places in assign, distinct"),
+    "new": ("(b,)", "int64", "the batch's new clusters"),
+}
+FUNCTIONS = [
+    Kernel(reference.assign, "(n,) int64", "exact", "sample"),
+    Kernel(reference.nearest, "(n,) int64", "exact", "sample"),
+    Kernel(reference.objective, "Σ w L[i, s_i], Σ w", "sum", "sum over samples"),
+    Kernel(
+        reference.cluster_sums, "sums (k, d) float64, totals (k,) float64, counts (k,) int64", "sum", "sum over samples"
+    ),
+    Kernel(
+        reference.move,
+        "int, samples with weight that moved",
+        "sum",
+        "sum over samples",
+        changes="assign sums totals counts",
+        arguments={"X": ("(b, d)", "float", "the batch's rows"), "weights": ("(b,)", "float", "the batch's weights")},
+    ),
+    Kernel(
+        reference.means,
+        "nothing",
+        "elementwise",
+        "element",
+        changes="centers",
+        arguments={"centers": ("(k, d)", "float64", "cluster centres")},
+    ),
+]
+CONSTANTS = ("CHUNK",)
 
 # n, d, k
 SIZES = {
@@ -19,7 +52,7 @@ SIZES = {
 
 
 def _data(n, d, k, dtype, seed=0):
-    """Samples about points of clusters far apart, labels, positive weights."""
+    """Samples around the points of clusters far apart, labels, positive weights."""
     rng = np.random.default_rng([seed, n, d, k])
     assign = rng.integers(0, k, size=n)
     X = 1 + 4 * assign[:, None] + rng.uniform(-1, 1, size=(n, d))

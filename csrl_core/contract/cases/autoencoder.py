@@ -5,9 +5,44 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import ON_HOST, Case, Kernel
 from csrl_core.reference import assign as assignment
+from csrl_core.reference import autoencoder as reference
 from csrl_core.reference.dense import layer_table
+
+ARGUMENTS = {
+    "target": ("(n, d)", "float", "what is to be reconstructed"),
+    "layers": ("(n_layers, 6)", "int64", "fan_in, fan_out, copies, weight, bias, activation", ON_HOST),
+    "reg": ("", "float64", "λ"),
+    "order": ("(n,)", "int64", "the samples in the order of the epoch"),
+    "batch_size": ("", "int", "rows of a batch"),
+    "center": ("", "bool", "whether centres are taken off"),
+    "assign_first": ("", "bool", "assignment before the gradient rather than after"),
+    "running": ("", "bool", "centres by the running rule"),
+}
+FUNCTIONS = [
+    Kernel(reference.losses, "L (n, k) float", "sum", "sample"),
+    Kernel(
+        reference.losses_and_gradient,
+        "L (n, k) float, assign (n,) int64, gradient (p,) float",
+        "sum",
+        "sum over samples",
+        arguments={"assign": ("(n,)", "int64 or None", "None: argmin of the losses")},
+    ),
+    Kernel(reference.encode, "(n, k, h) float", "sum", "sample"),
+    Kernel(reference.decode, "(n, d) float", "sum", "sample"),
+    Kernel(
+        reference.fused_epoch,
+        "Σ w L[i, s_i], Σ w, samples with weight that moved",
+        "sum",
+        "sum over samples",
+        changes="params assign centers sums totals counts moments",
+        arguments={
+            "centers": ("(k, d)", "float64", "cluster centres"),
+            "step": ("", "int", "optimizer steps taken before"),
+        },
+    ),
+]
 
 # n, d, k, hidden
 SHAPES = {

@@ -2,8 +2,49 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import Case, Kernel
+from csrl_core.reference import dense as reference
 from csrl_core.reference.dense import ACTIVATIONS
+
+ARGUMENTS = {
+    "activation": ("", "int", "a code of dense.ACTIVATIONS"),
+    "G": ("(n, m)", "float", "gradient with respect to the output"),
+    "Y": ("(n, m)", "float", "output"),
+    "bias": ("(m,)", "float", "empty for none"),
+}
+FUNCTIONS = [
+    Kernel(reference.activate, "(n, m) float", "elementwise", "element"),
+    Kernel(reference.activation_gradient, "(n, m) float", "elementwise", "element"),
+    Kernel(
+        reference.forward,
+        "(n, m) float",
+        "sum",
+        "sample",
+        arguments={"X": ("(n, fan_in)", "float", "input"), "weight": ("(fan_in, m)", "float", "W")},
+    ),
+    Kernel(
+        reference.backward,
+        "∂W (fan_in, m), ∂b (m,), ∂X (n, fan_in) float",
+        "sum",
+        "sum over samples",
+        arguments={"X": ("(n, fan_in)", "float", "input"), "weight": ("(fan_in, m)", "float", "W")},
+    ),
+]
+CONSTANTS = (
+    "FAN_IN",
+    "FAN_OUT",
+    "COPIES",
+    "WEIGHT",
+    "BIAS",
+    "ACTIVATION",
+    "LINEAR",
+    "RELU",
+    "LEAKY_RELU",
+    "TANH",
+    "SIGMOID",
+    "ACTIVATIONS",
+    "LEAKY_SLOPE",
+)
 
 # n, fan_in, fan_out
 SIZES = {

@@ -2,7 +2,32 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import Case, Kernel
+from csrl_core.reference import mixture as reference
+
+ARGUMENTS = {
+    "residuals": ("(n, k)", "float", "squared distance from every cluster's subspace"),
+    "precision": ("(k, h, h)", "float", "Σ⁻¹ of the coordinates in every cluster"),
+    "inverse_noise": ("(k,)", "float", "1/σ² of every cluster"),
+    "constant": ("(k,)", "float", "what every sample of a cluster pays"),
+}
+FUNCTIONS = [
+    Kernel(
+        reference.moments,
+        "scatter (k, h, h) float64, noise (k,) float64, totals (k,) float64",
+        "sum",
+        "sum over samples",
+        arguments={"Z": ("(n, k, h)", "float", "coordinates in every cluster's subspace")},
+    ),
+    Kernel(
+        reference.costs,
+        "A (n, k) float",
+        "sum",
+        "sample",
+        arguments={"Z": ("(n, k, h)", "float", "coordinates in every cluster's subspace")},
+    ),
+]
+CONSTANTS = ("CHUNK",)
 
 # n, k, h
 SIZES = {

@@ -2,7 +2,43 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import Case, Kernel
+from csrl_core.reference import optimizer as reference
+
+ARGUMENTS = {
+    "gradient": ("(p,)", "float", "a sum over samples"),
+    "scale": ("", "float64", "makes the sum a (clipped) mean"),
+    "first": ("(p,)", "float", "first moment m"),
+    "second": ("(p,)", "float", "second moment v"),
+    "velocity": ("(p,)", "float", "v"),
+    "learning_rate": ("", "float64", "η"),
+    "beta1": ("", "float64", "β₁"),
+    "beta2": ("", "float64", "β₂"),
+    "epsilon": ("", "float64", "ε, outside the root"),
+    "momentum": ("", "float64", "μ"),
+}
+FUNCTIONS = [
+    Kernel(reference.squared_norm, "float", "sum", "parameter"),
+    Kernel(reference.mean_scale, "float", "sum", "parameter"),
+    Kernel(
+        reference.adam,
+        "nothing",
+        "elementwise",
+        "parameter",
+        changes="params first second",
+        arguments={"step": ("", "int", "t, from 1 on")},
+    ),
+    Kernel(reference.sgd, "nothing", "elementwise", "parameter", changes="params velocity"),
+    Kernel(
+        reference.update,
+        "nothing",
+        "elementwise",
+        "parameter",
+        changes="params moments",
+        arguments={"step": ("", "int", "t, from 1 on")},
+    ),
+]
+CONSTANTS = ("ADAM", "SGD", "RULES", "CHUNK")
 
 SIZES = {"one parameter": 1, "odd": 37, "one chunk": 1024, "several chunks": 5001}
 

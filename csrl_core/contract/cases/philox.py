@@ -2,7 +2,27 @@
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import Case, Kernel
+from csrl_core.reference import philox as reference
+
+ARGUMENTS = {
+    "counter": ("(..., 4)", "uint32", "(block, substep, step, stream)"),
+    "dtype": ("", "dtype", "of what is returned"),
+    "count": ("", "int", "how many"),
+    "high": ("", "int", "one more than the largest, 1 … 2³²"),
+    "n": ("", "int", "how many are ordered"),
+    "p": ("(n, width)", "float", "probabilities"),
+}
+FUNCTIONS = [
+    Kernel(reference.philox4x32, "(..., 4) uint32", "exact", "element"),
+    Kernel(reference.uniform, "(n, width) dtype", "exact", "element"),
+    Kernel(reference.uniform53, "(count,) float64", "exact", "element"),
+    Kernel(reference.normal, "(n, width) dtype", "elementwise", "element"),
+    Kernel(reference.bernoulli, "(n, width) float, 0 or 1", "exact", "element"),
+    Kernel(reference.integers, "(count,) int64", "exact", "element"),
+    Kernel(reference.permutation, "(n,) int64", "exact", "element"),
+]
+CONSTANTS = ("MULTIPLIERS", "KEY_STEPS", "ROUNDS")
 
 KEY = np.array([0xA4093822, 0x299F31D0], dtype=np.uint32)
 LAST = 2**32 - 1

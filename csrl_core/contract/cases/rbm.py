@@ -6,9 +6,56 @@ follows: cases are small enough, and their seeds such, that none lies so near (`
 
 import numpy as np
 
-from csrl_core.contract.cases import Case
+from csrl_core.contract.cases import ON_HOST, Case, Kernel
 from csrl_core.reference import rbm
-from csrl_core.training.draws import Use, stream
+
+ARGUMENTS = {
+    "V": ("(n, d)", "float", "visible units, in the coordinates of the row's cluster"),
+    "H": ("(n, m)", "float", "hidden units"),
+    "visible": ("", "int", "BERNOULLI or GAUSSIAN"),
+    "n_steps": ("", "int", "steps of a chain, K"),
+    "every": ("", "bool", "whether all columns of the losses are wanted, or the assigned one"),
+    "chains": ("(k, M, d)", "float", "persistent chains of every cluster: where their visible units stand"),
+    "hidden": ("(k, M, m)", "float", "bits, where the hidden units of persistent chains do"),
+    "base": ("(k, d)", "float", "visible bias of the model that annealing starts from"),
+    "betas": ("(T,)", "float64", "inverse temperatures, from 0 up to 1", ON_HOST),
+    "n_chains": ("", "int", "chains, M"),
+    "offset": ("(m,)", "float", "what every row's pre-activations gain"),
+    "column": ("", "int", "the row's element that the first column takes"),
+}
+FUNCTIONS = [
+    Kernel(rbm.bernoulli_units, "(n, m) float, 0 or 1", "exact", "element"),
+    Kernel(rbm.gaussian_units, "(n, m) float", "elementwise", "element"),
+    Kernel(rbm.free_energy, "F (n, k) float", "sum", "sample"),
+    Kernel(rbm.hidden_probabilities, "(n, m) float", "sum", "sample"),
+    Kernel(rbm.visible_means, "(n, d) float", "sum", "sample"),
+    Kernel(rbm.gibbs, "(n, d) float", "sum", "sample", arguments={"substep": ("", "int", "number of the first step")}),
+    Kernel(
+        rbm.energy_gradient,
+        "(p,) float",
+        "sum",
+        "sum over samples",
+        arguments={"weights": ("(n,)", "float", "weights of either sign")},
+    ),
+    Kernel(rbm.mean_field_losses, "L (n, k) float", "sum", "sample"),
+    Kernel(
+        rbm.losses_and_gradient,
+        "L (n, k) float, assign (n,) int64, gradient (p,) float",
+        "sum",
+        "sum over samples",
+        arguments={"assign": ("(n,)", "int64 or None", "None: argmin of the losses")},
+    ),
+    Kernel(
+        rbm.persistent_losses_and_gradient,
+        "L (n, k) float, assign (n,) int64, gradient (p,) float",
+        "sum",
+        "sum over samples",
+        changes="chains hidden",
+        arguments={"assign": ("(n,)", "int64 or None", "None: argmin of the losses")},
+    ),
+    Kernel(rbm.ais, "(k, M) float64", "sum", "element", arguments={"step": ("", "int", "number of the estimate")}),
+]
+CONSTANTS = ("BERNOULLI", "GAUSSIAN", "VISIBLE", "VISIBLE_STREAM")
 
 # n, d, k, m
 SIZES = {
@@ -23,7 +70,7 @@ SIZES = {
     "many hidden units": (70, 10, 2, 150),
 }
 KEY = (0x12345678, 0x9ABCDEF0)
-STREAM, AIS = stream(Use.GIBBS_TRAINING), stream(Use.AIS)
+STREAM, AIS = 20, 67  # any two streams
 STEP = 5
 UNITS = {"bernoulli": rbm.BERNOULLI, "gaussian": rbm.GAUSSIAN}
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from .._engine import pool
 from .._engine.arrays import plain as _plain
+from ..assign import CHUNK
 from ..assign import assign as _lowest
 from ..dense import LINEAR
 from . import fused, plain, skinny, small
-from .tasks import cluster_tasks, row_tasks, sort_by_cluster, task_size
 
 # Where the regimes meet, as ``bench/bench_autoencoder.py --regimes`` found it, which times them against each other.
 SMALL_FEATURES, SMALL_WEIGHTS = 48, 640
@@ -103,25 +103,37 @@ def _network(params, layers, centers, dtype):
     return _plain(params), _plain(layers), _plain(centers, dtype)
 
 
+def _tasks(assign, k):
+    """Tasks (j, lo, hi), (n_tasks, 3) int64: samples lo … hi − 1, all of cluster j, in the order of their clusters.
+
+    At most a chunk, in eights, in which they are computed, a cluster's about equally many; enough for several threads.
+    Within a task sums are in the working dtype, across tasks in float64, in the tasks' order.
+
+    assign : (n,) int64
+    """
+    size, tasks, end = min(CHUNK, max(128, len(assign) // 1024 * 128)), [], 0
+    for j, count in enumerate(np.bincount(assign, minlength=k).tolist()):
+        start, end = end, end + count
+        pieces = -(-count // size) or 1
+        step = -(-count // (8 * pieces)) * 8 or 1
+        tasks += [(j, lo, min(lo + step, end)) for lo in range(start, end, step)]
+    return np.array(tasks, np.int64).reshape(len(tasks), 3)
+
+
 def _run(kind, network, data, with_gradient, every, L):
     """Losses into L, if ``every``, and the gradient (p,), or None: of small and skinny networks, on the pool."""
     (params, layers, centers, _), (X, target, weights, assign) = network, data
-    n, k, order, gradient = len(X), len(centers), np.arange(len(X)), np.empty_like(params)
-    if with_gradient:
-        order = sort_by_cluster(order, assign, k)
-    if kind == "small":
-        tasks = row_tasks(n, task_size(n))
-        parts = np.empty((len(tasks) if with_gradient else 0, len(params)), X.dtype)
+    k, gradient = len(centers), np.empty_like(params)
+    order = np.argsort(assign.astype(np.int16) if k < 1 << 15 else assign, kind="stable")  # short ones sort faster
+    tasks, table, size = _tasks(assign, k), layers, len(params)
+    if kind == "skinny":
+        (table, size), outer = skinny.one_network(layers), skinny.outer_layers(params, layers, centers)
+    parts = np.empty((len(tasks) if with_gradient else 0, size), X.dtype)
 
-        def span(s):
+    def span(s):
+        if kind == "small":
             small.run(network, data, order, tasks[s], every, L, parts[s])
-    else:
-        tasks = cluster_tasks(assign, k, task_size(n)) if with_gradient else row_tasks(n, task_size(n))
-        table, size = skinny.one_network(layers)
-        parts = np.empty((len(tasks) if with_gradient else 0, size), X.dtype)
-        outer = skinny.outer_layers(params, layers, centers)
-
-        def span(s):
+        else:
             skinny.run(network, outer, (X, target, weights), order, tasks[s], every, L, table, parts[s])
 
     pool.parallel(span, pool.spans(len(tasks)))

@@ -10,9 +10,22 @@ from numba import njit
 from ..assign import CHUNK, add_sums, means, move
 from ..optimizer import mean_scale, update_part
 from .small import add_parts, run
-from .tasks import sort_by_cluster
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def _sort_by_cluster(index, assign, k):
+    """The batch's samples sorted by their cluster, stably."""
+    place, order = np.zeros(k + 1, np.int64), np.empty(len(index), np.int64)
+    for i in index:
+        place[assign[i] + 1] += 1
+    for j in range(k):
+        place[j + 1] += place[j]
+    for i in index:
+        order[place[assign[i]]] = i
+        place[assign[i]] += 1
+    return order
 
 
 @_jit
@@ -78,7 +91,7 @@ def epoch(network, data, clusters, batches, options, optimizer):
         rows, parts = index, none
         for turn in range(0 if assign_first else 1, 2):  # one call, which is compiled once
             if turn == 1:
-                rows, parts = sort_by_cluster(index, s, k), np.empty((len(tasks), len(params)), X.dtype)
+                rows, parts = _sort_by_cluster(index, s, k), np.empty((len(tasks), len(params)), X.dtype)
             every = turn == 0 or not assign_first
             run((params, layers, c, reg), (X, target, weights, s), rows, tasks, every, L, parts)
             if turn == 0:

@@ -6,26 +6,28 @@ whether a signed one is negative, which keeps loops from being vectorised.
 """
 
 import numpy as np
-from numba import njit
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-_fused = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-# Contracted to fused multiply-adds, and sums over features added up in lanes; no sampled bit depends on it.
-_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+from .small import contracted, exact, in_lanes
 
 
-@_lanes
+@exact
+def rows_at(index, s):
+    """Four rows as unsigned numbers."""
+    return np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
+
+
+@in_lanes
 def _add(totals, x, w):
     """totals + x w, four samples' at a time."""
     return totals[0] + x[0] * w, totals[1] + x[1] * w, totals[2] + x[2] * w, totals[3] + x[3] * w
 
 
-@_fused
+@contracted
 def _put(B, row, s, values):
     B[row, s], B[row, s + 1], B[row, s + 2], B[row, s + 3] = values
 
 
-@_lanes
+@in_lanes
 def _project5(X, rows, W, o, B, out, s):
     """B[out + p, s + r] = X[rows[r]] · W[o + p], p < 5, r < 4: twenty sums, which with their factors fill registers."""
     i0, i1, i2, i3 = rows
@@ -46,7 +48,7 @@ def _project5(X, rows, W, o, B, out, s):
     _put(B, out + 4, s, t4)
 
 
-@_lanes
+@in_lanes
 def _project2(X, rows, W, o, p, B, out, s):
     """The same of W[o] and, if it is another row, W[p]."""
     i0, i1, i2, i3 = rows
@@ -61,24 +63,23 @@ def _project2(X, rows, W, o, p, B, out, s):
         _put(B, out + 1, s, t1)
 
 
-@_jit
+@exact
 def project(X, index, at, W, first, stop, B, out, s):
     """B[out + o, s + r] = X[index[at + r]] · W[first + o] for first + o < stop, r < 4."""
-    rows = np.uintp(index[at]), np.uintp(index[at + 1]), np.uintp(index[at + 2]), np.uintp(index[at + 3])
-    fives = first + (stop - first) // 5 * 5
+    rows, fives = rows_at(index, at), first + (stop - first) // 5 * 5
     for o in range(first, fives, 5):
         _project5(X, rows, W, o, B, out + o - first, s)
     for o in range(fives, stop, 2):
         _project2(X, rows, W, np.uintp(o), np.uintp(min(o + 1, stop - 1)), B, out + o - first, s)
 
 
-@_fused
+@contracted
 def _residual(a, u, b, v, c, t):
     """a u + b v − (t − c), in this order: a centre far from zero costs no digits."""
     return a * u + (b * v + (c - t))
 
 
-@_lanes
+@in_lanes
 def _squares(T, rows, shift, j, D, o, p, B, a, b, s):
     """B[0, s + r] = Σ e², e = B[a, s + r] D[o] + B[b, s + r] D[p] − (T[rows[r]] − shift[j]), never stored; r < 4."""
     i0, i1, i2, i3 = rows
@@ -98,29 +99,30 @@ def _squares(T, rows, shift, j, D, o, p, B, a, b, s):
     B[0, s], B[0, s + 1], B[0, s + 2], B[0, s + 3] = t0, t1, t2, t3
 
 
-@_lanes
+@in_lanes
 def _inner(a, x):
     """Σ_r a[r] x[r], r < 4."""
     return a[0] * x[0] + a[1] * x[1] + a[2] * x[2] + a[3] * x[3]
 
 
-@_fused
+@contracted
 def _get(B, row, s):
     return B[row, s], B[row, s + 1], B[row, s + 2], B[row, s + 3]
 
 
-@_lanes
-def pair_gradients(T, rows, shift, j, D, v, B, a, b, s, p, q, dD, g, h):
+@in_lanes
+def pair_gradients(T, rows, center, D, v, B, places, s, p, q, dD):
     """Where the decoder has one or two units, all that four samples give, their residuals e_r never stored:
 
-    e_r = B[a, s + r] D[0] + B[b, s + r] D[v] − (T[rows[r]] − shift[j]), B[0, s + r] = Σ e_r²,
+    e_r = B[a, s + r] D[0] + B[b, s + r] D[v] − (T[rows[r]] − center), B[0, s + r] = Σ e_r²,
     B[g, s + r] = Σ e_r D[0], B[h, s + r] = Σ e_r D[v], dD[0] += Σ_r p[r] e_r and dD[1] += Σ_r q[r] e_r; r < 4.
+    places : (a, b, g, h)
     """
-    i0, i1, i2, i3 = rows
+    (i0, i1, i2, i3), (a, b, g, h) = rows, places
     (a0, a1, a2, a3), (b0, b1, b2, b3), zero = _get(B, a, s), _get(B, b, s), T.dtype.type(0)
     squares = first = second = (zero, zero, zero, zero)
     for f in range(T.shape[1]):
-        x, y, c = D[0, f], D[v, f], shift[j, f]
+        x, y, c = D[0, f], D[v, f], center[f]
         e = (
             _residual(a0, x, b0, y, c, T[i0, f]),
             _residual(a1, x, b1, y, c, T[i1, f]),
@@ -136,19 +138,8 @@ def pair_gradients(T, rows, shift, j, D, v, B, a, b, s, p, q, dD, g, h):
     _put(B, g, s, first)
 
 
-@_lanes
-def _residuals(T, i, shift, j, D, o, p, B, a, b, s, E, r):
-    """E[r] = B[a, s] D[o] + B[b, s] D[p] − (T[i] − shift[j]), and B[0, s] = Σ E²."""
-    x, y, total = B[a, s], B[b, s], T.dtype.type(0)
-    for f in range(T.shape[1]):
-        e = _residual(x, D[o, f], y, D[p, f], shift[j, f], T[i, f])
-        E[r, f] = e
-        total += e * e
-    B[0, s] = total
-
-
-@_lanes
-def _more_units(D, o, p, B, a, b, s, E, r):
+@in_lanes
+def _add_units(D, o, p, B, a, b, s, E, r):
     """E[r] += B[a, s] D[o] + B[b, s] D[p], and B[0, s] = Σ E²."""
     x, y, total = B[a, s], B[b, s], E.dtype.type(0)
     for f in range(E.shape[1]):
@@ -158,7 +149,7 @@ def _more_units(D, o, p, B, a, b, s, E, r):
     B[0, s] = total
 
 
-@_lanes
+@in_lanes
 def add_outer(out, at, X, rows, C, j, w0, w1, w2, w3):
     """out[at + f] += Σ_r w_r (X[rows[r], f] − C[j, f]), r < 4."""
     i0, i1, i2, i3 = rows
@@ -168,18 +159,18 @@ def add_outer(out, at, X, rows, C, j, w0, w1, w2, w3):
         out[f] += (w0 * (X[i0, f] - c) + w1 * (X[i1, f] - c)) + (w2 * (X[i2, f] - c) + w3 * (X[i3, f] - c))
 
 
-@_jit
+@exact
 def decode(T, index, s, shift, j, D, B, a, E, keep):
     """Four samples' squared residuals in B[0]; D : (h, d) and B[a …], the last layer's input; all in E if ``keep``."""
     j, h = np.uintp(j), len(D)
     p, b = (1, a + 1) if h > 1 else (0, 1)
     if h <= 2 and not keep:
-        rows = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
-        _squares(T, rows, shift, j, D, np.uintp(0), np.uintp(p), B, np.uintp(a), np.uintp(b), s)
+        _squares(T, rows_at(index, s), shift, j, D, np.uintp(0), np.uintp(p), B, np.uintp(a), np.uintp(b), s)
         return
     for r in range(4):
         i, q = np.uintp(index[s + r]), np.uintp(r)
-        _residuals(T, i, shift, j, D, np.uintp(0), np.uintp(p), B, np.uintp(a), np.uintp(b), s + r, E, q)
-        for o in range(2, h, 2):
+        for f in range(T.shape[1]):  # at first, so that a centre far from zero costs no digits
+            E[q, f] = shift[j, f] - T[i, f]
+        for o in range(0, h, 2):
             u, v, y = np.uintp(o), np.uintp(min(o + 1, h - 1)), np.uintp(a + o + 1 if o + 1 < h else 1)
-            _more_units(D, u, v, B, np.uintp(a + o), y, s + r, E, q)
+            _add_units(D, u, v, B, np.uintp(a + o), y, s + r, E, q)

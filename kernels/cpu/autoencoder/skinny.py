@@ -12,15 +12,12 @@ transposed.
 """
 
 import numpy as np
-from numba import njit
 
 from ..dense import activate_row, through_activation_row
-from .rows import add_outer, decode, pair_gradients, project
-from .small import layer_backward, layer_forward, units_before
+from .rows import add_outer, decode, pair_gradients, project, rows_at
+from .small import exact, layer_backward, layer_forward, units_before
 
 BLOCK = 128
-
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
 def one_network(layers):
@@ -56,7 +53,7 @@ def outer_layers(params, layers, centers):
     return np.ascontiguousarray(W.transpose(0, 2, 1)).reshape(copies * h, d), offset, D, shift
 
 
-@_jit
+@exact
 def _hidden(network, offsets, j, B, P, A0, m):
     """Activations of all layers but the last under cluster j, A0 …, from the products X W of the first one, P …"""
     params, layers, centers, _ = network
@@ -73,46 +70,50 @@ def _hidden(network, offsets, j, B, P, A0, m):
         source = out
 
 
-@_jit
-def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, part):
-    """Residuals of cluster j's own samples and its gradient, added to ``part``; w : (m,), each weight · 2/d."""
-    (params, layers, centers, reg), (X, target) = network, data
-    _, _, decoders, shift = outer
-    last, d = len(layers) - 1, X.shape[1]
-    h, units, width = layers[last, 0], G0 - A0, layers[0, 1]
-    first = j * h if layers[last, 2] > 1 else 0
-    D, a, g, four = decoders[first : first + h], G0 - h, G0 + units - h, np.arange(4)
-    none, first_row = np.zeros((1, d), X.dtype), np.uintp(0)
-    here = np.uintp(0), np.uintp(1), np.uintp(2), np.uintp(3)
-    if h <= 2 and table[last, 4] < 0:
-        dD = part[table[last, 3] : table[last, 3] + 2 * d].reshape(2, d)
-        v, b, second = (1, a + 1, g + 1) if h > 1 else (0, 1, g)
-        for s in range(0, m, 4):
-            rows = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
-            p = w[s] * B[a, s], w[s + 1] * B[a, s + 1], w[s + 2] * B[a, s + 2], w[s + 3] * B[a, s + 3]
-            q = w[s] * B[b, s], w[s + 1] * B[b, s + 1], w[s + 2] * B[b, s + 2], w[s + 3] * B[b, s + 3]
-            columns = np.uintp(a), np.uintp(b)
-            pair_gradients(
-                *(target, rows, shift, np.uintp(j), D, np.uintp(v), B, columns[0], columns[1], s),
-                *(p, q, dD, g, second),
-            )
-            for o in range(h):
-                for r in range(4):
-                    B[g + o, s + r] *= w[s + r]
-    else:
-        for s in range(0, m, 4):
+@exact
+def _last_layer_gradient(D, shift, target, index, w, j, B, place, row, E, part):
+    """Residuals of cluster j's own samples, the gradient of the last layer, and that of its inputs, B[g …].
+
+    D : (h, d), its weight; place : (a, g, m), B[a …] its inputs; row : of the table; others as of `_own_gradient`
+    """
+    (a, g, m), (h, d), four = place, D.shape, np.arange(4)
+    none, first_row, here = np.zeros((1, d), B.dtype), np.uintp(0), rows_at(four, 0)
+    dD = part[row[3] : row[3] + (h + h % 2) * d].reshape(h + h % 2, d)
+    v, b, second = (1, a + 1, g + 1) if h > 1 else (0, 1, g)
+    places = np.uintp(a), np.uintp(b), np.uintp(g), np.uintp(second)
+    for s in range(0, m, 4):
+        w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
+        if h <= 2 and row[4] < 0:
+            p = w0 * B[a, s], w1 * B[a, s + 1], w2 * B[a, s + 2], w3 * B[a, s + 3]
+            q = w0 * B[b, s], w1 * B[b, s + 1], w2 * B[b, s + 2], w3 * B[b, s + 3]
+            pair_gradients(target, rows_at(index, s), shift[j], D, np.uintp(v), B, places, s, p, q, dD)
+        else:
             decode(target, index, s, shift, j, D, B, a, E, True)
-            w0, w1, w2, w3 = w[s], w[s + 1], w[s + 2], w[s + 3]
             project(E, four, 0, D, 0, h, B, g, s)
             for o in range(h):
                 y = np.uintp(a + o)
                 v0, v1, v2, v3 = w0 * B[y, s], w1 * B[y, s + 1], w2 * B[y, s + 2], w3 * B[y, s + 3]
-                add_outer(part, table[last, 3] + o * d, E, here, none, first_row, v0, v1, v2, v3)
-                for r in range(4):
-                    B[g + o, s + r] *= w[s + r]
-            if table[last, 4] >= 0:
-                add_outer(part, table[last, 4], E, here, none, first_row, w0, w1, w2, w3)
-    row, upstream = units - h, E.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
+                add_outer(part, row[3] + o * d, E, here, none, first_row, v0, v1, v2, v3)
+            if row[4] >= 0:
+                add_outer(part, row[4], E, here, none, first_row, w0, w1, w2, w3)
+        for o in range(h):
+            for r in range(4):
+                B[g + o, s + r] *= w[s + r]
+
+
+@exact
+def _own_gradient(network, outer, data, index, w, j, B, place, table, E, part):
+    """The gradient of cluster j's own samples, added to ``part``.
+
+    index, w : (m,), the samples' rows and weights times 2/d; place : (A0, G0, m); E : (4, d), work space
+    """
+    (params, layers, centers, reg), (_, _, decoders, shift), (X, target) = network, outer, data
+    (A0, G0, m), last, d, width = place, len(layers) - 1, X.shape[1], layers[0, 1]
+    h, units = layers[last, 0], G0 - A0
+    first, row = j * h if layers[last, 2] > 1 else 0, units - h
+    D, ends = decoders[first : first + h], (A0 + row, G0 + row, m)
+    _last_layer_gradient(D, shift, target, index, w, j, B, ends, table[last], E, part)
+    upstream = E.dtype.type(reg * d)  # w 2λ is (2 w / d) λ d
     for l in range(last - 1, -1, -1):  # outputs of layer l are the rows A0 + row …
         for o in range(layers[l, 1]):
             g, y = np.uintp(G0 + row + o), np.uintp(A0 + row + o)
@@ -123,22 +124,19 @@ def _own_gradient(network, outer, data, index, w, j, B, A0, G0, m, table, E, par
                 through_activation_row(B[G0 + row + o, :m], B[A0 + row + o, :m], layers[l, 5])
         if l > 0:
             below = row - layers[l, 0]
-            layer_backward(
-                *(params, layers, l, j, B, G0 + row, A0 + below, G0 + below),
-                *(np.uintp(0), np.uintp(m), table, part),
-            )
+            places, columns = (A0 + below, G0 + below), (np.uintp(0), np.uintp(m))
+            layer_backward(params, layers, l, j, B, G0 + row, *places, *columns, table, part)
             row = below
     for s in range(0, m, 4):
-        here = np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
         for o in range(width):
             v0, v1, v2, v3 = B[G0 + o, s], B[G0 + o, s + 1], B[G0 + o, s + 2], B[G0 + o, s + 3]
-            add_outer(part, table[0, 3] + o * d, X, here, centers, np.uintp(j), v0, v1, v2, v3)
+            add_outer(part, table[0, 3] + o * d, X, rows_at(index, s), centers, np.uintp(j), v0, v1, v2, v3)
     for o in range(width if table[0, 4] >= 0 else 0):
         for s in range(m):
             part[table[0, 4] + o] += B[np.uintp(G0 + o), s]
 
 
-@_jit
+@exact
 def _put_losses(network, B, z, m, index, count, j, L):
     """L[index[s], j] = (1/d) B[0, s] + λ ‖z_s‖², s < count; z : row of the first code."""
     _, layers, centers, reg = network
@@ -150,7 +148,7 @@ def _put_losses(network, B, z, m, index, count, j, L):
         L[index[s], j] = per_feature * B[0, s] + penalty * code
 
 
-@_jit
+@exact
 def run(network, outer, data, order, tasks, every, L, table, parts):
     """Losses and gradients of tasks (j, lo, hi), the samples order[lo:hi].
 
@@ -182,7 +180,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                 if every or j == own:
                     _hidden(network, offsets, j, B, 2 + (j * width if layers[0, 2] > 1 else 0), A0, m)
                     if j == own and gradient:
-                        _own_gradient(network, outer, (X, target), index, w, j, B, A0, G0, m, table, E, parts[task])
+                        _own_gradient(network, outer, (X, target), index, w, j, B, (A0, G0, m), table, E, parts[task])
                     else:
                         first = j * h if layers[last, 2] > 1 else 0
                         for s in range(0, m, 4):
@@ -191,7 +189,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                         _put_losses(network, B, A0 + codes, m, index, count, j, L)
 
 
-@_jit
+@exact
 def _add_by_cluster(parts, tasks, totals):
     """Adds every task's gradient to its cluster's, in order; totals : (k, q) float64."""
     for t in range(len(tasks)):

@@ -19,14 +19,14 @@ from ..dense import activate_row, through_activation_row
 LANES = 16  # a block's width is a multiple, its last sample repeated
 _BLOCK_BYTES, _MAX_BLOCK = 40960, 512  # of work space, to stay in the first-level cache
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+exact = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Products and sums are contracted to fused multiply-adds, one rounding in place of two; no sampled bit depends on it.
-_fused = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+contracted = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 # Sums over samples moreover are added up in lanes: a plain sum waits for every addition.
-_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+in_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 
-@_jit
+@exact
 def units_before(layers, l):
     """Outputs of all layers before l."""
     units = np.int64(0)
@@ -35,7 +35,7 @@ def units_before(layers, l):
     return units
 
 
-@_fused
+@contracted
 def add_scaled(B, out, source, w, a, b):
     """B[out, a:b] += w B[source, a:b]."""
     out, source = np.uintp(out), np.uintp(source)
@@ -43,7 +43,7 @@ def add_scaled(B, out, source, w, a, b):
         B[out, s] += w * B[source, s]
 
 
-@_lanes
+@in_lanes
 def dot(B, p, q, a, b):
     """Σ_s B[p, s] B[q, s], a ≤ s < b."""
     p, q, total = np.uintp(p), np.uintp(q), B.dtype.type(0)
@@ -52,7 +52,7 @@ def dot(B, p, q, a, b):
     return total
 
 
-@_jit
+@exact
 def layer_forward(params, layers, l, j, centers, B, source, out, a, b):
     """Layer l of cluster j: out = act(source W + b); of the first one the centre is taken off the input, as −c W."""
     fan_in, fan_out = layers[l, 0], layers[l, 1]
@@ -71,7 +71,7 @@ def layer_forward(params, layers, l, j, centers, B, source, out, a, b):
             activate_row(B[out + o, a:b], layers[l, 5])
 
 
-@_jit
+@exact
 def layer_backward(params, layers, l, j, B, g, source, back, a, b, table, gradient):
     """Layer l of cluster j backwards: adds to the gradients of weight and bias, makes that of the input.
 
@@ -98,7 +98,7 @@ def layer_backward(params, layers, l, j, B, g, source, back, a, b, table, gradie
                 add_scaled(B, back + i, g + o, params[w + i * fan_out + o], a, b)
 
 
-@_fused
+@contracted
 def _forward(params, layers, j, centers, reg, B, rows, a, b):
     """L[:, j] of a block under cluster j's network, with its activations and residual."""
     X0, T0, E0, _, A0, _ = rows
@@ -122,7 +122,7 @@ def _forward(params, layers, j, centers, reg, B, rows, a, b):
             B[0, s] += per_feature * (residual * residual)
 
 
-@_fused
+@contracted
 def _backward(params, layers, j, centers, reg, B, weights, rows, a, b, gradient):
     """Adds the gradient of Σ_s w_s L[s, j] over columns of a block to ``gradient``, after `_forward`.
 
@@ -157,9 +157,9 @@ def _backward(params, layers, j, centers, reg, B, weights, rows, a, b, gradient)
         upstream = back
 
 
-@_jit
+@exact
 def run(network, data, order, tasks, every, L, parts):
-    """Losses and gradients of tasks (-1, lo, hi), the samples order[lo:hi].
+    """Losses and gradients of tasks (…, lo, hi), the samples order[lo:hi].
 
     network : (params, layers, centers, reg); data : (X, target, weights, assign), all samples
     order : (n,) int64, sorted by cluster where there are gradients
@@ -204,7 +204,7 @@ def run(network, data, order, tasks, every, L, parts):
                     _backward(params, layers, j, centers, reg, B, w, rows, own[0], own[1], parts[task])
 
 
-@_jit
+@exact
 def add_parts(parts, gradient):
     """The gradient from those of the tasks, added up in float64 in their order.
 

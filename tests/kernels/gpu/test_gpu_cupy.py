@@ -6,9 +6,10 @@ import sys
 import cupy_double
 import numpy as np
 import pytest
+from gpu_helpers import FUNCTIONS
 
 import csrl_core
-from csrl_core import BackendError, TensorizedAutoencoder, contract, datasets
+from csrl_core import BackendError, TensorizedAutoencoder, datasets
 from csrl_core import backends as backend
 from csrl_core.backends import DeviceMemoryError
 from csrl_core.contract import verify
@@ -35,7 +36,7 @@ def lines():
 
 
 @pytest.mark.sensitive
-@pytest.mark.parametrize("function", contract.CONTRACT, ids=".".join)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=".".join)
 def test_agreement(cupy, function):
     cases = [case for case in all_cases(function[0]) if case.function == function[1]]
     cases = [case for case in cases if "chunks" not in case.name and "many samples" not in case.name]

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from gpu_helpers import STEMS
 
-from csrl_core import BackendError, TensorizedAutoencoder, contract, datasets
+from csrl_core import BackendError, TensorizedAutoencoder, datasets
 from csrl_core import backends as backend
 from csrl_core.contract import verify
 from csrl_core.contract.cases import rbm as rbm_cases
@@ -20,7 +21,7 @@ def device():
         pytest.skip(f"this test needs a CUDA device: {error}")
 
 
-@pytest.mark.parametrize("stem", contract.STEMS)
+@pytest.mark.parametrize("stem", STEMS)
 def test_agreement(device, stem):
     failed = [str(result) for result in verify.verify([device], [stem]) if not result.ok]
     assert not failed, "\n".join(failed)

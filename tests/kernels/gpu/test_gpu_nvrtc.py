@@ -27,8 +27,9 @@ def test_every_kernel_compiles_for_every_architecture():
             assert f".text.{kernel}\0".encode() in code, f"{stem}.{kernel} is not in the machine code"
 
 
-def test_every_stem_has_device_code():
-    assert set(launch.stems()) == set(contract.STEMS)
+def test_device_code_is_of_a_stem():
+    assert {"assign", "autoencoder", "dense", "mixture", "optimizer", "philox", "rbm"} <= set(launch.stems())
+    assert set(launch.stems()) <= set(contract.STEMS)
 
 
 def test_what_g_plus_plus_takes_and_the_compiler_refuses():

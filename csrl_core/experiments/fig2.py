@@ -1,17 +1,17 @@
-"""Figures 1 and 2 of the paper, measured: every run a row of a table, the authors' figures beside.
+"""Figure 2 of the paper, measured: every run a row of a table, the authors' figures beside.
 
-Figure 2 compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input,
+It compares, on seven data sets, clustering (adjusted Rand index), de-noising (noise N(0, 0.1²) on the input,
 clean target, plain mean squared error) and the number of parameters. Two versions:
 
 papers  The papers' models and settings: one run per learning rate and repetition, full batch, λ = 0.1 for TAE and PTAE.
-        A mixture is the authors' one draw, noise too: `reproduce_authors.authors_draw`. Repetitions differ in their
+        A mixture is the authors' one draw, noise too: `authors.authors_draw`. Repetitions differ in their
         first centres (in the authors' code because it permutes the rows) and in their parameters. The same models
         again from another start: principal components of k-means' clusters.
 ours    The best of ten restarts by the objective, never by classes; also the likelihood and the exact solver. A
         mixture is drawn anew in every repetition.
 
-In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors
-train theirs with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
+In both the plain autoencoders (λ = 0, k-means on their embedding) take as many steps as the others. The authors'
+are trained with batches of one sample, n steps an epoch, and a weight decay of 0.1, and choose learning rates by ARI.
 """
 
 import time
@@ -22,35 +22,27 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, datasets, metrics
+from csrl_core.datasets import MIXTURES
 from csrl_core.experiments.authors import authors_draw
 from csrl_core.experiments.demo import PAPERS
+from csrl_core.experiments.runs import Keyed
 from csrl_core.training.loop import NonFiniteLossError
 
-MIXTURES = ("parallel_line", "orthogonal", "triangle", "lines_3D")
 SETS = (*MIXTURES, "iris", "penguins", "mnist_5")
 RATES = (0.001, 0.01, 0.1)
 VERSIONS = ("papers", "ours")
 NOISE = 0.1
 RESTARTS = 10
 REG = 0.1
-# What a run is asked for: it tells runs apart, all else is measured.
+# What identifies a run; all else is measured.
 KEY = ("version", "data", "model", "learning_rate", "repetition", "draw", "seed", "epochs", "n_init")
 
 
 def default_repetitions(version, data):
-    """Of the papers' version so many that subsets tell what five runs can give; less where a run takes long."""
+    """For the papers' version enough that subsets show how means of five runs vary; fewer where a run takes long."""
     if version == "ours":
         return 5
     return 10 if data == "mnist_5" else 40
-
-
-class Keyed:
-    """What has the attributes of `KEY`."""
-
-    @property
-    def key(self):
-        """Their values."""
-        return tuple(getattr(self, name) for name in KEY)
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,7 @@ class Run(Keyed):
     parameters : trained ones, without centres
     """
 
+    KEY = KEY
     version: str
     data: str
     model: str
@@ -137,8 +130,9 @@ class Run(Keyed):
 
 @dataclass(frozen=True)
 class Job(Keyed):
-    """A run to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
+    """A run that is to be made; ``epochs`` of clustering, ``denoising_epochs`` of de-noising."""
 
+    KEY = KEY
     version: str
     data: str
     method: Method
@@ -201,7 +195,7 @@ def _data(job):
 
 
 def make_run(job):
-    """Do one job; a rate that diverges gives a row of NaN."""
+    """Make the `Run` of a job; a rate that diverges gives a row of NaN."""
     begin = time.perf_counter()
     seed = job.seed + job.repetition
     X, y, noisy = _data(job)
@@ -210,7 +204,7 @@ def make_run(job):
         values = _k_means(X, y, noisy, k, seed)
     else:
         try:
-            with warnings.catch_warnings():  # epochs and rates are what the experiment says, too few or not
+            with warnings.catch_warnings():  # the experiment fixes epochs and rates, even where they are too few
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 values = _autoencoder(job, X, y, noisy, k, seed)
         except NonFiniteLossError:

@@ -1,19 +1,14 @@
-"""Pictures of Boltzmann machines: filters, samples, reconstructions under every cluster, and filters in motion.
+"""Pictures made of images: samples and reconstructions; filters of Boltzmann machines, and samples that they draw."""
 
-Like all of `csrl_core.plotting`, which gives these names too: matplotlib's own objects in and out, nothing shown.
-"""
-
-import io
 from numbers import Integral
 
 import numpy as np
 
-from csrl_core import plotting
 from csrl_core.backends import as_numpy
-from csrl_core.callbacks import EpochCallback
+from csrl_core.plotting.style import COLOURS, new_figure
 
 _PANELS_IN_A_ROW = 5
-_MOST_FRAMES = 200
+_IMAGES_PER_CLUSTER = 5
 _GREY, _DIVERGING = "gray_r", "RdBu_r"
 
 
@@ -26,12 +21,13 @@ def check_image_shape(image_shape, n_features):
     return shape
 
 
-def _check_count(n):
+def check_count(n):
+    """ValueError unless ``n`` is a positive int."""
     if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n={n!r}; expected an int of at least 1")
 
 
-def _weight(model):
+def weights_of(model):
     """Weights (k, d, m) of a fitted machine."""
     shapes = getattr(model, "_shapes", {})
     if "hidden_bias" not in shapes or "weight" not in shapes:
@@ -60,7 +56,7 @@ def _panels(mosaics, titles, fig, **options):
     columns = min(len(mosaics), _PANELS_IN_A_ROW)
     rows = -(-len(mosaics) // columns)
     if fig is None:
-        fig = plotting.new_figure(1.2 + 2.9 * columns, 0.7 + 3.0 * rows)
+        fig = new_figure(1.2 + 2.9 * columns, 0.7 + 3.0 * rows)
         fig.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # more between panels than between images
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     shown = []
@@ -81,13 +77,13 @@ def strongest_units(weight, n):
     return np.argsort(-norms, axis=1, kind="stable")[:, :n]
 
 
-def _of_units(weight, units):
+def filters_of(weight, units):
     """Filters (k, n, d) of the units (k, n)."""
     return np.take_along_axis(weight, units[:, None], axis=2).swapaxes(1, 2)
 
 
-def _limit(filters):
-    """Where the colours end: nearly the largest absolute weight, and 1 where all are 0."""
+def colour_limit(filters):
+    """The end of the colour scale: nearly the largest absolute weight, and 1 where all are 0."""
     return float(np.quantile(np.abs(filters), 0.998)) or 1.0
 
 
@@ -103,17 +99,18 @@ def plot_filters(model, image_shape, n=25, *, fig=None):
     model : fitted `TensorizedRBM`; image_shape : (height, width); n : int, units of a cluster; fig : Figure, optional
     returns Figure
     """
-    weight = _weight(model)
+    weight = weights_of(model)
     image_shape = check_image_shape(image_shape, weight.shape[1])
-    _check_count(n)
-    filters = _of_units(weight, strongest_units(weight, n))
-    fig, shown = _filter_panels(filters, image_shape, _limit(filters), fig)
+    check_count(n)
+    filters = filters_of(weight, strongest_units(weight, n))
+    fig, shown = filter_panels(filters, image_shape, colour_limit(filters), fig)
     fig.suptitle(f"Weights of {filters.shape[1]} of {weight.shape[2]} hidden units, the largest first", fontsize=11)
     fig.colorbar(shown[0], ax=fig.axes, shrink=0.7, pad=0.02, extend="both")
     return fig
 
 
-def _filter_panels(filters, image_shape, limit, fig=None):
+def filter_panels(filters, image_shape, limit, fig=None):
+    """A panel for each cluster's filters, (k, n, d); returns (Figure, list of AxesImage)."""
     mosaics = [mosaic(own, image_shape) for own in filters]
     return _panels(mosaics, _names(len(filters)), fig, cmap=_DIVERGING, vmin=-limit, vmax=limit)
 
@@ -126,7 +123,7 @@ def plot_samples(source, image_shape, n=25, *, labels=None, steps=1000, random_s
     fig : Figure, optional
     returns Figure
     """
-    _check_count(n)
+    check_count(n)
     if hasattr(source, "sample"):
         image_shape = check_image_shape(image_shape, source.n_features_in_)
         k = source.n_clusters
@@ -153,7 +150,7 @@ def plot_samples(source, image_shape, n=25, *, labels=None, steps=1000, random_s
 
 
 def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
-    """Samples, what the machine of each cluster makes of them, and what one machine for all the data does.
+    """Samples and their reconstructions, by the machine of each cluster and by one machine for all the data.
 
     A reconstruction is E[v | h] with h the mean E[h | x]. That of a sample's own cluster is framed.
 
@@ -172,7 +169,7 @@ def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
 
 
 def reconstructions(model, X):
-    """Every sample as the model of each cluster sees it, (n, k, d), and the sample's own cluster, (n,)."""
+    """Reconstructions of every sample by the model of each cluster, (n, k, d), and the sample's own cluster, (n,)."""
     Z = as_numpy(model.transform_all(X))
     n, k = Z.shape[:2]
     images = [as_numpy(model.inverse_transform(Z[:, j], np.full(n, j))) for j in range(k)]
@@ -190,7 +187,7 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
 
     first = np.asarray(next(iter(rows.values())))
     h, w = check_image_shape(image_shape, first.shape[1])
-    fig = plotting.new_figure(1.9 + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
+    fig = new_figure(1.9 + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
     ax = fig.add_subplot()
     low, high = np.quantile(first, [0.001, 0.999])
     images = mosaic(np.concatenate(list(rows.values())), (h, w), columns=len(first))
@@ -198,7 +195,7 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
     for number, name in enumerate(rows):
         for column in np.flatnonzero((frames or {}).get(name, ())):
             place = column * (w + 1) - 0.5, number * (h + 1) - 0.5  # the image's own edge: neighbours share no line
-            style = {"fill": False, "edgecolor": plotting.COLOURS[4], "linewidth": 0.9, "clip_on": False}
+            style = {"fill": False, "edgecolor": COLOURS[4], "linewidth": 0.9, "clip_on": False}
             ax.add_patch(Rectangle(place, w, h, **style))
     ax.set_yticks([number * (h + 1) + (h - 1) / 2 for number in range(len(rows))], list(rows), fontsize=9)
     ax.tick_params(length=0)
@@ -209,82 +206,33 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
     return fig
 
 
-class FilterAnimation(EpochCallback):
-    """Write an animated GIF of the filters while a Boltzmann machine learns, when the fit ends or is stopped.
+def image_pairs(model, X, R, labels, shape, fig):
+    """One row a cluster: its centre, then pairs of a sample and its reconstruction R (n, d)."""
+    if len(shape) != 2 or shape[0] * shape[1] != X.shape[1]:
+        raise ValueError(f"image_shape={shape}; expected (height, width) with height·width = {X.shape[1]} features")
+    k, columns = model.n_clusters, 1 + 2 * _IMAGES_PER_CLUSTER
+    fig = new_figure(0.8 * columns + 0.9, 0.92 * k + 0.7) if fig is None else fig
+    grid = fig.subplots(k, columns, squeeze=False)
+    low, high = np.quantile(X, [0.001, 0.999])
 
-    A frame an epoch shows the hidden units that had the largest weights when their restart began to be recorded, on
-    one colour scale for all frames. Where there would be more than 200 frames, every second one is dropped.
-    Drawing takes some hundredths of a second a frame, all of it at the end. A resumed fit's
-    frames begin where it resumes.
+    def show(ax, image):
+        ax.imshow(np.reshape(image, shape), cmap="gray_r", vmin=low, vmax=high)
 
-    Parameters
-    ----------
-    path : str or path-like
-        The GIF; replaced atomically.
-    image_shape : (height, width)
-        Of a sample as an image.
-    n : int
-        Units of each cluster.
-    every : int
-        Epochs between two frames.
-    seconds : float
-        That a frame is shown.
-    """
-
-    def __init__(self, path, image_shape, n=25, every=1, seconds=0.2):
-        _check_count(n)
-        if every < 1:
-            raise ValueError(f"every={every!r}; expected at least 1 epoch")
-        if not seconds > 0:
-            raise ValueError(f"seconds={seconds!r}; expected a positive number")
-        self.path, self.image_shape, self.n, self.every, self.seconds = path, image_shape, n, every, seconds
-        self._frames = []
-
-    def setup(self, estimator, context):
-        """Begin anew; what would fail at the end fails now."""
-        self._frames, self._stride, self._units = [], self.every, {}
-        if not hasattr(estimator, "free_energy"):
-            raise ValueError(f"FilterAnimation is for Boltzmann machines; {type(estimator).__name__} has no filters")
-        check_image_shape(self.image_shape, estimator.n_features_in_)
-        plotting.new_figure(1, 1)
-
-    def on_epoch_end(self, estimator, epoch):
-        """Keep a frame if it is time."""
-        if epoch.epoch % self._stride and epoch.epoch + 1 != epoch.epochs:
-            return False
-        weight = _weight(epoch.fitted())
-        units = self._units.setdefault(epoch.restart, strongest_units(weight, self.n))
-        self._frames.append((epoch.restart, epoch.epoch, _of_units(weight, units).astype(np.float32)))
-        if len(self._frames) > _MOST_FRAMES:
-            self._stride *= 2
-            self._frames = self._frames[:-1:2] + self._frames[-1:]
-        return False
-
-    def teardown(self, estimator, context):
-        """Draw and write."""
-        frames, self._frames = self._frames, []
-        if frames:
-            from csrl_core.training.atomic_files import write_atomically
-
-            write_atomically(self.path, self._gif(frames))
-
-    def _gif(self, frames):
-        """The bytes of the animation."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from PIL import Image
-
-        shape = check_image_shape(self.image_shape, frames[0][2].shape[2])
-        limit = max(_limit(filters) for _, _, filters in frames)
-        fig, shown = _filter_panels(frames[0][2], shape, limit)
-        canvas, title, pictures = FigureCanvasAgg(fig), fig.suptitle(" ", fontsize=11), []
-        several = frames[-1][0] > 0
-        for restart, epoch, filters in frames:
-            for image, own in zip(shown, filters):
-                image.set_data(mosaic(own, shape))
-            title.set_text((f"restart {restart + 1}, " if several else "") + f"epoch {epoch + 1}")
-            canvas.draw()
-            pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(128))
-        gif, pause = io.BytesIO(), round(1000 * self.seconds)
-        durations = [pause] * (len(pictures) - 1) + [max(pause, 1500)]  # the last one can be looked at
-        pictures[0].save(gif, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-        return gif.getvalue()
+    for j in range(k):
+        rows = np.flatnonzero(labels == j)
+        # Evenly over the cluster in order of loss: the best reconstructed first, the worst last.
+        rows = rows[np.argsort(np.sum((X[rows] - R[rows]) ** 2, axis=1), kind="stable")]
+        chosen = rows[np.linspace(0, len(rows) - 1, min(_IMAGES_PER_CLUSTER, len(rows))).astype(int)]
+        show(grid[j, 0], model.cluster_centers_[j])
+        for number, i in enumerate(chosen):
+            show(grid[j, 1 + 2 * number], X[i])
+            show(grid[j, 2 + 2 * number], R[i])
+        grid[j, 0].set_ylabel(f"cluster {j}\n({len(rows)})", rotation=0, ha="right", va="center", fontsize=9)
+    for ax in grid.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_frame_on(ax.has_data() and len(ax.images) > 0)
+    for column, ax in enumerate(grid[0]):
+        ax.set_title("centre" if column == 0 else "sample" if column % 2 else "rebuilt", fontsize=9)
+    fig.suptitle("Each cluster's centre, and samples beside their reconstructions, best to worst", fontsize=11)
+    return fig

@@ -9,9 +9,9 @@ from cli_helpers import error_of
 from cli_helpers import run as csrl
 
 from csrl_core import TensorizedRBM, datasets, metrics
-from csrl_core.experiments import fig5_summary as reproduce_fig5_summary
+from csrl_core.experiments import fig5
 from csrl_core.experiments.fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run, of_binary_images
-from csrl_core.experiments.fig5_summary import GAIN, Images, complete, draw, is_missing, lines, read_runs, summarise
+from csrl_core.experiments.fig5_summary import GAIN, Images, complete, draw, lines, missing, summarise, table
 from csrl_core.training.loop import NonFiniteLossError
 
 SMALL = {"steps": (1,), "repetitions": 1, "epochs": 20, "n_hidden": 12, "ais_betas": 8, "ais_chains": 6}
@@ -122,7 +122,10 @@ def test_a_fit_that_diverges_is_a_row_of_nan(monkeypatch, tmp_path):
     assert images is None
     assert run.key == job.key
     assert np.isnan([run.ARI, run.log_likelihood_test, run.seconds]).all()
-    assert not is_missing(job, {run.key: run}, Images(tmp_path))
+    runs = table(tmp_path / "runs.csv")
+    assert missing(runs, [job], Images(tmp_path)) == [job]
+    runs.add(run)
+    assert missing(table(runs.path), [job], Images(tmp_path)) == []
     (row,) = (row for row in summarise([run, replace(run, repetition=1, ARI=0.5)]) if row.measure == "ARI")
     assert (row.mean, row.repetitions, row.diverged) == (0.5, 1, 1)
 
@@ -137,12 +140,12 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch, made):
         calls.append(job.key)
         return made[job.version, job.model]
 
-    monkeypatch.setattr(reproduce_fig5_summary, "make_run", make)
+    monkeypatch.setattr(fig5, "make_run", make)
     path, images, wanted, seen = tmp_path / "runs.csv", Images(tmp_path), jobs(**SMALL), []
-    first = complete(path, images, wanted[:3], done=lambda *said: seen.append(said[:2]))
+    first = complete(table(path), wanted[:3], images, done=lambda *said: seen.append(said[:2]))
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert [run.key for run in read_runs(path)] == [job.key for job in wanted[:3]]
-    everything = complete(path, images, wanted)
+    assert [run.key for run in table(path).runs] == [job.key for job in wanted[:3]]
+    everything = complete(table(path), wanted, images)
     assert calls == [job.key for job in wanted]
     # Six digits are kept of what is measured, and all of what tells runs apart.
     for kept, run in zip(everything, [*first, made["standard", SAME_SIZE][0]], strict=True):
@@ -150,17 +153,17 @@ def test_a_rerun_makes_only_what_is_missing(tmp_path, monkeypatch, made):
         assert kept.log_likelihood_test == pytest.approx(run.log_likelihood_test, rel=1e-5)
     # Without its images a first repetition is made once more.
     images.path(wanted[0].key).unlink()
-    complete(path, images, wanted[:1])
+    complete(table(path), wanted[:1], images)
     assert calls[-1] == wanted[0].key
     assert len(calls) == 5
-    assert len(read_runs(path)) == 4
+    assert len(table(path).runs) == len(path.read_text().splitlines()) - 1 == 4
     np.testing.assert_array_equal(images.get(wanted[0].key)[0], made["papers", "TRBM"][1][0])
 
 
 def test_another_table_is_not_overwritten(tmp_path):
     (tmp_path / "runs.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"runs.csv has other columns than this version writes"):
-        complete(tmp_path / "runs.csv", Images(tmp_path), jobs(**SMALL))
+        table(tmp_path / "runs.csv")
     assert (tmp_path / "runs.csv").read_text() == "a,b\n1,2\n"
 
 

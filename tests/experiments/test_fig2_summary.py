@@ -11,8 +11,9 @@ from sklearn.cluster import KMeans
 
 from csrl_core import datasets, metrics
 from csrl_core.experiments.authors import _MIXTURES, NO_FIGURE, Figure, authors_draw, authors_figures
-from csrl_core.experiments.mixtures import Run
-from csrl_core.experiments.summary import SUBSETS, compared, lines, means, standard_error, summarise, uniformity
+from csrl_core.experiments.fig2 import Run
+from csrl_core.experiments.fig2_summary import SUBSETS, compared, experiment_means, lines, summarise, uniformity
+from csrl_core.experiments.runs import mean_and_error
 
 
 def run(**changes):
@@ -238,8 +239,9 @@ def test_ranks_are_not_of_what_the_authors_train_otherwise():
 
 def test_one_run_has_no_standard_error():
     values = np.array([1.0, 2.0, 4.0, 9.0])
-    assert standard_error(values) == pytest.approx(np.sqrt(38 / 3) / 2, rel=1e-14)
-    assert np.isnan(standard_error(values[:1]))
+    assert mean_and_error(values)[1] == pytest.approx(np.sqrt(38 / 3) / 2, rel=1e-14)
+    assert np.isnan(mean_and_error(values[:1])[1])
+    assert np.isnan(mean_and_error([])).all()
 
 
 # --------------------------------------------------------------------------------------------- experiments
@@ -248,7 +250,7 @@ def test_one_run_has_no_standard_error():
 def test_within_a_standard_error():
     value, nan = Figure(1.0, np.nan, 0.0005), float("nan")
     five = np.array([[1.0, 1, 1, 1, 0.2], [1, 1, 1, 0.6, 0.6], [1, 1, 1, 0.9999, 0.999]])
-    found, errors = means(five.reshape(1, -1), -np.ones((1, 15)), np.arange(15).reshape(3, 5))
+    found, errors = experiment_means(five.reshape(1, -1), -np.ones((1, 15)), np.arange(15).reshape(3, 5))
     np.testing.assert_allclose(found, [0.84, 0.84, 0.99978])
     # One run of five that misses by x: mean 1 − x/5 and standard error x/5, always just within; not so two.
     np.testing.assert_allclose(errors[:2], [0.16, 0.4 * np.sqrt(0.3 / 5)])
@@ -310,7 +312,7 @@ def test_equals_are_spread_evenly():
 
 def test_a_rate_that_diverged_is_not_chosen():
     values = np.array([[0.5, 0.5, np.nan], [0.2, 0.3, 0.4]])
-    found, _ = means(values, values, np.array([[0, 1, 2], [1, 0, 1]]))
+    found, _ = experiment_means(values, values, np.array([[0, 1, 2], [1, 0, 1]]))
     assert found == pytest.approx([0.3, 0.5])
 
 

@@ -1,19 +1,17 @@
-"""The runs of `mixtures` in a table: means and standard errors, rates chosen, the authors' figures beside.
+"""The runs of `fig2` in a table: means and standard errors, rates chosen, the authors' figures beside.
 
 An experiment is what the authors did: a few runs at each rate, and of the rates the best by the mean.
 """
 
-import csv
-import io
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 
 import numpy as np
 
-from csrl_core.experiments.authors import NO_FIGURE, authors_figures, their_runs
-from csrl_core.experiments.mixtures import COUNTERPARTS, MIXTURES, TENSORIZED
-from csrl_core.training.atomic_files import write_atomically
+from csrl_core.experiments.authors import NO_FIGURE, authors_figures, authors_runs
+from csrl_core.experiments.fig2 import COUNTERPARTS, MIXTURES, TENSORIZED
+from csrl_core.experiments.runs import grouped, mean, mean_and_error
 
 SUBSETS = 20_000  # of a cell's runs: all of them up to here, else so many at random
 LOW, HIGH = 0.05, 0.95
@@ -63,14 +61,13 @@ def summarise(runs):
     repetition, as one more restart would be chosen. A model that was run from several starts has besides rows of
     "either start", which is then chosen with the rate.
     """
-    theirs, groups, starts = authors_figures(), {}, {}
+    theirs, starts = authors_figures(), {}
     for run in runs:
-        groups.setdefault((run.version, run.data, run.model), []).append(run)
         starts.setdefault((run.version, run.data, COUNTERPARTS[run.model]), []).append(run)
-    rows = [row for group in groups.values() for row in _summarise_model(group, theirs)]
+    rows = [row for group in grouped(runs, "version", "data", "model").values() for row in _of_model(group, theirs)]
     for (_, _, model), group in starts.items():
         if len({run.model for run in group}) > 1:
-            rows += [row for row in _summarise_model(group, theirs, f"{model} {EITHER}") if row.chosen_by]
+            rows += [row for row in _of_model(group, theirs, f"{model} {EITHER}") if row.chosen_by]
     return rows
 
 
@@ -82,15 +79,15 @@ _PANELS = {
 }
 
 
-def _summarise_model(group, theirs, name=None):
-    """The rows of one model on one data set; or, under a name, of several with the same counterpart."""
+def _of_model(group, theirs, name=None):
+    """The rows of one model on one data set; with a name, those of several models with the same counterpart."""
     version, data, model = group[0].version, group[0].data, name or group[0].model
     settings = list(dict.fromkeys((run.model, run.learning_rate) for run in group))
     at = [{run.repetition: run for run in group if (run.model, run.learning_rate) == own} for own in settings]
     repetitions = sorted(set.intersection(*(set(own) for own in at)))
     table = [[own[i] for i in repetitions] for own in at]  # (settings, repetitions)
     places = range(len(repetitions))
-    size, counterpart = their_runs(data), COUNTERPARTS[group[0].model]
+    size, counterpart = authors_runs(data), COUNTERPARTS[group[0].model]
     experiments = subsets(len(places), size) if version == "papers" else np.empty((0, size), dtype=int)
     rows = []
     for panel, (measure, sign, objective) in _PANELS.items():
@@ -102,16 +99,15 @@ def _summarise_model(group, theirs, name=None):
             each = version == "ours" and how == "objective"
             chosen = np.full(len(places), np.array(among)[best(merit if each else merit.mean(axis=1))])
             taken = [table[r][i] for i, r in enumerate(chosen)]
-            found = values[chosen, places]
+            own = values[chosen, places]
             figure = theirs.get((panel.partition(",")[0], data, counterpart, rate), NO_FIGURE)
             shown = sorted({f"{run.learning_rate:g}" for run in taken if run.learning_rate is not None})
             rows.append(
                 Summary(
-                    *(version, panel, data, model, " ".join(shown), how, float(found.mean())),
-                    *(standard_error(found), len(found)),
+                    *(version, panel, data, model, " ".join(shown), how, *mean_and_error(own), len(own)),
                     *(figure.value, figure.standard_error, len(experiments)),
-                    *compared(*means(values[among], merit, experiments), figure, sign),
-                    float(np.mean([run.seconds for run in taken])),
+                    *compared(*experiment_means(values[among], merit, experiments), figure, sign),
+                    mean(taken, "seconds"),
                 )
             )
     sizes = [run.parameters for run in group if run.parameters] or [0]
@@ -123,13 +119,8 @@ def _summarise_model(group, theirs, name=None):
 
 
 def best(merits):
-    """The place of the greatest along the first axis; what is not finite (a rate that diverged) is the worst."""
+    """The index of the greatest value along the first axis; what is not finite (a rate that diverged) is the worst."""
     return np.where(np.isfinite(merits), merits, -np.inf).argmax(axis=0)
-
-
-def standard_error(values):
-    """s/√n of a mean, NaN for a single value."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def subsets(n, size):
@@ -139,7 +130,7 @@ def subsets(n, size):
     return np.random.default_rng(0).permuted(np.tile(np.arange(n), (SUBSETS, 1)), axis=1)[:, :size]
 
 
-def means(values, merit, experiments):
+def experiment_means(values, merit, experiments):
     """Each experiment's mean, at the rate with the best mean merit, and the standard error of its runs.
 
     values, merit : (rates, n) float; experiments : (e, size) int, places in n
@@ -150,19 +141,19 @@ def means(values, merit, experiments):
     return own.mean(axis=1), own.std(axis=1, ddof=1) / np.sqrt(experiments.shape[1])
 
 
-def compared(found, errors, figure, sign):
+def compared(means, errors, figure, sign):
     """(low, median, high, reaching, within, rank) of a `Summary`, NaN without experiments or without a figure.
 
-    found, errors : (e,) float, experiments' means and standard errors; sign : 1.0 where more is better, −1.0 where less
+    means, errors : (e,) float, experiments' means and standard errors; sign : 1.0 where more is better, −1.0 where less
     """
     nan = float("nan")
-    if not len(found):
+    if not len(means):
         return (nan,) * 6
-    low, median, high = (float(v) for v in np.quantile(found, (LOW, 0.5, HIGH)))
+    low, median, high = (float(v) for v in np.quantile(means, (LOW, 0.5, HIGH)))
     if np.isnan(figure.value):
         return low, median, high, nan, nan, nan
     # Half a unit of the last digit printed: their mean may be that much worse than it reads.
-    lead = sign * (found - figure.value) + figure.rounding
+    lead = sign * (means - figure.value) + figure.rounding
     allowed = errors if np.isnan(figure.standard_error) else figure.standard_error
     reaching = np.mean(lead >= 0)
     rank = 1 - reaching + np.mean((lead >= 0) & (lead <= 2 * figure.rounding)) / 2
@@ -191,7 +182,7 @@ def uniformity(rows):
 
 
 def lines(rows):
-    """What was chosen as text: means, the authors' in brackets, and of the papers' version what experiments give."""
+    """The chosen rows as text: means, the authors' in brackets, for the papers' version statistics of experiments."""
     for version in dict.fromkeys(row.version for row in rows):
         papers = version == "papers"
         for panel in _PANELS:
@@ -243,14 +234,3 @@ def _experiments_of(row):
         return ""
     shares = "" if np.isnan(row.reaching) else f"{row.reaching:>7.0%}{row.within:>6.0%}{row.rank:>6.2f}"
     return f"{row.low:>9.3g}{row.median:>9.3g}{row.high:>9.3g}{shares:<22}"
-
-
-def write_rows(path, rows, kind):
-    """A CSV file of records of one dataclass."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(column.name for column in fields(kind))
-    for row in rows:
-        values = asdict(row).values()
-        table.writerow("" if v != v else f"{v:.6g}" if isinstance(v, float) else v for v in values)
-    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,89 @@
+"""Announce that Numba compiles, before it begins, and count what it compiled."""
+
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+# Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases "small" and "machine",
+# as bench/bench_first_fit.py measures them on two cores (bench/results/first_fit.csv).
+SECONDS = {"autoencoder": 3, "rbm": 30}
+
+
+@dataclass
+class Compiled:
+    """The number of functions compiled, counting every signature, and the seconds that it took."""
+
+    functions: int = 0
+    seconds: float = 0.0
+
+
+_announcing = 0  # contexts that announce: those further in leave it to them
+
+
+@contextmanager
+def announced(say, kind=None, backend="auto"):
+    """Announce the first function that Numba compiles within the context; nothing is said where all are cached.
+
+    Parameters
+    ----------
+    say : callable or None
+        Takes the line; not called within another `announced`, as one line is enough. None only counts.
+    kind : class or None
+        The estimator's class; the line has its name and the expected time.
+    backend : str
+        The backend's name; only "numba" and "auto" compile.
+
+    Yields
+    ------
+    Compiled
+        Its counts grow within the context.
+    """
+    global _announcing
+    if backend not in ("auto", "numba"):
+        yield Compiled()
+        return
+    from numba.core import event
+
+    compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing > 0
+
+    class Listener(event.Listener):
+        def on_start(self, occurred):
+            nonlocal depth, begin
+            if not depth:
+                begin = time.perf_counter()
+            depth += 1
+            compiled.functions += 1
+            if compiled.functions == 1 and not quiet:
+                say(line(kind))
+
+        def on_end(self, occurred):
+            nonlocal depth
+            depth -= 1
+            if not depth:
+                compiled.seconds += time.perf_counter() - begin
+
+    _announcing += say is not None
+    try:
+        with event.install_listener("numba:compile", Listener()):
+            yield compiled
+    finally:
+        _announcing -= say is not None
+
+
+def of_fit(estimator, backend):
+    """The context of an estimator's fit: if it is verbose, `announced` prints to standard error.
+
+    backend : `csrl_core.backends.Backend`
+    """
+    if not estimator.verbose:
+        return nullcontext()
+    return announced(lambda text: print(text, file=sys.stderr, flush=True), type(estimator), backend.name)
+
+
+def line(kind=None):
+    """The line to print before compiling."""
+    home = kind and kind.__module__.rpartition(".")[2]
+    name = f" of {kind.__name__}" if kind else ""
+    long = f"about {SECONDS[home]} s" if home in SECONDS else "some seconds"
+    return f"compiling the Numba kernels{name}: {long}, once on this machine for this version"

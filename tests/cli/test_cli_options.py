@@ -1,0 +1,289 @@
+"""Models and options of ``csrl fit`` are found in the estimators' files: nothing else lists them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import IRIS, error_of, listing, run
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, estimators
+from csrl_core.cli import options
+from csrl_core.cli.base import WrongUsage
+from csrl_core.cli.options import Values, first_sentence, parameter_texts, values_of
+
+ROOT = Path(__file__).resolve().parents[2]
+ESTIMATOR = '''
+from numbers import Integral, Real
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from csrl_core.estimators.arguments import estimator
+from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.base import BaseClusterSpecific
+
+
+@estimator
+class Shrunken(TensorizedAutoencoder, BaseClusterSpecific):
+    """An autoencoder of data that is shrunken first.
+
+    Parameters
+    ----------
+    shrinkage : float or "none", default=0.5
+        What X is multiplied with; see ``epochs``. It says more.
+    n_rounds : int or None, default=None
+        Of nothing.
+    pale, dark : bool, default=True and False
+    """
+
+    _parameter_constraints = {
+        "shrinkage": [StrOptions({"none"}), Interval(Real, 0, 1, closed="neither")],
+        "n_rounds": [None, Interval(Integral, 1, None, closed="left")],
+        "pale": ["boolean"],
+        "dark": ["boolean"],
+    }
+
+    shrinkage: float | str = 0.5
+    n_rounds: int | None = None
+    pale: bool = True
+    dark: bool = False
+    n_clusters: int = 4
+    epochs: int = 7
+'''
+
+
+def plain(text):
+    """Help without frames, in one line."""
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
+
+
+# --------------------------------------------------------------------------- what is found in the estimators
+
+
+def test_every_estimator_that_needs_no_argument_is_a_model():
+    classes, faults = options.models()
+    assert (list(classes), faults) == (["autoencoder", "rbm"], {})
+    assert classes == {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}
+    assert set(estimators.homes()) - {kind.__name__ for kind in classes.values()} == {"ClusterSpecific"}
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "rbm"])
+def test_every_argument_is_an_option(model):
+    assert set(options.arguments_of(options.models()[0][model])) == set(options.models()[0][model]._get_param_names())
+    assert set(options.arguments_of(options.models()[0][model])) <= {each.name for each in options.parameters()}
+
+
+def shown():
+    """Option → (default as the help shows it, panel)."""
+    found = {}
+    for parameter in options.parameters():
+        (info,) = parameter.annotation.__metadata__
+        found[parameter.name] = info.show_default, info.rich_help_panel
+    return found
+
+
+def test_the_help_shows_the_estimators_defaults_and_whose_an_option_is():
+    found = shown()
+    assert found["epochs"] == ("150; rbm: auto", None)
+    assert found["batch_size"] == ("0; rbm: 64", None)
+    assert found["center"] == ("center; rbm: auto", None)
+    assert found["learning_rate"] == ("0.01; rbm: auto", None)
+    assert found["n_clusters"] == ("2", None)
+    assert found["hidden"] == ("2,1", "Of --model autoencoder")
+    assert found["bias"] == ("no-bias", "Of --model autoencoder")
+    assert found["gibbs_steps"] == ("1", "Of --model rbm")
+    assert found["persistent"] == ("no-persistent", "Of --model rbm")
+    assert found["random_state"] == (False, None)
+    for name, (text, _) in found.items():
+        values = [kind().get_params()[name] for kind in options.models()[0].values() if name in kind._get_param_names()]
+        for value in values:
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                assert (f"{value:g}" if not isinstance(value, str) else value) in text, name
+
+
+def test_the_help_of_an_option_is_the_first_sentence_of_its_description(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    said = plain(run("fit", "--help").stdout)
+    for text in ("Restarts; the one with the lowest final loss", "The same seed gives the same model",
+                 "--n-iter-no-change", "0 takes all usable cores"):  # fmt: skip
+        assert text in said, text
+    assert "None" not in said
+    assert "``" not in said
+
+
+def test_the_section_of_parameters():
+    texts = parameter_texts(
+        "What.\n\nParameters\n----------\na : int\n    First, ``x``. Second.\nb, c : float, default=1 and 2\n"
+        "    Both.\nd : bool\n**e\n    Any.\n\nReturns\n-------\nf : int\n    Not one."
+    )
+    assert texts == {"a": "First, ``x``. Second.", "b": "Both.", "c": "Both.", "d": "", "e": "Any."}
+    assert first_sentence("First, 1.5 of it. Second.") == "First, 1.5 of it."
+    assert first_sentence("k. With 1 it is none. More.") == "k. With 1 it is none."
+    assert first_sentence("No end") == "No end"
+
+
+def test_what_constraints_allow():
+    from numbers import Integral, Real
+
+    at_least_one = Interval(Integral, 1, None, closed="left")
+    assert values_of([at_least_one]) == Values(int, 1)
+    assert values_of([None, at_least_one]) == Values(int, 0, zero_is_none=True)
+    assert values_of([None, Interval(Integral, 0, None, closed="left")]) == Values(int, 0)
+    assert values_of([None, at_least_one, Interval(Integral, None, -1, closed="right")]) == Values(
+        int, None, zero_is_none=True
+    )
+    assert values_of([Interval(Real, 0, None, closed="neither")]) == Values(float)
+    assert values_of([StrOptions({"auto"}), at_least_one]) == Values(int, 1, frozenset({"auto"}))
+    assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True)
+    assert values_of(["array-like"]) == Values(widths=True)
+    assert values_of(["random_state"]) == values_of(["verbose"]) == Values(int, 0)
+    assert values_of([Interval(Real, -np.inf, None, closed="left")]) == Values(float)
+    for constraints in ("no_validation", [callable], [dict], [], [Options(Real, {1.0})]):
+        assert values_of(constraints) is None
+
+
+def test_what_is_typed_becomes_a_value():
+    assert Values(int, 1, frozenset({"auto"})).read("--x", "3") == 3
+    assert Values(int, 1, frozenset({"auto"})).read("--x", "auto") == "auto"
+    assert Values(widths=True).read("--x", "3,1") == (3, 1)
+    assert Values(int, 0, zero_is_none=True).read("--x", 0) is None
+    assert Values(flag=True).read("--x", False) is False
+    assert Values(int).read("--x", 3.0) == 3
+    for unit in (3.5, "3.5"):
+        with pytest.raises(WrongUsage, match=r"--x 3\.5: expected an integer"):
+            Values(int).read("--x", unit)
+    with pytest.raises(WrongUsage, match="--x three: expected an integer or auto"):
+        Values(int, 1, frozenset({"auto"})).read("--x", "three")
+    with pytest.raises(WrongUsage, match="--x 3;1: expected integers with commas"):
+        Values(widths=True).read("--x", "3;1")
+
+
+def test_one_option_serves_models_that_take_different_values():
+    names = Values(words=frozenset({"auto"}))
+    assert (Values(int, 1) | Values(int, 0)).annotation("x") == (int, {"min": 0})
+    assert (Values(int, 1) | Values(float)).annotation("x") == (float, {})
+    assert (Values(int, 1) | names).annotation("x") == (str, {"metavar": "INTEGER|auto"})
+    assert (Values(widths=True) | names).annotation("x") == (str, {"metavar": "auto|W,W,…"})
+    assert list((names | Values(words=frozenset({"a"}))).annotation("x")[0]) == ["a", "auto"]
+
+
+# ------------------------------------------------------------------------------------- from the command line
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--epochs", "some"], 2, "--epochs some: expected an integer"),
+        (["--epochs", "auto"], 2, "--epochs auto: expected an integer"),
+        (["--model", "rbm", "--epochs", "some"], 2, "--epochs some: expected an integer or auto"),
+        (["--learning-rate", "fast"], 2, "--learning-rate fast: expected a number"),
+        (["--clip-norm", "-1"], 1, "'clip_norm'"),
+        (["--verbose", "-1"], 2, None),
+        (["--activation", "cubic"], 2, None),
+        (["--model", "cluster_specific"], 2, None),
+        (["--n-iter-no-change", "0"], 2, None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_values_that_are_none(empty, arguments, code, said):
+    result = run(*IRIS, "--out", "m", *arguments, code=code)
+    assert said is None or said in error_of(result)
+    assert listing() == []
+
+
+def test_zero_stands_for_none(empty):
+    import csrl_core
+
+    run(*IRIS, "--out", "m", "--clip-norm", "0", "--batch-size", "0", "--jobs", "0")
+    found = csrl_core.load("m").get_params()
+    assert [found[name] for name in ("clip_norm", "batch_size", "n_jobs")] == [None] * 3
+
+
+# ----------------------------------------------------------------------------------------- a file is added
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A copy of the package, to which estimators can be added; ``house(name, text)`` adds one."""
+    for folder in ("csrl_core", "kernels", "reference"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 4)))
+    return lambda name, text: (tmp_path / "csrl_core" / "estimators" / f"{name}.py").write_text(text)
+
+
+def csrl(tmp_path, *arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "csrl_core.cli", *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"},
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_a_new_file_is_a_model_and_its_arguments_are_options(house, tmp_path):
+    house("shrunken", ESTIMATOR)
+    said = plain(csrl(tmp_path, "fit", "--help").stdout)
+    for text in ("autoencoder|rbm|shrunken", "Of --model shrunken", "Of --model autoencoder and shrunken",
+                 "FLOAT|none", "What X is multiplied with; see --epochs. [default: (0.5)]", "--dark --no-dark",
+                 "[default: (150; rbm: auto; shrunken: 7)]", "[default: (2; shrunken: 4)]"):  # fmt: skip
+        assert text in said, text
+    assert "It says more" not in said
+    fit = ["fit", "x.npy", "--model", "shrunken", "--backend", "numpy", "-o", "m", "--epochs", "2"]
+    csrl(tmp_path, *fit, "--shrinkage", "none", "--n-rounds", "3", "--dark", "--no-pale", "--hidden", "2,1")
+    code = "import csrl_core; m = csrl_core.load('m'); print(type(m).__name__, m.shrinkage, m.n_rounds, m.dark, m.pale)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Shrunken", "none", "3", "True", "False"]
+    assert "--shrinkage is an option of --model shrunken, not of --model rbm" in (
+        csrl(tmp_path, "fit", "x.npy", "--model", "rbm", "-o", "m", "--shrinkage", "0.5", code=2).stderr
+    )
+    assert "--gibbs-steps is an option of --model rbm" in csrl(tmp_path, *fit, "--gibbs-steps", "2", code=2).stderr
+
+
+# Files of estimators that cannot be used → why; all of them stand beside each other in one copy.
+FAULTS = {
+    "missing": (
+        "import nowhere\n\n\nclass A(BaseClusterSpecific):\n    pass\n",
+        "missing.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+    ),
+    "syntax": ("class B(BaseClusterSpecific):\n", "syntax.py cannot be imported: IndentationError: "),
+    "own": (
+        ESTIMATOR.replace("shrinkage", "embedding").replace("Shrunken", "C"),
+        "own.py: its argument embedding has the name of an option that csrl fit has itself",
+    ),
+    "no_flag": (
+        ESTIMATOR.replace("shrinkage", "persistent").replace("Shrunken", "D"),
+        "no_flag.py: its argument persistent is no flag, but one in rbm.py",
+    ),
+    "two": (
+        ESTIMATOR.replace("Shrunken", "E") + "\n\nclass F(E, BaseClusterSpecific):\n    pass\n",
+        "two.py has two estimators, E and F",
+    ),
+}
+
+
+def test_files_that_cannot_be_used_are_named_and_break_nothing_else(house, tmp_path):
+    for name, (text, _) in FAULTS.items():
+        house(name, text)
+    csrl(tmp_path, "fit", "x.npy", "--backend", "numpy", "--epochs", "1", "-o", "m")
+    csrl(tmp_path, "predict", "m", "x.npy", "-o", "p.npy")
+    assert csrl(tmp_path, "--help").stdout
+    said = plain(csrl(tmp_path, "fit", "--help").stdout)
+    for name, (_, reason) in FAULTS.items():
+        assert f"--model {name} is left out: csrl_core/estimators/{reason}" in said
+    said = csrl(tmp_path, "fit", "x.npy", "--model", "missing", "-o", "m2", code=1).stderr
+    assert f"error: --model missing cannot be used: csrl_core/estimators/{FAULTS['missing'][1]}" in said
+    assert not (tmp_path / "m2").exists()
