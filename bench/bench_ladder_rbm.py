@@ -13,10 +13,14 @@ update. "with" is what stands in this checkout, or in the other one; "without" t
 import argparse
 import importlib
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+# Machine code of copies belongs to names that no other process knows.
+os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="csrl-ladder-")
 
 from bench_rbm import SETTINGS, Ours, Problem
 from common import append_rows, machine, percentile, print_table, time_in_turns
