@@ -380,21 +380,25 @@ def pieces():
 
 def _calls(s):
     """The pieces of one setting's step."""
-    from csrl_core.kernels.cpu.rbm import blocks as rbm_blocks
+    from csrl_core.kernels.cpu.rbm import products, units, walk
 
     rng = np.random.default_rng(0)
     W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)
     V, H = ((rng.random((s.batch, width)) < 0.3).astype(np.float32) for width in (s.d, s.m))
-    A, B, G, P, F = np.empty_like(H), np.empty_like(V), np.empty_like(W), np.empty_like(H), np.empty(len(H), np.float32)
-    a, b, row, draw = np.zeros_like(W[0]), np.zeros_like(V[0]), np.empty(max(s.d, s.m), np.float32), KEY[[0, 1, 0, 0]]
-    places, one = np.arange(s.batch), np.float32(1)
+    A, B, G, P, T = (np.empty_like(array) for array in (H, V, W, H, V))
+    a, b, one, place, row = np.zeros_like(W[0]), np.zeros_like(V[0]), np.float32(1), np.arange(s.batch), V.T.copy()
+    machine, draw = walk.Machine(W, a, b, 0, 1), walk.words(KEY, 0, 0, STREAM)
     return {
-        "V W": lambda: np.matmul(V, W, out=A),
-        "H Wt": lambda: np.matmul(H, W.T, out=B),
-        "Vt H": lambda: np.matmul(V.T, H, out=G),
-        "V W, energies, probabilities": lambda: rbm_blocks.energies(V, W, a, b, 0, A, P, F),
-        "sample H": lambda: rbm_blocks.sample_rows(A, one, a, False, draw, 0, 0, places, s.m, 0, row),
-        "sample V": lambda: rbm_blocks.sample_rows(B, one, b, False, draw, 0, 0, places, s.d, 0, row),
+        "V W, BLAS": lambda: np.matmul(V, W, out=A),
+        "V W": lambda: products.product(V, W, A, False),
+        "H Wt, BLAS": lambda: np.matmul(H, W.T, out=B),
+        "H Wt": lambda: products.turned_product(H, W, B),
+        "Vt H, BLAS": lambda: np.matmul(V.T, H, out=G),
+        "Vt H": lambda: products.product(row, H, G, False),
+        "V W, energies, probabilities": lambda: walk.free_energies(machine, reference.BERNOULLI, V),
+        "probabilities V": lambda: units.probabilities(T, one, b),
+        "sample H": lambda: units.draw_bits(P, draw, place, s.m, 0),
+        "sample V": lambda: units.draw_bits(T, draw, place, s.d, 0),
     }
 
 

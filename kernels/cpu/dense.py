@@ -38,12 +38,12 @@ _TAYLOR_32 = tuple(np.float32(1 / math.factorial(i)) for i in range(7, 0, -1))
 _TAYLOR_64 = tuple(1 / math.factorial(i) for i in range(13, 0, -1))
 
 
-def _exp_parts(y):
+def exp_parts(y):
     """(s, q) with exp(y) = s (1 + q), s a power of two, for y ≤ 0; below the smallest normal number, that."""
 
 
-@overload(_exp_parts, jit_options={"error_model": "numpy", "fastmath": False})
-def _exp_parts_of_type(y):
+@overload(exp_parts, jit_options={"error_model": "numpy", "fastmath": False})
+def exp_parts_of_type(y):
     if y == types.float32:
         lowest, log2e, half = np.float32(-87), np.float32(_LOG2E), np.float32(0.5)
         (high, low), (t7, t6, t5, t4, t3, t2, t1) = _LN2_32, _TAYLOR_32
@@ -77,7 +77,7 @@ def _exp_parts_of_type(y):
 @_jit
 def sigmoid(a):
     """1 / (1 + e^−a), a scalar, from e^−|a| so that nothing overflows."""
-    s, q = _exp_parts(-abs(a))
+    s, q = exp_parts(-abs(a))
     e = s + s * q
     one = s / s
     return (one if a >= 0 else e) / (one + e)
@@ -86,7 +86,7 @@ def sigmoid(a):
 @_jit
 def tanh(a):
     """Tanh of a scalar, −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well."""
-    s, q = _exp_parts(-abs(a) - abs(a))
+    s, q = exp_parts(-abs(a) - abs(a))
     one = s / s
     t = s * q + (s - one)
     return math.copysign(t / (t + one + one), a)

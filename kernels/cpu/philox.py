@@ -75,7 +75,7 @@ def uniform(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``
     Cost: a quarter of a block an element
     """
-    rows = _rows(rows, width)
+    rows = checked_rows(rows, width)
     out = np.empty((len(rows), width), dtype=dtype)
     _uniform(*_key(key), *_counter(stream, step, substep), rows, width, out.reshape(-1))
     return out
@@ -130,7 +130,7 @@ def uniform53(key, stream, step, substep, count):
     returns (count,) float64
     Cost: half a block an element
     """
-    _rows([0], count)
+    checked_rows([0], count)
     out = np.empty(count + count % 2)
     _uniform53(*_key(key), *_counter(stream, step, substep), out)
     return out[:count]
@@ -152,7 +152,7 @@ def normal(key, stream, step, substep, rows, width, dtype):
     returns (len(rows), width) of ``dtype``, standard normal
     Cost: half a block, one logarithm, one root, one cosine an element
     """
-    rows = _rows(rows, width)
+    rows = checked_rows(rows, width)
     out = np.empty((len(rows), width), dtype=dtype)
     _normal(*_key(key), *_counter(stream, step, substep), rows, width, out.reshape(-1))
     return out
@@ -197,7 +197,7 @@ def integers(high, key, stream, step, substep, count):
 
     high : int, 1 … 2³²; returns (count,) int64
     """
-    _rows([0], count)
+    checked_rows([0], count)
     out = np.empty(count + -count % 4, dtype=np.int64)
     _integers(np.uint64(high), *_key(key), *_counter(stream, step, substep), out)
     return out[:count]
@@ -219,7 +219,7 @@ def permutation(n, key, stream, step):
     returns (n,) int64
     Cost: n/2 blocks and one sort
     """
-    _rows([0], n)
+    checked_rows([0], n)
     # 1. sort keys
     keys = np.empty(n + n % 2, dtype=np.uint64)
     _sort_keys(*_key(key), *_counter(stream, step, 0), keys)
@@ -260,7 +260,7 @@ def _counter(stream, step, substep):
     return np.uint32(substep), np.uint32(step), np.uint32(stream)
 
 
-def _rows(rows, width):
+def checked_rows(rows, width):
     rows = np.ascontiguousarray(rows, dtype=np.int64)
     if rows.size and width:
         # The furthest element in Python's unbounded integers: the product itself could wrap round.

@@ -16,13 +16,14 @@ from .._engine import pool
 from .._engine.arrays import plain
 from ..assign import CHUNK
 from ..assign import assign as lowest
-from ..philox import _rows as checked_rows
+from ..philox import checked_rows
 from . import walk
 from .annealing import anneal
 from .tasks import (
     Gradient,
     Kept,
     block_rows,
+    chain_and_data_tasks,
     chain_places,
     chain_terms,
     data_terms,
@@ -290,8 +291,7 @@ def persistent_losses_and_gradient(
     chains : (k, M, d) float, where the visible units stand; hidden : (k, M, m) float, bits, where the hidden ones do,
     from which chains go on; both are moved on by ``n_steps``; random numbers of chain c as of row c
     assign : (n,) int64 or None; returns (L (n, k), assign (n,) int64, gradient (p,))
-    Cost: 2 n k d m + 4 n_steps k M d m flops, and 2 (n + k M) d m for the gradient, 4 n d m more where the assignment
-    is not known before
+    Cost: 2 n k d m + 4 n_steps k M d m flops, 2 (n + k M) d m for the gradient, 4 n d m more without ``assign``
     """
     params, X, weights, centers = plain(params), plain(X), plain(weights), plain(centers, X.dtype)
     (k, M, d), n, moving, units = chains.shape, len(X), plain(chains, X.dtype), plain(hidden, X.dtype)
@@ -320,10 +320,7 @@ def persistent_losses_and_gradient(
     with pool.single_blas_thread():
         for part in chunks:
             x, w = X[part], weights[part]
-            longer = [(None, *task) for task in row_tasks(M, k)] if part.start == 0 else []
-            half, data = len(longer) // 2, [(part, *task) for task in row_tasks(len(x), k)]
-            # Each end of the list, where threads begin, gets half of the longer tasks.
-            pool.parallel(block, [*longer[:half], *data, *longer[half:]])
+            pool.parallel(block, chain_and_data_tasks(M if part.start == 0 else 0, part, k))
             # 2. difference of free energies
             with np.errstate(all="ignore"):  # infinite where parameters diverge
                 L[part] -= F.mean(axis=1, dtype=np.float64).astype(X.dtype)
@@ -339,10 +336,15 @@ def persistent_losses_and_gradient(
             gradient.add(terms)
         for rows in walks[1:]:
             gradient.add(chain_terms(moving, rows, share, PK))
-    for array, moved in ((chains, moving), (hidden, units)):
-        if moved is not array:  # it had to be copied to be worked on
-            array[...] = moved
+    _write_back(chains, moving)
+    _write_back(hidden, units)
     return L, s, gradient.result()
+
+
+def _write_back(array, moved):
+    """What became of an array that had to be copied to be worked on."""
+    if moved is not array:
+        array[...] = moved
 
 
 def ais(params, base, visible, betas, n_chains, key, stream, step):

@@ -1,4 +1,7 @@
-"""Products with a matrix that is mostly zeros: each of its rows as a list of what is not. Zeros cost nothing."""
+"""Products with a matrix that is mostly zeros: each of its rows as a list of what is not. Zeros cost nothing.
+
+Gain: epochs of one machine on MNIST, two threads, 1.5 times as fast ("sparse" in bench/results/ladder_rbm.csv).
+"""
 
 import numpy as np
 from numba import int32, njit, uintp

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from .._engine import pool
-from ..philox import _rows as checked_rows
+from ..philox import checked_rows
 from .products import product
 from .units import GAUSSIAN
 from .walk import views
@@ -53,6 +53,16 @@ def block_rows(n, clusters):
 def row_tasks(n, k):
     """Tasks (j, slice): every cluster with every row."""
     return [(j, rows) for rows in even(n, block_rows(n, k)) for j in range(k)]
+
+
+def chain_and_data_tasks(M, part, k):
+    """Tasks (None, j, slice) of M chains and (part, j, slice) of the samples of a part, slice.
+
+    Each end of the list, where threads begin, gets half of the chains', which are longer.
+    """
+    chains = [(None, *task) for task in row_tasks(M, k)] if M else []
+    data, half = [(part, *task) for task in row_tasks(part.stop - part.start, k)], len(chains) // 2
+    return [*chains[:half], *data, *chains[half:]]
 
 
 def own_rows(assign, k):

@@ -14,7 +14,7 @@ import numpy as np
 from numba import int32, njit, types, uint32
 from numba.extending import overload
 
-from ..dense import _exp_parts
+from ..dense import exp_parts
 from ..philox import block, key_of
 
 BERNOULLI, GAUSSIAN = range(2)
@@ -63,7 +63,7 @@ def _artanh_tail_of_type(z):
 @_inline
 def _sigmoid(x, one):
     """(σ(x), e^−|x|)."""
-    s, q = _exp_parts(-abs(x))
+    s, q = exp_parts(-abs(x))
     e = s + s * q
     return (one if x >= 0 else e) / (one + e), e
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from .products import product, turned_product
-from .units import BERNOULLI, GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
+from .units import GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
 
 VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones' numbers
 
@@ -74,49 +74,44 @@ def _bits(A, scale, offset, words, places, width, column):
     draw_bits(A, words, places, width, column)
 
 
-def _walk(sample_visible, energy):
-    """The compiled function for one kind of visible units: whoever has the one kind does not wait for the other."""
+@_jit
+def _walk(machine, gaussian, V, H, n_steps, words, lag, places, F, P):
+    """h → v → h → … → v, n_steps of v; then F (r,) ← free energies of V, P (r, m) ← σ(a + V W).
 
-    @_jit
-    def walk(machine, V, H, n_steps, words, lag, places, F, P):
-        """h → v → h → … → v, n_steps of v; then F (r,) ← free energies of V, P (r, m) ← σ(a + V W).
-
-        words : of the hidden units' first step; lag : int, steps by which hidden units are drawn later than they count
-        n_steps : int, 0 for F and P of V as it is, H being without use; F may be (0,), where it and P are not wanted
-        """
-        W, a, b, j, k = machine
-        (d, m), one, replace = W.shape, V.dtype.type(1), np.bool_(0)  # a literal would be a signature of its own
-        hidden, visible = words.copy(), words.copy()
-        visible[4] += np.uint32(VISIBLE_STREAM)
-        for t in range(n_steps):
-            if t > 0:
-                # 1. hidden units
-                product(V, W, H, replace)
-                hidden[2] = words[2] + np.uint32(t - lag)
-                _bits(H, one, a, hidden, places, k * m, j * m)
-            # 2. visible units
-            turned_product(H, W, V)
-            visible[2] = words[2] + np.uint32(t)
-            sample_visible(V, one, b, visible, places, k * d, j * d)
-        if len(F) == 0:
-            return
-        # 3. free energies
-        A = np.empty(P.shape, P.dtype)
-        product(V, W, A, replace)
-        softplus_and_probabilities(A, one, a, P)
-        for i in range(len(V)):
-            F[i] = energy(V[i], b) - _sum(A[i])
-
-    return walk
-
-
-_WALKS = {BERNOULLI: _walk(_bits, _energy_bernoulli), GAUSSIAN: _walk(add_normals, _energy_gaussian)}
+    words : of the hidden units' first step; lag : int, steps by which hidden units are drawn later than they count
+    n_steps : int, 0 for F and P of V as it is, H being without use; F may be (0,), where it and P are not wanted
+    """
+    W, a, b, j, k = machine
+    (d, m), one, replace = W.shape, V.dtype.type(1), np.bool_(0)  # a literal would be a signature of its own
+    hidden, visible = words.copy(), words.copy()
+    visible[4] += np.uint32(VISIBLE_STREAM)
+    for t in range(n_steps):
+        if t > 0:
+            # 1. hidden units
+            product(V, W, H, replace)
+            hidden[2] = words[2] + np.uint32(t - lag)
+            _bits(H, one, a, hidden, places, k * m, j * m)
+        # 2. visible units
+        turned_product(H, W, V)
+        visible[2] = words[2] + np.uint32(t)
+        if gaussian:
+            add_normals(V, one, b, visible, places, k * d, j * d)
+        else:
+            _bits(V, one, b, visible, places, k * d, j * d)
+    if len(F) == 0:
+        return
+    # 3. free energies
+    A = np.empty(P.shape, P.dtype)
+    product(V, W, A, replace)
+    softplus_and_probabilities(A, one, a, P)
+    for i in range(len(V)):
+        F[i] = (_energy_gaussian(V[i], b) if gaussian else _energy_bernoulli(V[i], b)) - _sum(A[i])
 
 
 def free_energies(machine, visible, V):
     """F (r,), and σ(a + V W) (r, m)."""
     F, P = np.empty(len(V), V.dtype), np.empty((len(V), len(machine.a)), V.dtype)
-    _WALKS[visible](machine, V, P[:0], 0, np.zeros(5, np.uint32), 0, np.empty(0, np.int64), F, P)
+    _walk(machine, visible == GAUSSIAN, V, P[:0], 0, np.zeros(5, np.uint32), 0, np.empty(0, np.int64), F, P)
     return F, P
 
 
@@ -128,14 +123,14 @@ def chain(machine, visible, V, P, n_steps, words, places, energies=True):
     F, H, m = np.empty(len(V) if energies else 0, V.dtype), P.copy(), P.shape[1]
     if n_steps:
         draw_bits(H, words, places, machine.k * m, machine.j * m)
-    _WALKS[visible](machine, V, H, n_steps, words, 0, places, F, P)
+    _walk(machine, visible == GAUSSIAN, V, H, n_steps, words, 0, places, F, P)
     return F
 
 
 def persist(machine, visible, V, H, n_steps, words, places):
     """Persistent chains h → v → h → … → h, both moved on; returns F (r,) of where V ends and σ(a + V W) (r, m)."""
     F, P, m = np.empty(len(V), V.dtype), np.empty_like(H), H.shape[1]
-    _WALKS[visible](machine, V, H, n_steps, words, 1, places, F, P)
+    _walk(machine, visible == GAUSSIAN, V, H, n_steps, words, 1, places, F, P)
     if n_steps:
         H[...] = P
         last = words.copy()
