@@ -1,10 +1,10 @@
-"""Callbacks of scikit-learn 1.9's protocol.
+"""Callbacks by scikit-learn 1.9's callback protocol.
 
     TensorizedAutoencoder().set_callbacks(EarlyStopping(), Checkpoint("model.checkpoint")).fit(X)
 
-scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. A callback of one's own
-subclasses `EpochCallback` and overrides `on_epoch_end`. If it remembers earlier epochs it has `state_dict` and
-`load_state_dict` as well, so that a resumed fit takes the same decisions.
+scikit-learn's own `ProgressBar` (needs rich) and `ScoringMonitor` work as well. To write your own callback, subclass
+`EpochCallback` and override `on_epoch_end`. If it stores anything about earlier epochs, override `state_dict` and
+`load_state_dict` too, so that a resumed fit makes the same decisions.
 """
 
 import logging
@@ -31,13 +31,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch's end looks like to a callback.
+    """What a callback gets at the end of an epoch.
 
-    restart, epoch : int, from 0; epochs : int, how many there may be; loss : float, the epoch's mean;
-    run : the `csrl_core.training.loop.Run`; save_checkpoint : function (path, last_only=False) that has a checkpoint
-    written once every callback has been called, so that it has what all of them decided (with ``last_only`` if no
-    epoch follows); fitted : function of nothing, the estimator as it is now, in arrays that go on changing: it
-    answers all that needs no labels
+    restart, epoch : int, from 0; epochs : int, most epochs of a restart; loss : float, the epoch's mean
+    run : `csrl_core.training.run.Run`
+    save_checkpoint : function (path, last_only=False) that requests a checkpoint. It is written after all callbacks
+    were called, so that it contains their decisions; with ``last_only`` only if no epoch follows
+    fitted : function without arguments that returns the estimator in its present state. It shares the run's arrays,
+    which training goes on changing, and has all methods that need no ``labels_``
     """
 
     restart: int
@@ -50,31 +51,31 @@ class Epoch:
 
 
 class EpochCallback:
-    """A callback of scikit-learn's protocol that acts at the end of every epoch."""
+    """Base class of callbacks that act at the end of every epoch."""
 
     def setup(self, estimator, context):
-        """Before the fit."""
+        """Called before the fit."""
 
     def teardown(self, estimator, context):
-        """After the fit, also after one that failed."""
+        """Called after the fit, even if it failed."""
 
     def on_fit_task_begin(self, estimator, context):
-        """At the beginning of the fit, of each restart, of each epoch."""
+        """Called at the start of the fit, of each restart and of each epoch."""
 
     def on_fit_task_end(self, estimator, context):
-        """At the end of the same; True stops the loop the task belongs to."""
+        """Called at the end of the fit, of each restart and of each epoch; True stops the loop of such tasks."""
         return context.task_name == "epoch" and self.on_epoch_end(estimator, estimator._epoch)
 
     def on_epoch_end(self, estimator, epoch):
-        """At the end of an epoch (see `Epoch`); True stops the restart, for a fit resumed from here as well."""
+        """Called at the end of an epoch (see `Epoch`); True stops the restart, also for a fit resumed from here."""
         return False
 
     def state_dict(self):
-        """What it remembers of earlier epochs, for checkpoints: a dict that JSON can hold."""
+        """The callback's state for checkpoints, a dict that JSON can hold."""
         return {}
 
     def load_state_dict(self, state):
-        """Go on with what `state_dict` gave, as JSON gives it back; after `setup`, in a resumed fit."""
+        """Load a state that `state_dict` returned, after a round trip through JSON; called after `setup`."""
 
 
 class EarlyStopping(EpochCallback):
@@ -85,7 +86,7 @@ class EarlyStopping(EpochCallback):
     patience : int
         Epochs without improvement.
     min_delta : float
-        The least decrease of the best loss that counts.
+        The least decrease of the best loss that counts as an improvement.
     """
 
     def __init__(self, patience=10, min_delta=0.0):
@@ -94,7 +95,7 @@ class EarlyStopping(EpochCallback):
         self.patience, self.min_delta = patience, min_delta
 
     def on_epoch_end(self, estimator, epoch):
-        """Compare with the best loss more than ``patience`` epochs ago; all it knows is the run's own curve."""
+        """Compare the last ``patience`` losses with the best loss before them, both from the run's loss curve."""
         curve = epoch.run.loss_curve
         if len(curve) <= self.patience:
             return False
@@ -102,21 +103,21 @@ class EarlyStopping(EpochCallback):
 
 
 class FreeEnergyGap(EpochCallback):
-    """Stop a restart of a Boltzmann machine that begins to overfit, as the free energy of held-out samples tells.
+    """Stop a restart when a Boltzmann machine begins to overfit, by the free energy of held-out samples.
 
-    Contrastive divergence has no loss to go by. The free energy of samples held out, less that of as many trained on,
-    does: it grows when the machine fits the one but not the other.
+    The loss of contrastive divergence does not show overfitting. The mean free energy of held-out samples less that of
+    training samples does: it grows when the machine fits the training samples but not the others.
 
     Parameters
     ----------
     X_train : array-like (n, d)
-        Samples trained on; some hundreds do.
+        Training samples; some hundreds are enough.
     X_valid : array-like (n', d)
-        Samples held out.
+        Held-out samples.
     patience : int
-        Epochs in a row with a gap above the smallest so far by more than ``min_delta``.
+        Successive epochs in which the gap exceeds its minimum so far by more than ``min_delta``.
     min_delta : float
-        In nats a sample.
+        In nats per sample.
 
     Attributes
     ----------
@@ -130,24 +131,24 @@ class FreeEnergyGap(EpochCallback):
         self.history = []
 
     def setup(self, estimator, context):
-        """Begin a new list."""
+        """Start with an empty history."""
         if not hasattr(estimator, "free_energy_gap"):
             raise ValueError(f"FreeEnergyGap is for Boltzmann machines; {type(estimator).__name__} has no free energy")
         self.history = []
 
     def on_epoch_end(self, estimator, epoch):
-        """Add a row, and compare with the smallest gap of the restart."""
+        """Add a row to the history, and compare with the smallest gap of the restart."""
         gap = epoch.fitted().free_energy_gap(self.X_train, self.X_valid)
         self.history.append((epoch.restart, epoch.epoch, gap))
         gaps = [row[2] for row in self.history if row[0] == epoch.restart]
         return len(gaps) > self.patience and min(gaps[-self.patience :]) > min(gaps) + self.min_delta
 
     def state_dict(self):
-        """The history."""
+        """The history, as a dict."""
         return {"history": self.history}
 
     def load_state_dict(self, state):
-        """Go on with a history."""
+        """Continue a history."""
         self.history = _rows(state["history"])
 
 
@@ -158,37 +159,37 @@ class LossHistory(EpochCallback):
         self.history = []
 
     def setup(self, estimator, context):
-        """Begin a new list."""
+        """Start with an empty history."""
         self.history = []
 
     def on_epoch_end(self, estimator, epoch):
-        """Add a row."""
+        """Add a row to the history."""
         self.history.append((epoch.restart, epoch.epoch, epoch.loss))
         return False
 
     def state_dict(self):
-        """The history."""
+        """The history, as a dict."""
         return {"history": self.history}
 
     def load_state_dict(self, state):
-        """Go on with a history."""
+        """Continue a history."""
         self.history = _rows(state["history"])
 
 
 def _rows(history):
-    """A list of (restart, epoch, number), out of what JSON makes of it."""
+    """A history (list of (restart, epoch, number)) from its JSON form."""
     return [(int(restart), int(epoch), float(number)) for restart, epoch, number in history]
 
 
 class LogLines(EpochCallback):
-    """A plain line every so many seconds, and for the last epoch: for jobs without a terminal.
+    """Write a plain line every few seconds, and for the last epoch: for jobs without a terminal.
 
     Parameters
     ----------
     every : float
         Seconds between lines, 0 for every epoch.
     logger : logging.Logger, optional
-        Where lines go; standard error if None.
+        The logger that gets the lines; None: standard error.
     """
 
     def __init__(self, every=2.0, logger=None):
@@ -196,11 +197,11 @@ class LogLines(EpochCallback):
         self._last = 0.0
 
     def setup(self, estimator, context):
-        """Begin with the first epoch."""
+        """Reset the time, so that the first epoch writes a line."""
         self._last = 0.0
 
     def on_epoch_end(self, estimator, epoch):
-        """Write a line if it is time."""
+        """Write a line if enough time has passed."""
         now = time.monotonic()
         if now - self._last >= self.every or epoch.epoch + 1 == epoch.epochs:
             self._last = now
@@ -218,9 +219,9 @@ class Checkpoint(EpochCallback):
     Parameters
     ----------
     path : str or path-like
-        The file; replaced atomically, so that it is whole whenever the process dies.
+        The file. It is replaced atomically, so that it is complete at any time.
     every : int
-        Epochs between two writes; the last epoch of a restart is written in any case.
+        Epochs between two checkpoints; the last epoch of a restart is always saved.
     """
 
     def __init__(self, path, every=1):
@@ -229,6 +230,6 @@ class Checkpoint(EpochCallback):
         self.path, self.every = path, every
 
     def on_epoch_end(self, estimator, epoch):
-        """Write if it is time."""
+        """Request a checkpoint in every ``every``-th epoch, and in the last one."""
         epoch.save_checkpoint(self.path, last_only=(epoch.epoch + 1) % self.every != 0)
         return False

@@ -192,7 +192,7 @@ def warm(say, dtypes=("float64", "float32")):
 
 
 # Samples and features of tiny fits: few and many of either, as kernels are chosen by shape.
-WARM_SHAPES = ((60, 4), (16000, 40), (100, 100))
+WARM_SHAPES = ((150, 4), (16010, 40), (150, 56), (150, 100))
 
 
 def _fit_all_ways(kind, dtype):

@@ -1,14 +1,14 @@
-"""How well a clustering agrees with known classes: ARI, NMI and ACC.
+"""Measures of agreement between a clustering and known classes: ARI, NMI and ACC.
 
-All are 1 for identical partitions, whatever the clusters are called, and accept any number of
-clusters on either side. Labels may be integers, strings or booleans.
+All are 1 for identical partitions, whatever the names of the clusters. The numbers of clusters and classes may differ.
+Labels may be integers, strings or booleans.
 """
 
 import numpy as np
 
 
 def _codes(labels, name):
-    """Labels as integers 0 … k − 1, after checking that they are labels at all."""
+    """Labels as integers 0 … k − 1, after checking that they are discrete labels."""
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"{name} has shape {labels.shape}, expected one label per sample: (n,)")
@@ -60,8 +60,8 @@ def normalized_mutual_info(y_true, y_pred):
 def clustering_accuracy(y_true, y_pred):
     """ACC = max over one-to-one maps m of clusters to classes of (1/n) Σ_i [m(y_pred_i) = y_true_i].
 
-    The best map is found by the Hungarian method. Where the numbers of clusters and classes differ,
-    the clusters (or classes) left without a partner count as errors.
+    The Hungarian method finds the best map. If the numbers of clusters and classes differ, samples of clusters (or
+    classes) without a partner count as errors.
 
     y_true, y_pred : (n,) labels; returns float in (0, 1]
 

@@ -1,13 +1,13 @@
-"""How many clusters, and how wide an embedding: by the likelihood, without classes.
+"""Choice of the number of clusters and of the latent width, by likelihood and without classes.
 
     selection = select(X, n_clusters=range(1, 8), latent=(1, 2))
     selection.best.n_clusters, selection.estimator.labels_
 
-Two criteria. "bic" fits every candidate to all data and weighs its likelihood against its number of parameters,
-BIC = −2 Σ_i log p(x_i) + m log n (Schwarz 1978); "held-out" is the mean log-likelihood of samples that the
-candidate has not seen, in shuffled folds. A likelihood is comparable between candidates; a loss is not, it falls with
-every cluster and every dimension. Any estimator with ``assignment="likelihood"`` works with scikit-learn's
-own search as well, for its `score` is the mean log-likelihood; `negative_bic` is a ``scoring`` for it.
+There are two criteria. "bic" fits every candidate to all data and penalises its number m of parameters:
+BIC = −2 Σ_i log p(x_i) + m log n (Schwarz 1978). "held-out" is the mean log-likelihood of samples that were not used in
+the fit, in shuffled folds. Likelihoods can be compared between candidates. Losses cannot: they fall with every cluster
+and every dimension. scikit-learn's own searches work as well with ``assignment="likelihood"``, since `score` is then
+the mean log-likelihood; `negative_bic` is a ``scoring`` for them.
 """
 
 from dataclasses import astuple, dataclass
@@ -25,7 +25,7 @@ CRITERIA = ("bic", "held-out")
 def free_parameters(n_clusters, n_features, latent):
     """Degrees of freedom of a mixture of probabilistic PCA: means, covariances and proportions.
 
-    k (d + d h − h (h − 1)/2 + 1) + k − 1 (Tipping & Bishop 1999, section 3.3): rotations of a basis change no density.
+    k (d + d h − h (h − 1)/2 + 1) + k − 1 (Tipping & Bishop 1999, section 3.3). Rotating a basis changes no density.
 
     returns int
     """
@@ -34,14 +34,14 @@ def free_parameters(n_clusters, n_features, latent):
 
 
 def bic(estimator, X):
-    """−2 Σ_i log p(x_i) + m log n of a fitted estimator with ``assignment="likelihood"``; the lower the better.
+    """−2 Σ_i log p(x_i) + m log n of a fitted estimator with ``assignment="likelihood"``; the lower, the better.
 
     X : (n, d); returns float
     """
     if getattr(estimator, "assignment", None) != "likelihood":
         raise ValueError(
             f"bic needs an estimator with assignment='likelihood', got assignment="
-            f"{getattr(estimator, 'assignment', None)!r}: a loss is no likelihood"
+            f"{getattr(estimator, 'assignment', None)!r}: a loss is not a likelihood"
         )
     scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
     h = estimator.gaussians().covariance.shape[1]
@@ -50,7 +50,7 @@ def bic(estimator, X):
 
 
 def negative_bic(estimator, X, y=None):
-    """−`bic`, the larger the better: a ``scoring`` of scikit-learn's searches, on the data of the fit themselves.
+    """−`bic`, the larger, the better: a ``scoring`` for scikit-learn's searches, on the training data themselves.
 
     ``GridSearchCV(estimator, grid, scoring=negative_bic, cv=[(rows, rows)])`` with ``rows = np.arange(len(X))``.
     """
@@ -61,8 +61,9 @@ def negative_bic(estimator, X, y=None):
 class Candidate:
     """One number of clusters and latent width.
 
-    value : what is maximised, −BIC/n or the mean held-out log-likelihood; error : its standard error over folds, NaN
-    for BIC; log_likelihood : mean over the samples it was fitted to; parameters : degrees of freedom of the density
+    value : the criterion, larger is better: −BIC/n or the mean held-out log-likelihood
+    error : its standard error over folds, NaN for BIC
+    log_likelihood : mean over the training samples; parameters : degrees of freedom of the density
     """
 
     n_clusters: int
@@ -75,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Selection:
-    """Candidates in order, the best of them, and its estimator, fitted to all data."""
+    """All candidates in order, the best one, and its estimator, fitted to all data."""
 
     criterion: str
     candidates: list
@@ -83,13 +84,13 @@ class Selection:
     estimator: object
 
     def write(self, path):
-        """A CSV file, one row a candidate."""
+        """Write a CSV file with a row for each candidate."""
         names = ["criterion", *columns(Candidate), "best"]
-        rows = [(self.criterion, *astuple(one), int(one is self.best)) for one in self.candidates]
+        rows = [(self.criterion, *astuple(c), int(c is self.best)) for c in self.candidates]
         write_csv(path, names, rows, digits=8, nan="nan")
 
     def plot(self, ax=None):
-        """The criterion over the number of clusters, one line a latent width.
+        """Plot the criterion over the number of clusters, with a line for each latent width.
 
         ax : Axes, optional; returns Axes
         """
@@ -98,17 +99,17 @@ class Selection:
         ax = plotting.new_figure(6.4, 4.2).add_subplot() if ax is None else ax
         widths = sorted({candidate.latent for candidate in self.candidates})
         for number, h in enumerate(widths):
-            own = [candidate for candidate in self.candidates if candidate.latent == h]
+            row = [candidate for candidate in self.candidates if candidate.latent == h]
             colour, marker = plotting.COLOURS[number % 8], plotting.MARKERS[number % 8]
-            errors = None if np.isnan(own[0].error) else [c.error for c in own]
-            ks = [c.n_clusters for c in own]
-            ax.errorbar(ks, [c.value for c in own], errors, color=colour, marker=marker, capsize=3, label=f"{h}")
+            errors = None if np.isnan(row[0].error) else [c.error for c in row]
+            ks = [c.n_clusters for c in row]
+            ax.errorbar(ks, [c.value for c in row], errors, color=colour, marker=marker, capsize=3, label=f"{h}")
         best = self.best
         ax.plot(best.n_clusters, best.value, "o", markersize=15, markerfacecolor="none", color="black", zorder=4)
         ax.set_xticks(sorted({candidate.n_clusters for candidate in self.candidates}))
         ax.set_xlabel("clusters")
-        what = "−BIC per sample" if self.criterion == "bic" else "held-out log-likelihood per sample"
-        ax.set_ylabel(f"{what}; larger is better")
+        criterion = "−BIC per sample" if self.criterion == "bic" else "held-out log-likelihood per sample"
+        ax.set_ylabel(f"{criterion}; larger is better")
         ax.set_title(f"Best: {best.n_clusters} clusters, latent width {best.latent}")
         ax.legend(title="latent width", frameon=False)
         ax.grid(color="0.92")
@@ -116,7 +117,7 @@ class Selection:
 
 
 def default_estimator(random_state=None):
-    """Linear, by the exact solver, ten restarts from k-means: no learning rate to choose."""
+    """A linear autoencoder with the exact solver and ten restarts from k-means; it needs no learning rate."""
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 
     return TensorizedAutoencoder(
@@ -135,21 +136,21 @@ def select(
     random_state=None,
     done=None,
 ):
-    """Fit every candidate and take the best.
+    """Fit every candidate and choose the best.
 
     Parameters
     ----------
     X : array-like (n, d)
-    n_clusters, latent : ints to try; every combination is a candidate
+    n_clusters, latent : int or iterable of int; every combination is a candidate
     criterion : {"bic", "held-out"}
     folds : int
-        For "held-out": each sample is left out once, in folds drawn at random.
+        Number of random folds for "held-out"; each sample is left out once.
     estimator : TensorizedAutoencoder, optional
         With ``assignment="likelihood"``; ``n_clusters`` and ``hidden`` are replaced. Default: `default_estimator`.
     random_state : int or None
-        Of folds and of the default estimator.
+        For the folds and the default estimator.
     done : callable, optional
-        ``done(count, of)`` after each candidate.
+        ``done(count, total)`` is called after each candidate.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def select(
     Raises
     ------
     ValueError
-        An argument is not what is expected, or a candidate does not fit the data.
+        An argument is not valid, or a candidate is too large for the data.
     """
     X = check_array(X, dtype=[np.float64, np.float32])
     n_clusters, latent = _numbers(n_clusters, "n_clusters"), _numbers(latent, "latent")
@@ -185,13 +186,11 @@ def select(
 
 
 def _check(X, n_clusters, latent, criterion, folds, estimator):
-    """Refuse what cannot be compared or fitted; numbers ascend."""
+    """Refuse candidates that cannot be fitted or compared. n_clusters, latent : in ascending order."""
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is unknown; expected one of {', '.join(map(repr, CRITERIA))}")
     if latent[-1] >= X.shape[1]:
-        raise ValueError(
-            f"latent={latent[-1]} is not below the {X.shape[1]} features of X; a likelihood needs directions left over"
-        )
+        raise ValueError(f"latent={latent[-1]} is not below the {X.shape[1]} features of X, as a likelihood needs")
     if criterion == "held-out" and not 2 <= folds <= len(X):
         raise ValueError(f"folds={folds!r}; expected 2 to n_samples={len(X)}")
     fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
@@ -206,14 +205,14 @@ def _check(X, n_clusters, latent, criterion, folds, estimator):
 
 def _held_out(model, X, folds, random_state):
     """(mean held-out log-likelihood, its standard error over folds, mean log-likelihood of the training parts)."""
-    held_out, seen, sizes = [], [], []
+    held_out, training, sizes = [], [], []
     for train, test in KFold(folds, shuffle=True, random_state=random_state).split(X):
         fold = clone(model).fit(X[train])
         held_out.append(fold.score(X[test]))
-        seen.append(fold.score(X[train]))
+        training.append(fold.score(X[train]))
         sizes.append(len(test))
     error = np.std(held_out, ddof=1) / np.sqrt(folds)
-    return float(np.average(held_out, weights=sizes)), float(error), float(np.mean(seen))
+    return float(np.average(held_out, weights=sizes)), float(error), float(np.mean(training))
 
 
 def _numbers(values, name):

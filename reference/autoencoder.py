@@ -138,10 +138,7 @@ def fused_epoch(
     hyper,
     clip_norm,
 ):
-    """One epoch of the joint algorithm, everything updated in place.
-
-    The composition that ``training`` and ``algorithm`` make of single kernels, in one place: the
-    compiled twins do it in one call, which is what small networks need.
+    """One epoch of the joint algorithm, everything updated in place: what the loop does with single kernels.
 
     order : (n,) int64, the samples in the order of the epoch, cut into batches of ``batch_size``
     assign (n,) int64, centers (k, d) float64, sums (k, d) float64, totals (k,) float64,

@@ -53,7 +53,7 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a case, for programs.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with all cases, too.")] = None,
 ):
-    """Do the backends agree with the NumPy reference on this machine? Somebody's own kernels, too."""
+    """Do the backends agree with the NumPy reference on this machine? Also for kernels of your own."""
     import sys
     from dataclasses import asdict
     from json import dumps

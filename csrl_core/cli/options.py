@@ -25,7 +25,7 @@ HELP = {"random_state": "The same seed gives the same model."}  # of what the es
 
 @dataclass(frozen=True)
 class Values:
-    """What an argument may be, as far as a command line can say it.
+    """The values of an argument that a command line can give.
 
     number : int, float or None; least : the least int, None where any is; words : names; flag, widths : bool;
     zero_is_none : whether 0, which is no value of its own, stands for None
@@ -39,7 +39,7 @@ class Values:
     zero_is_none: bool = False
 
     def read(self, option, value):
-        """The argument's value of what click or the user typed; WrongUsage where it is none."""
+        """The argument's value, from what was typed or what click made of it; WrongUsage where there is none."""
         value = getattr(value, "value", value)
         if self.flag or value in self.words:
             return value
@@ -55,7 +55,7 @@ class Values:
         return integers(option, value) if self.widths else value
 
     def __or__(self, other):
-        """What one of two models takes; both take flags, or neither does."""
+        """The values that either of two models takes; both take a flag, or neither does."""
         leasts = [each.least for each in (self, other) if each.number]
         return Values(
             number=float if float in (self.number, other.number) else self.number or other.number,
@@ -82,7 +82,7 @@ _METAVAR = {int: "INTEGER", float: "FLOAT"}
 
 
 def values_of(constraints):
-    """`Values` of a list of scikit-learn's parameter constraints; None where no command line can give any of them."""
+    """`Values` of a list of scikit-learn's parameter constraints; None if a command line can give none of them."""
     if constraints in (["random_state"], ["verbose"]):
         return Values(int, 0)
     if isinstance(constraints, str):  # "no_validation"
@@ -146,7 +146,7 @@ def first_sentence(text):
 
 @cache
 def models():
-    """What `estimators.ready` finds and the command line can serve, and why not the others.
+    """The estimators that ``csrl fit`` can make, and why it cannot make others.
 
     Returns
     -------

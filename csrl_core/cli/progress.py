@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 def in_terminal():
-    """Whether somebody sees standard error at once, so that a bar can be drawn."""
+    """Whether standard error is a terminal, where a bar can be drawn."""
     return sys.stderr.isatty()
 
 

@@ -1,7 +1,8 @@
-"""The estimators: one class a file, found by walking this folder; `base` holds what all share.
+"""The estimators, one class in each file; `base` is their common base class.
 
-A new file with a public subclass of `BaseClusterSpecific` is importable from ``csrl_core``, is saved and loaded, and
-is a ``--model`` of ``csrl fit``, whose options are its arguments.
+Estimators are found by searching this folder. A new file with a public subclass of `BaseClusterSpecific` needs no
+other edit: the class can be imported from ``csrl_core``, saved and loaded, and ``csrl fit --model`` has it, with its
+arguments as options.
 """
 
 import inspect
@@ -15,49 +16,55 @@ _CLASS = re.compile(r"^class ([A-Z]\w*)\([^)]*\bBaseClusterSpecific\b", re.MULTI
 
 @cache
 def homes():
-    """Class name → file name of every estimator, without importing any: a dict.
+    """Dict of class name → file name (without ending) of all estimators, without importing them.
 
     Raises
     ------
     ImportError
         Two files have a class of the same name.
     """
-    found = {}
+    files = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         for name in _CLASS.findall(path.read_text(encoding="utf-8")):
-            if name in found:
+            if name in files:
                 raise ImportError(
-                    f"csrl_core/estimators/{path.name} defines the estimator {name}, which {found[name]}.py beside it "
-                    f"defines too; give it another name"
+                    f"csrl_core/estimators/{path.name} defines the estimator {name}, which {files[name]}.py in the "
+                    f"same folder defines too; give it another name"
                 )
-            found[name] = path.stem
-    return found
+            files[name] = path.stem
+    return files
 
 
 def get(name):
-    """The estimator class of that name; KeyError where there is none."""
+    """The estimator class of that name.
+
+    Raises
+    ------
+    KeyError
+        There is no such class.
+    """
     return getattr(import_module(f"csrl_core.estimators.{homes()[name]}"), name)
 
 
 def ready():
-    """The estimators that can be made without arguments, and why files of others cannot be imported.
+    """The estimator classes that need no argument, and messages about files that cannot be used.
 
     Returns
     -------
-    found : dict of file name → class
+    classes : dict of file name → class
     faults : dict of file name → str
     """
-    found, faults = {}, {}
+    classes, faults = {}, {}
     for name, file in homes().items():
         try:
-            kind = get(name)
-        except Exception as error:  # whatever is wrong with one file, the others can be used
+            cls = get(name)
+        except Exception as error:  # any error in one file must not stop the others
             faults[file] = f"csrl_core/estimators/{file}.py cannot be imported: {type(error).__name__}: {error}"
             continue
-        required = [each for each in inspect.signature(kind).parameters.values() if each.default is each.empty]
-        if required or inspect.isabstract(kind):
+        required = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+        if required or inspect.isabstract(cls):
             continue
-        if file in found:
-            faults[file] = f"csrl_core/estimators/{file}.py has two estimators, {found[file].__name__} and {name}"
-        found[file] = kind
-    return {file: kind for file, kind in found.items() if file not in faults}, faults
+        if file in classes:
+            faults[file] = f"csrl_core/estimators/{file}.py has two estimators, {classes[file].__name__} and {name}"
+        classes[file] = cls
+    return {file: cls for file, cls in classes.items() if file not in faults}, faults

@@ -1,6 +1,6 @@
-"""What every fitted clustering estimator answers: clusters, embeddings, reconstructions, scores.
+"""Methods of fitted estimators: clusters, embeddings, reconstructions, scores.
 
-Everything works in chunks of rows, so that data larger than memory (a memory map) can be asked about.
+They work in chunks of rows, so that data may be larger than memory (a memory map).
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.estimators import saved
 from csrl_core.estimators.device_input import FLOATS, check_beside, check_X
-from csrl_core.estimators.fitted import Fitted, home_of
+from csrl_core.estimators.fitted import FittedModel, to_device_of
 from csrl_core.training.file_checks import plain
 from csrl_core.training.joint import CHUNK
 from csrl_core.training.likelihood import responsibilities
@@ -23,10 +23,11 @@ from csrl_core.training.parameters import Layout, check_shape
 from csrl_core.training.run import as_batch
 
 
-class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
-    """Mixin of the fitted estimator's methods (with scikit-learn's mixins as bases: they wrap `transform`)."""
+class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, ABC):
+    """Mixin of the fitted estimator's methods (scikit-learn's mixins are its bases because they wrap `transform`)."""
 
-    _DESCRIBING = ("n_clusters", "assignment")  # arguments that say what fitted parameters mean; `center` is another
+    # With other values of these arguments, and of `center`, the fitted parameters would mean something else.
+    _DESCRIBING = ("n_clusters", "assignment")
 
     @abstractmethod
     def _model(self, backend):
@@ -34,43 +35,43 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @abstractmethod
     def _rule(self, model, backend):
-        """The `csrl_core.training.likelihood.Rule` of assignment, None where that is by loss."""
+        """The `csrl_core.training.likelihood.Rule` of assignment; None if assignment is by loss."""
 
     @property
     def _centred(self):
-        """Whether the loss sees the centres."""
+        """Whether the loss uses the centres."""
         return self.center
 
     def _description(self):
-        """The arguments that say what the fitted parameters mean, as plain values by name."""
+        """The arguments on which the meaning of the fitted parameters depends, as plain values by name."""
         return {name: plain(getattr(self, name)) for name in self._DESCRIBING} | {"center": self._centred}
 
     def _check_fitted(self):
-        """Fitted, and still described by the arguments that it was fitted with.
+        """Check that the estimator is fitted, and that its parameters still fit its arguments.
 
         Raises
         ------
         NotFittedError
         ValueError
-            An argument has been changed with which the parameters would mean something else.
+            An argument was changed since, so that the parameters would mean something else.
         """
         check_is_fitted(self)
-        was = vars(self).get("_fitted_as", {})
+        fitted_as = vars(self).get("_fitted_as", {})
         for name, value in self._description().items():
-            if name in was and was[name] != value:
+            if name in fitted_as and fitted_as[name] != value:
                 raise ValueError(
-                    f"{name}={value!r}, but this {type(self).__name__} was fitted with {name}={was[name]!r}; "
+                    f"{name}={value!r}, but this {type(self).__name__} was fitted with {name}={fitted_as[name]!r}; "
                     f"fit it again, or set {name} back"
                 )
 
     def _parameter_shapes(self):
-        """Name → shape of the parameters that the arguments describe, in order; None where only the model knows."""
+        """Dict of name → shape of the parameters, from the arguments, in order; None if only the model knows them."""
         return None
 
     def _state_shapes(self):
-        """(required, optional): name → (shape, dtype) of the state's arrays.
+        """(required, optional): dicts of name → (shape, dtype) of the state's arrays.
 
-        None is any length, and as dtype that of the parameters.
+        None in a shape is any length; None as dtype is that of the parameters.
         """
         k, d = self.n_clusters, self.n_features_in_
         required = {
@@ -84,8 +85,8 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return required, {}
 
     def _fitted(self, dtype, params=None, centers=None):
-        """What answers questions: the fitted parameters (or others) in one dtype."""
-        return Fitted(self, dtype, params, centers)
+        """The `FittedModel` with the fitted parameters (or others) in one dtype."""
+        return FittedModel(self, dtype, params, centers)
 
     def _has_decoder(self):
         """Whether the model has a method ``decode``."""
@@ -107,15 +108,15 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return self._map_checked(self._check_X(X, False), function)
 
     def _map_checked(self, X, function):
-        """`_map` of what has been checked."""
+        """`_map` of data that have been checked."""
         fitted = self._fitted(X.dtype)
-        home = fitted.backend.own if is_device_array(X) else as_numpy
+        to_device_of_X = fitted.backend.own if is_device_array(X) else as_numpy
         result = None
         with fitted.threads():
             for first in range(0, len(X), CHUNK):
                 rows = slice(first, first + CHUNK)
                 fitted.rows = fitted.backend.own(np.arange(first, min(first + CHUNK, len(X))))
-                part = home(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
+                part = to_device_of_X(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
                 if result is None:
                     result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
                 result[rows] = part
@@ -126,7 +127,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return self._map(X, lambda fitted, x: fitted.losses(x))
 
     def predict(self, X):
-        """The cluster of every sample, (n,) int64: the lowest loss or highest likelihood, ties to the lowest."""
+        """The cluster of every sample, (n,) int64: lowest loss or highest likelihood; the first of equal clusters."""
         return self._map(X, lambda fitted, x: fitted.assign(x))
 
     def transform(self, X):
@@ -139,7 +140,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
 
     @available_if(lambda estimator: estimator._has_decoder())
     def reconstruct(self, X):
-        """Every sample as its assigned cluster's model sees it, in input space, (n, d)."""
+        """The reconstruction of every sample by its assigned cluster's model, in input space, (n, d)."""
         return self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
 
     @available_if(lambda estimator: estimator._has_decoder())
@@ -150,12 +151,12 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         ----------
         Z : array-like (n, latent)
         labels : array-like (n,) of int, optional
-            The cluster of each row, as `predict` gives it. An embedding alone does not say which
-            cluster it came from: without labels every cluster decodes it, and the decoding that
-            lies nearest to its own cluster's centre is taken.
+            The cluster of each row, as `predict` gives it. An embedding alone does not tell which cluster it belongs
+            to. Without labels every cluster decodes it, and the result is the decoding nearest to the centre of the
+            cluster that decoded it.
         """
         self._check_fitted()
-        Z, home = self._check_embedding(Z)
+        Z, to_device_of_Z = self._check_embedding(Z)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(f"Z has {Z.shape[1]} columns; expected the {self._n_features_out} of the embedding")
         fitted = self._fitted(Z.dtype)
@@ -163,40 +164,40 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             own = fitted.backend.own
             if labels is not None:
                 labels = own(self._check_labels(labels, len(Z)))
-                return home(fitted.decode(Z, labels) + fitted.shift)
+                return to_device_of_Z(fitted.decode(Z, labels) + fitted.shift)
             means = own(self.state_["centers"])
             X = best = None
             for j in range(self.n_clusters):
                 decoded = fitted.decode(Z, np.full_like(Z, j, shape=(len(Z),), dtype=np.int64))
-                # In float64, where the squares of float32 do not overflow; where these do the first cluster's is left.
+                # In float64 the squares of float32 do not overflow; if those of float64 do, the first cluster stays.
                 distance = np.sum((decoded - means[j]) ** 2, axis=1, dtype=np.float64)
                 if j == 0:
                     X, best = decoded.copy(), distance
                     continue
                 nearer = distance < best
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
-            return home(X + fitted.shift)
+            return to_device_of_Z(X + fitted.shift)
 
     def _check_embedding(self, Z):
-        """Z on the backend, and what brings results to where Z came from."""
+        """Z on the backend, and the function that brings results to Z's device."""
         if is_device_array(Z):
-            return check_beside(self, Z, Z, "Z"), home_of(Z)
+            return check_beside(self, Z, Z, "Z"), to_device_of(Z)
         Z = check_array(Z, dtype=FLOATS, order="C", input_name="Z")
         return backends.get(self.backend).own(Z), as_numpy
 
     @available_if(lambda estimator: estimator._has_likelihood())
     def predict_proba(self, X):
-        """π_j p_j(x) / Σ_l π_l p_l(x), (n, k): how likely every cluster is. Under the likelihood rule only."""
+        """The probability of every cluster, π_j p_j(x) / Σ_l π_l p_l(x), (n, k). Only with assignment by likelihood."""
         return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
 
     @available_if(lambda estimator: estimator._has_gaussians())
     def gaussians(self):
-        """π, σ² and Σ of the clusters, a `csrl_core.training.likelihood.Gaussians`. Under the likelihood rule only."""
+        """π, σ² and Σ of the clusters (`csrl_core.training.likelihood.Gaussians`), with assignment by likelihood."""
         self._check_fitted()
         return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 
     def score_samples(self, X):
-        """The larger the better, (n,): log Σ_j π_j p_j(x) under the likelihood rule, else −min_j of the losses."""
+        """Scores (n,), the larger the better: log Σ_j π_j p_j(x) with assignment by likelihood, else −min_j L."""
         if self._by_likelihood:
             return self._map(X, lambda fitted, x: fitted.rule.log_density(fitted.costs(x)))
         return -self.cluster_losses(X).min(axis=1)
@@ -209,15 +210,14 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return float(np.average(scores, weights=sample_weight))
 
     def named_parameters(self):
-        """Name → view into ``params_``, cluster axis first; ``params_`` is their concatenation, in this order."""
+        """Dict of name → view into ``params_``, cluster axis first, in the order in which ``params_`` holds them."""
         self._check_fitted()
         return Layout(self._shapes).views(self.params_)
 
     def value_and_gradient(self, X, labels, *, target=None, params=None, centers=None):
         """Σ_i L[i, labels_i], not divided by n, and its gradient with respect to ``params``.
 
-        What finite differences and `scipy.optimize.minimize` need. Computed in the wider dtype of X
-        and params.
+        For finite differences and `scipy.optimize.minimize`. Computed in the wider dtype of X and params.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         """
         self._check_fitted()
         X = self._check_X(X, False)
-        home = home_of(X)
+        to_device_of_X = to_device_of(X)
         params = as_numpy(self.params_ if params is None else params)
         params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
         if params.shape != self.params_.shape:
@@ -258,16 +258,16 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             value, _ = fitted.backend.assign.objective(fitted.backend.own(L, dtype), labels, data.weight)
         if isinstance(gradient, Mapping):
             gradient = fitted.parameters.layout.flatten(gradient, dtype, "gradient")
-        return value, home(gradient)
+        return value, to_device_of_X(gradient)
 
     def _values_and_gradient(self, fitted, data, labels):
-        """(L, gradient) of the assigned column, one function of the parameters of ``fitted``."""
-        known = self._fitted(data.X.dtype)
+        """(L, gradient) of the assigned column, as one function of the parameters of ``fitted``."""
+        own = self._fitted(data.X.dtype)  # with the estimator's own parameters
         fitted.rows, shape = data.index, (len(data.X), self.n_clusters)
         L, gradient = fitted.model.value_and_gradient(
             fitted.parameters,
             *(data.X, data.target, fitted.centers, labels, data.weight),
-            *((known.parameters, known.centers), fitted.draw()),
+            *((own.parameters, own.centers), fitted.draw()),
         )
         check_shape(fitted.model, L, shape, "value_and_gradient")
         return L, gradient
@@ -280,7 +280,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         OSError
             The folder cannot be written or is full; an older file at ``path`` stays as it was.
         ValueError
-            An argument is not what is expected, or not what the parameters were fitted with.
+            An argument is not valid, or was changed since the fit.
         """
         self._check_fitted()
         self._validate_params()  # a file is read only with arguments that are valid
@@ -294,10 +294,10 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
             return fitted.embed(np.zeros_like(fitted.shift, shape=(1, self.n_features_in_))).shape[2]
 
     def to_cpu(self):
-        """Bring what was fitted on CuPy arrays to the host; returns the estimator itself.
+        """Bring attributes that were fitted on CuPy arrays to the host; returns the estimator itself.
 
-        ``backend`` stays what it is; ``set_params(backend="auto")`` lets it compute on the host. What
-        `csrl_core.load` returns is on the host in any case.
+        ``backend`` stays as it is; after ``set_params(backend="auto")`` the estimator computes on the host. An
+        estimator from `csrl_core.load` is always on the host.
         """
         check_is_fitted(self)
         for name, value in vars(self).items():
@@ -307,11 +307,11 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return self
 
     def _check_X(self, X, reset, **options):
-        """X as this estimator takes it; ``reset``: its features are those of the fit."""
+        """X, checked. reset : bool, whether X sets the number of features, as in `fit`."""
         return check_X(self, X, reset, **options)
 
     def _check_target(self, target, X):
-        """``target`` with X's dtype and shape; X itself for None."""
+        """``target``, checked, with X's dtype and shape; X itself for None."""
         if target is None:
             return X
         target = check_beside(self, target, X, "target")
@@ -320,7 +320,7 @@ class Answers(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, A
         return target
 
     def _check_labels(self, labels, n, argument="labels"):
-        """``labels`` as (n,) int64 within range."""
+        """``labels``, checked, as (n,) int64."""
         labels = as_numpy(labels)
         if labels.shape != (n,) or labels.dtype.kind not in "iu":
             raise ValueError(

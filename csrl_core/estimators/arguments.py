@@ -1,7 +1,7 @@
-"""Constructor arguments as fields: those that all estimators share, and how a class adds its own.
+"""Constructor arguments as fields: those that all estimators share, and the decorator for a class with its own.
 
-An argument is written once, as an annotated field with its default; the constructor that only stores, its signature
-and what scikit-learn asks of both follow from it, and the docstring of a class is completed by the shared ones.
+Each argument is written once, as an annotated field with its default. The constructor, which only stores, and its
+signature are made from the fields. The docstrings of shared arguments are added to the docstring of every class.
 """
 
 import inspect
@@ -20,10 +20,10 @@ _ENTRY = re.compile(r"^(?=\w[^\n]* : )", re.MULTILINE)
 
 
 def estimator(cls):
-    """Make a class with annotated fields an estimator: see the module.
+    """Decorator that makes an estimator from a class with annotated fields.
 
-    A field that a base class has too only gets another default. ``_parameter_constraints`` are added to the bases', and
-    arguments that the docstring does not describe are described as in `SharedArguments`.
+    A field that a base class has too gets another default. ``_parameter_constraints`` are added to those of the bases.
+    Arguments that the docstring does not describe get their description from `SharedArguments`.
     """
     inherited = {}
     for base in reversed(cls.__mro__[1:]):
@@ -36,7 +36,7 @@ def estimator(cls):
 
 
 def _split(doc):
-    """(text before the parameters' descriptions, list of these, text after them) of a clean docstring."""
+    """(text before the parameters, list of their descriptions, text after them) of a docstring without indentation."""
     sections = list(_SECTION.finditer(doc))
     start = next((section for section in sections if section[1] == "Parameters"), None)
     if start is None:
@@ -47,14 +47,14 @@ def _split(doc):
 
 
 def _complete(doc, cls):
-    """A docstring with the shared arguments that it does not describe."""
+    """The docstring, completed by the shared arguments that it does not describe."""
     before, entries, after = _split(doc)
-    told = {name.strip() for entry in entries for name in entry.partition(" : ")[0].split(",")}
+    described = {name.strip() for entry in entries for name in entry.partition(" : ")[0].split(",")}
     defaults = {field.name: field.default for field in fields(cls)}
     for entry in _split(inspect.cleandoc(SharedArguments.__doc__))[1] if cls is not SharedArguments else ():
         head, newline, text = entry.partition("\n")
         name = head.partition(" : ")[0]
-        if name not in told and defaults[name] is not MISSING:
+        if name not in described and defaults[name] is not MISSING:
             default = defaults[name]
             default = f'"{default}"' if isinstance(default, str) else default
             entries.append(f"{head}, default={default}{newline}{text}")
@@ -72,37 +72,38 @@ class SharedArguments:
     epochs : int
         Passes over the data.
     batch_size : int or None
-        None is full batch.
+        None: full batch.
     learning_rate : float
     optimizer : {"adam", "sgd"}
     clip_norm : float or None
         Global norm to which the mean gradient is clipped.
     center : bool
-        Whether each cluster's centre is subtracted from what the model sees.
+        Whether each cluster's centre is subtracted from the model's input and target.
     update : {"step-then-assign", "assign-then-step"}
-        Whether the gradient uses the assignments as they stand, or new ones.
+        Whether the gradient uses the present assignments, or new ones.
     center_update : {"mean", "running"}
+        Centres are the means of their clusters, or the running centres of the authors' code.
     assignment : {"loss", "likelihood"}
         Samples go to the cluster of the lowest loss, or of the highest likelihood.
     standing_epochs : int or "auto"
-        Epochs at the beginning during which the first assignment stands: with parameters near their start all clusters
-        may look alike, and the lowest loss says nothing. "auto" is what the model has found to work.
+        Epochs at the start of training during which the first assignment stands. Near their initial parameters all
+        clusters may look alike, and then the lowest loss says nothing about clusters. "auto": the model's own number.
     tol : float
-        0 runs all epochs; otherwise training stops when for ``n_iter_no_change`` epochs no
-        assignment changed and the best loss improved by no more than tol·max(1, |best|).
+        Training stops if in ``n_iter_no_change`` epochs no assignment changed and the best loss improved by no more
+        than tol·max(1, |best|). With 0 all epochs run.
     n_iter_no_change : int
     n_init : int
         Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
     init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d)
-        The first assignment. "auto": the best of ten k-means (one, if X has more than 2²⁰ values), or what else the
-        model can tell apart before training (`csrl_core.training.starts`).
+        The first assignment. "auto": the best of ten k-means (one, if X has more than 2²⁰ values), or a better start,
+        if the model can compare starts before training (`csrl_core.training.starts`).
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}
-        "auto" takes numba.
+        "auto" is numba.
     n_jobs : int or None
         Threads; None takes all usable cores. Results do not depend on it.
     random_state : int, RandomState or None
     verbose : int
-        1 prints a line every two seconds, 2 one an epoch.
+        1 prints a line every two seconds, 2 a line for every epoch.
     """
 
     n_clusters: int = 2

@@ -16,10 +16,10 @@ from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
 @estimator
 class TensorizedAutoencoder(BaseClusterSpecific):
-    """One autoencoder per cluster, learnt together with the clusters.
+    """One autoencoder for each cluster, learnt together with the clusters.
 
-    With x̃ = x − c_j, z = f_j(x̃) and x̂ = g_j(z), minimises over parameters and assignments s the
-    weighted mean of L[i, s_i] with L[i, j] = (1/d) ‖g_j(f_j(x̃)) − t̃‖² + λ ‖z‖².
+    With x̃ = x − c_j, t̃ = t − c_j and z = f_j(x̃), it minimises the weighted mean of L[i, s_i] over parameters and
+    assignments s, where L[i, j] = (1/d) ‖g_j(z) − t̃‖² + λ ‖z‖².
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     hidden : tuple of int, default=(2, 1)
         Widths of the encoder's layers; the last is the embedding's. The decoder mirrors them.
     shared : int, default=0
-        How many outer layer pairs all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE.
+        Number of outer layer pairs that all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE.
     activation : {"linear", "relu", "leaky_relu", "tanh", "sigmoid"}, default="linear"
         Follows every encoder layer and no decoder layer. The leaky slope is 0.2.
     output_activation : same names, default="linear"
@@ -38,36 +38,36 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     center : bool, default=True
         Whether each cluster's centre is subtracted from input and target.
     assignment : {"auto", "loss", "likelihood"}, default="auto"
-        Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood: every cluster is
-        then a Gaussian about its subspace, with noise variance, spread and proportion of its own. The
-        latent width must be below the number of features. With an output activation it is a heuristic. "auto" is
-        "likelihood" wherever that is a density, with several clusters, a linear output and a width below the number
-        of features, and else "loss".
+        Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood. With "likelihood"
+        every cluster is a Gaussian about its subspace, with its own noise variance, spread and proportion. The latent
+        width must be below the number of features; with an output activation it is a heuristic. "auto": "likelihood"
+        if it is a density (several clusters, a linear output, and a width below the number of features), otherwise
+        "loss".
     solver : {"gradient", "exact"}, default="gradient"
-        "exact" alternates principal components of every cluster and assignment, until nothing changes: the
-        optimum that the gradient must reach. Only for linear models without biases, ``reg=0`` and
-        ``shared=0``; ``learning_rate``, ``optimizer``, ``update``, ``clip_norm`` and ``tol`` play no part.
+        "exact" computes principal components of every cluster and a new assignment in turn, until nothing changes:
+        the optimum that the gradient must reach. Only for linear models without biases, with ``reg=0`` and
+        ``shared=0``; it ignores ``learning_rate``, ``optimizer``, ``update``, ``clip_norm`` and ``tol``.
     start : {"auto", "uniform", "components"}, default="auto"
-        The first parameters. "uniform": at random, U(±1/√fan_in). "components": principal components of the target
-        within the first clusters, so scaled that at ``reg > 0`` L[i, j] = ‖x_i − c_j‖²/d: training starts at the loss
-        of k-means. Nothing of it is random, so that restarts differ through ``init`` alone. Only for linear models
-        without biases, whose encoder nowhere widens, by the gradient solver. "auto" is near the components for these,
-        a tenth of "uniform" added, and "uniform" for all others.
+        The initial parameters. "uniform": random, U(±1/√fan_in). "components": principal components of the target in
+        the first clusters, scaled so that with ``reg > 0`` L[i, j] = ‖x_i − c_j‖²/d: training starts at the loss of
+        k-means. They are not random, so that restarts differ only by ``init``. They need the gradient solver and a
+        linear model without biases whose encoder widths do not rise. "auto": for such models the components with a
+        tenth of "uniform" added, for all others "uniform".
     init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="auto"
-        The first assignment. "auto" tries both where k-means ends and seeds of k-means++, five of each (one, if X has
-        more than 2²⁰ values), by five rounds of principal components and assignment, and goes on from the best by
+        The first assignment. "auto" tries "k-means" and "k-means++", five times each (once, if X has more than 2²⁰
+        values). It trains each for five rounds of principal components and assignment, and continues with the best by
         likelihood or loss. Without principal components (see ``start``) it is the best of ten "k-means".
 
     Attributes
     ----------
-    labels_ : (n,) int64, equal to ``predict(X)``, but where ``target`` was given and assignment is by loss: they are
-        the clusters that lose least of the target, which `predict` has not
+    labels_ : (n,) int64, equal to ``predict(X)``. Exception: with a ``target`` and assignment by loss they are the
+        clusters of the lowest loss for the target, which `predict` does not have
     cluster_centers_ : (k, d), means of the target over the clusters
     params_ : (p,), all trained parameters, in the order of `named_parameters`
     loss_ : float, the final objective; loss_curve_ : list, its mean over each epoch's batches, before their steps
-    n_iter_, n_steps_ : epochs and optimizer steps done
-    n_reseeded_ : int, empty clusters that were re-seeded
-    backend_ : str, what was used
+    n_iter_, n_steps_ : int, numbers of epochs and optimizer steps
+    n_reseeded_ : int, number of empty clusters that were re-seeded
+    backend_ : str, the backend that was used
     state_ : dict of arrays that no gradient trains
 
     Examples
@@ -78,7 +78,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     >>> model.transform(X).shape
     (300, 1)
 
-    Before any step, a start at principal components has each sample with the nearest centre:
+    A start at principal components assigns each sample to the nearest centre:
 
     >>> start = TensorizedAutoencoder(n_clusters=3, start="components", init="k-means", epochs=0, random_state=0).fit(X)
     >>> nearest = ((X[:, None] - start.cluster_centers_) ** 2).sum(axis=2).argmin(axis=1)
@@ -118,25 +118,25 @@ class TensorizedAutoencoder(BaseClusterSpecific):
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
                 f"expected 0 (TAE) to {len(hidden)}"
             )
-        if self.start == "components" and (why := self._why_no_components(hidden)):
-            raise ValueError(f"start='components' needs {why}")
+        if self.start == "components" and (needs := self._components_need(hidden)):
+            raise ValueError(f"start='components' needs {needs}")
         if self.solver == "exact":
             self._check_exact()
 
-    def _why_no_components(self, hidden, d=None):
-        """What keeps the gradient from starting at principal components, or None; d : features, where they are known.
+    def _components_need(self, hidden, d=None):
+        """The first requirement of a start at principal components that is not met, for a message; None if all are met.
 
-        They are a start for what is linear, and for layers with orthonormal columns.
+        d : int, features; None before a fit
         """
-        wanted = {
+        requirements = {
             "solver": (self.solver, "gradient", "the exact solver finds its own components, whatever the start"),
             "activation": (self.activation, "linear", "principal components are linear"),
             "output_activation": (self.output_activation, "linear", "principal components are linear"),
             "bias": (self.bias, False, "the centres are the biases"),
         }
-        for name, (value, expected, why) in wanted.items():
+        for name, (value, expected, reason) in requirements.items():
             if value != expected:
-                return f"{name}={expected!r}, got {name}={value!r}: {why}"
+                return f"{name}={expected!r}, got {name}={value!r}: {reason}"
         if list(hidden) != sorted(hidden, reverse=True):
             return (
                 f"encoder widths that nowhere rise, got hidden={self.hidden!r}: "
@@ -157,8 +157,8 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         return None
 
     def _check_exact(self):
-        """The exact solver is for what has an exact answer."""
-        wanted = {
+        """Refuse arguments for which there is no exact solution."""
+        requirements = {
             "reg": (
                 self.reg,
                 0,
@@ -171,9 +171,9 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             "center_update": (self.center_update, "mean", "centres are exact means"),
             "standing_epochs": (self.standing_epochs or "auto", "auto", "every round assigns all samples"),
         }
-        for name, (value, expected, why) in wanted.items():
+        for name, (value, expected, reason) in requirements.items():
             if value != expected:
-                raise ValueError(f"solver='exact' needs {name}={expected!r}, got {name}={value!r}: {why}")
+                raise ValueError(f"solver='exact' needs {name}={expected!r}, got {name}={value!r}: {reason}")
         if self.shared > 0 and self.n_clusters > 1:
             raise ValueError(
                 f"solver='exact' needs shared=0 or n_clusters=1, got shared={self.shared} and "
@@ -188,7 +188,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         return self.n_clusters > 1 and self.output_activation == "linear" and min(self.hidden) < d
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
-        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; the exact solver has none."""
+        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; not for ``solver="exact"``."""
         if self.solver == "exact":
             raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
         return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
@@ -205,12 +205,12 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     def _model(self, backend):
         hidden = tuple(int(width) for width in self.hidden)
-        why = None if self.start == "uniform" else self._why_no_components(hidden, self.n_features_in_)
-        if why and self.start == "components":
-            raise ValueError(f"start='components' needs {why}")
+        needs = None if self.start == "uniform" else self._components_need(hidden, self.n_features_in_)
+        if needs and self.start == "components":
+            raise ValueError(f"start='components' needs {needs}")
         arguments = (
             *(backend, self.n_features_in_, self.n_clusters, hidden, self.shared),
-            *(self.activation, self.output_activation, self.bias, self.reg, "uniform" if why else self.start),
+            *(self.activation, self.output_activation, self.bias, self.reg, "uniform" if needs else self.start),
         )
         if self.solver == "exact":
             return ExactAutoencoderModel(*arguments, centered=self.center)

@@ -1,4 +1,4 @@
-"""Fitting: the joint objective as a scikit-learn estimator."""
+"""The base class of all estimators, with `fit` and `partial_fit`."""
 
 import warnings
 from contextlib import contextmanager
@@ -11,24 +11,24 @@ from sklearn.utils.validation import _check_sample_weight, check_array
 from csrl_core import backends
 from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.estimators.answers import Answers
+from csrl_core.estimators.answers import FittedMethods
 from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
-from csrl_core.estimators.fitted import home_of
+from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit, attributes
 from csrl_core.training import compiling, persistence
-from csrl_core.training.convergence import of_an_early_end
+from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.draws import draw_key
-from csrl_core.training.empty_clusters import of_empty_clusters
+from csrl_core.training.empty_clusters import empty_clusters_message
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.loop import NonFiniteLossError, Optimizer
 from csrl_core.training.run import Run, Settings, as_batch
 
 
-class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEstimator):
-    """The joint objective as a scikit-learn estimator; a subclass names its model and its arguments."""
+class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, BaseEstimator):
+    """The joint objective as a scikit-learn estimator; a subclass adds its arguments and its model."""
 
-    _takes_target = True  # whether something else than X can be learnt to be reconstructed
+    _takes_target = True  # whether `fit` accepts a target other than X
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):
@@ -39,16 +39,16 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         X : array-like (n, d)
         y : ignored
         target : array-like (n, d), optional
-            What to reconstruct, where that is not X itself (de-noising: X noisy, target clean).
+            The samples to reconstruct, if not X itself (de-noising: X noisy, target clean).
         sample_weight : array-like (n,), optional
             Non-negative weights, 1 by default.
         resume : path, optional
-            A checkpoint of this estimator on the same data, see `csrl_core.callbacks.Checkpoint`. The fit goes on to
-            what it would have come to without an interruption: the same curve, parameters and answers, bit for bit.
-            Arguments and callbacks must be what they were, but for ``n_jobs``, ``verbose``, ``random_state`` (the
-            checkpoint's own goes on), ``backend`` (another one rounds differently), and counts that may grow:
-            ``n_init``, and ``epochs`` in the first restart. A fit whose epochs had run out trains on; one that
-            converged, or that a callback stopped, does not.
+            A checkpoint of this estimator on the same data, see `csrl_core.callbacks.Checkpoint`. The result is that of
+            an uninterrupted fit, bit for bit: the same loss curve, parameters and predictions. Arguments and callbacks
+            must be the same as before. Exceptions are ``n_jobs``, ``verbose``, ``random_state`` (the checkpoint's is
+            used), ``backend`` (another one rounds differently), and counts that may grow: ``n_init``, and ``epochs``
+            in the first restart. A fit that had used all its epochs then continues; a fit that converged, or that a
+            callback stopped, does not.
 
         Returns
         -------
@@ -57,15 +57,15 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         Raises
         ------
         ValueError
-            An argument is not what is expected; the message names it.
+            An argument is not valid; the message names it.
         NonFiniteLossError
-            Training diverged; the estimator holds the last parameters whose loss was finite.
+            Training diverged; the estimator keeps the last parameters with a finite loss.
 
         Warns
         -----
         ConvergenceWarning
-            The loss still fell when the epochs were over, ``tol`` was not reached, a cluster has no samples, or a
-            machine has learnt next to nothing; the message says what to do.
+            The loss still fell at the end, ``tol`` was not reached, a cluster has no samples, or a Boltzmann machine
+            has learnt next to nothing; the message says what to change.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
@@ -79,19 +79,20 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
 
     @contextmanager
     def _features_of_the_last_fit(self):
-        """A fit that fails before it has learnt anything leaves the features of the parameters that stay."""
+        """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
         params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
-        kept = {name: vars(self)[name] for name in names if name in vars(self)}
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
             yield
         except BaseException:
             if vars(self).get("params_") is params:
                 for name in names:
                     vars(self).pop(name, None)
-                vars(self).update(kept)
+                vars(self).update(before)
             raise
 
     def _new_fit(self, backend, given, resume):
+        """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
         X, _, target, weight = given
         model = self._model(backend)
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
@@ -106,22 +107,23 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return fit
 
     def _warn(self, fit, run):
-        for message in self._complaints(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ():
+        messages = self._convergence_messages(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ()
+        for message in messages:
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _complaints(self, objective, run, data, settings, advice=""):
-        """What to warn of after a fit: that it ended too early, and clusters without samples, once for all of them."""
+    def _convergence_messages(self, objective, run, data, settings, advice=""):
+        """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
         messages = [
-            of_an_early_end(run, settings, objective.loss_falls),
-            of_empty_clusters(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
+            unconverged_message(run, settings, objective.loss_falls),
+            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
         ]
         return [message for message in messages if message is not None]
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
-        """One optimizer step on a batch; its samples are added to the clusters' sums, earlier ones stay.
+        """One optimizer step on a batch. Its samples are added to their clusters; earlier samples keep theirs.
 
-        The first batch chooses the centres and needs at least ``n_clusters`` rows. ``labels_`` and
-        ``loss_`` are those of the batch. Parameters as in `fit`.
+        The first batch sets the initial centres and needs at least ``n_clusters`` rows. ``labels_`` and ``loss_`` are
+        those of the batch. Parameters as in `fit`.
         """
         self._validate_params()
         first = not hasattr(self, "params_")
@@ -144,7 +146,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
             objective = self._objective(model, backend, key, shift, init, batches=1)
             if first:
                 run = objective.start(data, 0)
-                for name in ("sums", "totals", "counts"):  # the batch is added once, by its step
+                for name in ("sums", "totals", "counts"):  # the step below adds the batch
                     run.state[name][...] = 0
             else:
                 run = self._fitted_run().on(backend)
@@ -159,11 +161,11 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
                 )
             run.step, run.epoch = run.step + 1, run.epoch + 1
             run.loss_curve.append(loss_sum / weight_sum)
-            self._install(attributes(self, objective, run, data, home_of(X)))
+            self._install(attributes(self, objective, run, data, to_device_of(X)))
         return self
 
     def _fitted_run(self):
-        """A run that continues where the fitted attributes stand, in arrays of its own."""
+        """A run that continues from the fitted attributes, in arrays of its own."""
         run = Run(self.params_, self.state_, moments=self._moments).copy()
         run.step, run.epoch, run.n_reseeded = self.n_steps_, self.n_iter_, self.n_reseeded_
         run.loss_curve = list(self.loss_curve_)
@@ -180,14 +182,14 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return X, target, weight
 
     def _check_enough(self, weight, of_first_batch=False):
-        """Refuse fewer samples than clusters; those of weight 0 are as if they were absent."""
+        """Refuse fewer samples than clusters; samples of weight 0 do not count."""
         n = int((weight > 0).sum())
         if n < self.n_clusters:
-            absent = " with a positive sample_weight" if n < len(weight) else ""
-            found, wanted = f"n_samples={n}{absent}", f"should be >= n_clusters={self.n_clusters}"
+            only_weighted = " with a positive sample_weight" if n < len(weight) else ""
+            actual, expected = f"n_samples={n}{only_weighted}", f"should be >= n_clusters={self.n_clusters}"
             if of_first_batch:
-                raise ValueError(f"the first batch has {found}, which {wanted}: it chooses the centres")
-            raise ValueError(f"{found} {wanted}")
+                raise ValueError(f"the first batch has {actual}, which {expected}: it sets the initial centres")
+            raise ValueError(f"{actual} {expected}")
 
     @property
     def _by_likelihood(self):
@@ -195,11 +197,11 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return self.assignment == "likelihood"
 
     def _epochs(self, batches):
-        """How many, where an epoch has so many batches."""
+        """The number of epochs. batches : int, in each epoch."""
         return self.epochs
 
     def _batches(self, n):
-        """How many batches an epoch of n samples has."""
+        """The number of batches in an epoch of n samples."""
         return 1 if self.batch_size is None else -(-n // self.batch_size)
 
     def _settings(self, key, batches):
@@ -215,20 +217,21 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         )
 
     def _shift(self, model, target, weight):
-        """The one vector that is taken off X, target and centres, so that float32 keeps its digits."""
+        """The vector that is subtracted from X, target and centres, so that float32 keeps its digits."""
         if not (model.translation_invariant and self._centred):
             return np.zeros(target.shape[1])
         mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
-        # A value of the data's own dtype, so that X − shift is one rounding.
+        # In the data's own dtype, so that X − shift rounds only once.
         return mean.astype(target.dtype).astype(np.float64)
 
     def _check_memory(self, backend, model, X, target, batch_size):
-        """Refuse what a device cannot hold before anything is sent to it."""
+        """Refuse data that do not fit into the device's memory, before anything is sent to it."""
         if not backend.on_device:
             return
         (n, d), k, itemsize = X.shape, self.n_clusters, X.dtype.itemsize
         data = itemsize * n * (d * (1 if target is X else 2) + 1) + 8 * (2 * n + 2 * k * (d + 1))
-        data += itemsize * n * (d * (0 if target is X else 1) + d) * is_device_array(X)  # theirs stay beside ours
+        # The user's own arrays stay on the device as well.
+        data += itemsize * n * (d * (0 if target is X else 1) + d) * is_device_array(X)
 
         def of_batch(rows):
             gathered = 0 if rows == n else itemsize * rows * (2 * d + 1)
@@ -237,7 +240,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
 
     def _standing_steps(self, model, batches):
-        """Steps during which the first assignment stands; batches : int, in an epoch."""
+        """Optimizer steps during which the first assignment stands. batches : int, in each epoch."""
         epochs = model.standing_epochs if self.standing_epochs == "auto" else self.standing_epochs
         return np.inf if epochs is None else epochs * batches
 
@@ -260,7 +263,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return model.likelihood(backend, self.n_features_in_, self._centred) if self._by_likelihood else None
 
     def _code_width(self):
-        """h of the codes that the likelihood sees; None where only the model knows."""
+        """The width h of the codes for the likelihood; None if only the model knows it."""
         return None
 
     def _state_shapes(self):
@@ -277,7 +280,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return required, optional
 
     def _initial(self, target, shift, n):
-        """``init`` as the objective takes it: a name, labels (n,), or centres (k, d) less the shift."""
+        """``init``, checked, for the objective: a name, labels (n,), or centres (k, d) less the shift."""
         if isinstance(self.init, str):
             return self.init
         init = as_numpy(self.init)
@@ -292,4 +295,4 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, Answers, BaseEs
         return init - shift
 
     def _install(self, attributes):
-        vars(self).update(attributes)  # all or, where it is interrupted, none
+        vars(self).update(attributes)  # one call: an interrupt leaves all of them or none

@@ -9,7 +9,7 @@ from csrl_core.training.draws import draw_key
 
 
 def as_machine(cls, rbm, arguments):
-    """See `TensorizedRBM.from_bernoulli_rbm`. cls : the class; arguments : dict of its constructor's."""
+    """See `TensorizedRBM.from_bernoulli_rbm`. cls : the estimator class; arguments : dict of constructor arguments."""
     check_is_fitted(rbm, "components_")
     weight = check_array(rbm.components_, dtype=FLOATS, input_name="components_").T
     d, m = weight.shape

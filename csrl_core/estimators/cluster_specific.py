@@ -1,4 +1,4 @@
-"""`ClusterSpecific`, the estimator of a model of one's own."""
+"""`ClusterSpecific`, the estimator for a user's own model."""
 
 import inspect
 from dataclasses import field
@@ -7,7 +7,7 @@ from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.models.base import ClusterModel
 
-# What a model's methods are called with.
+# The arguments with which a model's methods are called.
 CALLS = {
     "init_parameters": ("X", "n_clusters", "draw"),
     "losses": ("params", "X", "target", "centers", "draw"),
@@ -20,7 +20,7 @@ CALLS = {
 
 @estimator
 class ClusterSpecific(BaseClusterSpecific):
-    """Any `ClusterModel` under the joint assignment objective.
+    """Trains any `ClusterModel` by the joint assignment objective.
 
     Parameters
     ----------
@@ -29,10 +29,11 @@ class ClusterSpecific(BaseClusterSpecific):
     assignment : {"loss", "likelihood"}, default="loss"
         "likelihood" needs a model with a method ``codes``.
     standing_epochs : int or "auto", default="auto"
-        Epochs at the beginning during which the first assignment stands. "auto" is the model's ``standing_epochs``.
+        Epochs at the start of training during which the first assignment stands. "auto": the model's
+        ``standing_epochs``.
     init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d), default="auto"
-        The first assignment. "auto" is the best of ten "k-means", for a model with ``follows_clusters`` the better of
-        such a one and of "k-means++" (`csrl_core.training.starts`).
+        The first assignment. "auto" is the best of ten "k-means"; for a model with ``follows_clusters`` the best of
+        five "k-means", or of five "k-means++" if one of these is clearly better (`csrl_core.training.starts`).
     """
 
     model: ClusterModel = field(kw_only=False)
@@ -43,14 +44,14 @@ class ClusterSpecific(BaseClusterSpecific):
         super()._validate_params()
         for name, arguments in CALLS.items():
             method = getattr(self.model, name)
-            if method is None:  # an optional one
+            if method is None:  # an optional method that the model does not have
                 continue
-            takes = inspect.signature(method)
+            signature = inspect.signature(method)
             try:
-                takes.bind(*arguments)
+                signature.bind(*arguments)
             except TypeError:
                 raise ValueError(
-                    f"{type(self.model).__name__}.{name} takes {takes}; expected ({', '.join(arguments)})"
+                    f"{type(self.model).__name__}.{name} takes {signature}; expected ({', '.join(arguments)})"
                 ) from None
 
     def _model(self, backend):

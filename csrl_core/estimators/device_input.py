@@ -1,6 +1,6 @@
-"""Input that lies on a CUDA device: what scikit-learn's validation is for arrays of the host.
+"""Validation of input on a CUDA device, as scikit-learn validates arrays of the host.
 
-An array of any library with the CUDA array interface is taken as it lies; results come back as CuPy arrays.
+Arrays of any library with the CUDA array interface stay on the device; results come back as CuPy arrays.
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ FLOATS = [np.float64, np.float32]
 
 
 def kind(array):
-    """The type of an array as a user knows it."""
+    """The type of an array for messages, such as "cupy.ndarray"."""
     return f"{type(array).__module__.split('.')[0]}.{type(array).__name__}"
 
 
 def check_X(estimator, X, reset, **options):
-    """X as (n, d) of float32 or float64, where it lies.
+    """X, checked, as (n, d) float32 or float64, on the device or host where it lies.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def check_X(estimator, X, reset, **options):
 
 
 def check_beside(estimator, array, X, name):
-    """An array (n, d) that goes with X: of its dtype, and where X lies."""
+    """An array (n, d), checked, with X's dtype; it must lie where X lies."""
     if is_device_array(array) != is_device_array(X):
         raise ValueError(
             f"{name} is a {kind(array)}, X is a {kind(X)}; expected both on the host, or both on the device"
@@ -46,9 +46,9 @@ def check_beside(estimator, array, X, name):
 
 
 def check_weight(weight, X, check):
-    """Weights (n,) of X's dtype, where X lies; ``check(weight)`` validates those of the host.
+    """Weights (n,) of X's dtype, where X lies. check : function that validates weights of the host.
 
-    Weights on the device are checked as scikit-learn checks them: shape, not negative, finite.
+    Weights on the device must have the right shape, be finite and not negative, as scikit-learn requires.
     """
     if not is_device_array(X):
         if is_device_array(weight):

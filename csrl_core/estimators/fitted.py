@@ -1,4 +1,4 @@
-"""A fitted model, ready to be asked: parameters, state, centres and random numbers in one dtype on one backend."""
+"""A fitted model with parameters, state, centres and random numbers in one dtype on one backend."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from csrl_core.training.draws import Draw, Use
 from csrl_core.training.parameters import Layout, Parameters, check_shape
 
 
-class Fitted:
-    """A fitted model in one dtype: what its methods say of shifted rows.
+class FittedModel:
+    """A fitted model in one dtype; its methods take rows from which the shift has been subtracted.
 
-    rows : (n,) int64, the numbers of the rows that are asked about, for models that draw
+    rows : (n,) int64, the numbers of these rows, for models that draw
     """
 
     def __init__(self, estimator, dtype, params=None, centers=None):
@@ -30,54 +30,61 @@ class Fitted:
         self.rule, self.rows = estimator._rule(self.model, self.backend), None
 
     def threads(self):
+        """Context in which the backend uses as many threads as the estimator's ``n_jobs`` says."""
         return self.backend.threads(self.estimator.n_jobs)
 
     def draw(self, key=None, number=0):
-        """Random numbers for one call; key, number : others than the fit's."""
+        """The `Draw` for one call. key : by default the fit's; number : int, the step of the random numbers."""
         key = self.estimator._key if key is None else key
         return Draw(self.backend.philox, key, step=number, use=Use.EVALUATION_NOISE, rows=self.rows)
 
     def losses(self, x):
+        """L (n, k)."""
         L = self.model.losses(self.parameters, x, x, self.centers, self.draw())
         check_shape(self.model, L, (len(x), self.estimator.n_clusters), "losses")
         return L
 
     def costs(self, x):
-        """What assignment minimises, (n, k)."""
+        """The costs that assignment minimises, (n, k)."""
         if self.rule is None:
             return self.backend.own(self.losses(x), x.dtype)
-        lacking = self.rule.ready(self.parameters, self.parameters.state, self.draw())
-        if lacking:  # of an epoch in which assignment did not need it
-            self.keep(lacking)
+        missing = self.rule.missing_arrays(self.parameters, self.parameters.state, self.draw())
+        if missing:  # the fit was stopped before assignment needed them
+            self.keep(missing)
         return self.rule.costs(self.parameters.state, self.codes(x))
 
     def codes(self, x):
+        """The quantities from which the rule computes costs."""
         return self.rule.codes(self.parameters, x, self.centers, self.draw())
 
     def keep(self, arrays):
-        """Arrays that were worked out for an answer become part of the estimator's state."""
+        """Add computed arrays to the estimator's state."""
         self.parameters.state.update(arrays)
-        home = home_of(self.estimator.params_)
-        self.estimator.state_ = self.estimator.state_ | {name: home(array) for name, array in arrays.items()}
+        convert = to_device_of(self.estimator.params_)
+        self.estimator.state_ = self.estimator.state_ | {name: convert(array) for name, array in arrays.items()}
 
     def assign(self, x):
+        """Clusters (n,) int64."""
         if self.estimator.n_clusters == 1:
             return np.zeros_like(x, shape=(len(x),), dtype=np.int64)
         return self.backend.assign.assign(self.costs(x))
 
     def embed(self, x):
+        """Embeddings under every cluster, (n, k, latent)."""
         return self.model.embed(self.parameters, x, self.centers, self.draw())
 
     def embed_assigned(self, x):
+        """(Embeddings under the assigned clusters (n, latent), these clusters (n,))."""
         assign = self.assign(x)
         return self.backend.own(
             self.model.embed_assigned(self.parameters, x, self.centers, assign, self.draw())
         ), assign
 
     def decode(self, z, assign):
+        """Decoded embeddings less the shift, (n, d)."""
         return self.model.decode(self.parameters, z, assign, self.centers, self.draw())
 
 
-def home_of(X):
-    """Where results and fitted arrays go, a function of an array: where X came from."""
+def to_device_of(X):
+    """The function that brings results to where X lies: to the host, unless X is on the GPU."""
     return (lambda array: array) if is_device_array(X) else as_numpy

@@ -1,4 +1,4 @@
-"""One fit: runs of one objective on one data set, what callbacks and checkpoints see of them, and what is kept."""
+"""One fit: all restarts of an objective on a data set, with callbacks and checkpoints, and the fitted attributes."""
 
 from copy import copy
 from dataclasses import replace
@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from csrl_core.estimators.fitted import home_of
+from csrl_core.estimators.fitted import to_device_of
 from csrl_core.training import persistence
 from csrl_core.training.exact import ExactSolver
 from csrl_core.training.file_checks import data_digest
@@ -18,14 +18,14 @@ class Fit:
     """A fit of an estimator.
 
     estimator : `BaseClusterSpecific`; objective : JointAssignment; data : Batch of all samples
-    given : (X, y, target, weight) as the user gave them, checked; checkpoint : `persistence.CheckpointState` or None
+    given : (X, y, target, weight) as the user gave them, checked
     """
 
     def __init__(self, estimator, objective, data, settings, given):
         self.estimator, self.objective, self.data, self.given = estimator, objective, data, given
         solver = ExactSolver if objective.model.minimise else Trainer
         self.trainer = solver(objective, data, settings, objective.backend)
-        self.home = home_of(given[0])
+        self.to_device_of_X = to_device_of(given[0])
         self.run = self.best = None
         self.best_score, self.first = -np.inf, 0
         self.reporter = Reporter(
@@ -34,12 +34,12 @@ class Fit:
 
     @cached_property
     def digest(self):
-        """Checksums of what was given: taken once, and only where a checkpoint needs them."""
+        """Checksums of the given data, computed once, and only if a checkpoint needs them."""
         X, _, target, weight = self.given
         return data_digest(X, target, weight)
 
     def resume(self, checkpoint, path):
-        """Begin where a checkpoint stands."""
+        """Continue from a checkpoint. checkpoint : `persistence.CheckpointState`; path : of its file, for messages."""
         objective, backend = self.objective, self.objective.backend
         if checkpoint.data is not None:
             persistence.check_data(path, checkpoint.data, self.digest)
@@ -51,13 +51,13 @@ class Fit:
         self.reporter.resume(self.run, checkpoint.callbacks, path)
 
     def train(self):
-        """All restarts; the best is installed in the estimator, also what there is when it is interrupted.
+        """Train all restarts and give the estimator the attributes of the best; after an interrupt the best so far.
 
         Returns
         -------
         run : Run, the best
         """
-        after_epoch = (lambda run: self.reporter.after_epoch(run, self.attributes)) if self.reporter.listening else None
+        after_epoch = (lambda run: self.reporter.after_epoch(run, self.attributes)) if self.reporter.needed else None
         n_init = self.estimator.n_init
         try:
             for restart in range(self.first, n_init):
@@ -65,16 +65,16 @@ class Fit:
                 if self.run is None or self.run.restart != restart:
                     self.run = self.objective.start(self.data, restart)
                 self.trainer.train(self.run, after_epoch)
-                enough = self.reporter.end_restart()
+                stop = self.reporter.end_restart()
                 score = self.objective.selection_score(self.run, self.data) if n_init > 1 else 0.0
                 if self.best is None or score > self.best_score:
                     self.best, self.best_score = self.run, score
-                if enough:
+                if stop:
                     break
             self.run = self.best
             self.estimator._install(self.attributes())
         except BaseException:
-            # Nothing learnt is lost: the best run so far, or the one that was stopped.
+            # Keep what was learnt: the best run so far, or the one that was interrupted.
             kept = self.best if self.best is not None else self.run
             if kept is not None and kept.epoch:
                 self.estimator._install(self.attributes(kept))
@@ -83,7 +83,7 @@ class Fit:
         return self.run
 
     def save_checkpoint(self, path):
-        """Write what training needs to go on from here."""
+        """Write a checkpoint of the present state."""
         state = persistence.CheckpointState(
             self.objective.key,
             self.objective.layout.shapes,
@@ -97,34 +97,34 @@ class Fit:
         persistence.write_checkpoint(path, self.estimator, state)
 
     def snapshot(self):
-        """A copy of the estimator that is fitted as the run stands, in the run's own arrays."""
+        """A copy of the estimator, fitted with the present run's own arrays."""
         fitted = copy(self.estimator)
-        fitted._install(learnt(self.estimator, self.objective, self.run))
+        fitted._install(attributes_without_labels(self.estimator, self.objective, self.run))
         return fitted
 
     def attributes(self, run=None):
-        """Everything that a fit leaves, as a dict."""
-        return attributes(self.estimator, self.objective, run or self.run, self.data, self.home)
+        """All fitted attributes, as a dict."""
+        return attributes(self.estimator, self.objective, run or self.run, self.data, self.to_device_of_X)
 
 
-def attributes(estimator, objective, run, data, home):
-    """Everything that a fit leaves, as a dict; home : where arrays go, a function of an array."""
+def attributes(estimator, objective, run, data, convert):
+    """All fitted attributes, as a dict. convert : function that brings an array to the device of the user's X."""
     state = {name: array.copy() for name, array in run.state.items()}
     if objective.running:
         objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
     labels, loss = objective.final(replace(run, state=state), data)
-    return learnt(estimator, objective, run) | {
-        "params_": home(run.params.copy()),
-        "state_": {name: home(array) for name, array in state.items()},
-        "labels_": home(labels),
+    return attributes_without_labels(estimator, objective, run) | {
+        "params_": convert(run.params.copy()),
+        "state_": {name: convert(array) for name, array in state.items()},
+        "labels_": convert(labels),
         "loss_": loss,
-        "cluster_centers_": home((state["centers"] + state["shift"]).astype(run.params.dtype)),
-        "_moments": home(run.moments.copy()),
+        "cluster_centers_": convert((state["centers"] + state["shift"]).astype(run.params.dtype)),
+        "_moments": convert(run.moments.copy()),
     }
 
 
-def learnt(estimator, objective, run):
-    """Of the fitted attributes those that a run has at any time, in its own arrays."""
+def attributes_without_labels(estimator, objective, run):
+    """The fitted attributes that need no pass over the data, in the run's own arrays."""
     return {
         "params_": run.params,
         "state_": run.state,

@@ -15,15 +15,15 @@ from csrl_core.backends import as_numpy
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.bernoulli_rbm import as_machine
-from csrl_core.estimators.fitted import home_of
+from csrl_core.estimators.fitted import to_device_of
 from csrl_core.models.rbm import RBMModel
 from csrl_core.reference.rbm import VISIBLE
 from csrl_core.training.draws import Use, draw_key
 
-STEPS, LEAST_EPOCHS = 1000, 10  # of the optimizer, and passes over the data, that a fit makes at least by default
-RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # learning rates by default
-FULL_BATCH_CHAINS = 100  # persistent chains of a cluster where the batch is all data
-SCALES = 1 / 3, 3.0  # typical standard deviations that Gaussian units of unit variance still suit
+STEPS, LEAST_EPOCHS = 1000, 10  # optimizer steps and epochs that a fit makes at least, by default
+RATES = {"bernoulli": 0.003, "gaussian": 0.001}  # default learning rates
+FULL_BATCH_CHAINS = 100  # persistent chains of each cluster if the batch is all data
+SCALES = 1 / 3, 3.0  # least and greatest standard deviation of features for Gaussian units of unit variance
 
 
 class ScaleWarning(UserWarning):
@@ -32,69 +32,71 @@ class ScaleWarning(UserWarning):
 
 @estimator
 class TensorizedRBM(BaseClusterSpecific):
-    """One restricted Boltzmann machine per cluster, learnt together with the clusters.
+    """One restricted Boltzmann machine for each cluster, learnt together with the clusters.
 
-    With F_j the free energy of cluster j's machine and v^K the end of K steps of Gibbs sampling from the sample,
-    minimises over parameters and assignments s the mean of L[i, s_i], L[i, j] = F_j(x_i − c_j) − F_j(v^K): contrastive
-    divergence (CD-K), or with persistent chains PCD. All machines share the visible bias.
+    F_j is the free energy of cluster j's machine, and v^K the end of K steps of Gibbs sampling that start at the
+    sample. Training minimises the mean of L[i, s_i] over parameters and assignments s, where
+    L[i, j] = F_j(x_i − c_j) − F_j(v^K). This is contrastive divergence (CD-K), or PCD with persistent chains. All
+    machines share the visible bias.
 
     Parameters
     ----------
     n_clusters : int, default=2
         k. With 1 this is the standard machine.
     n_hidden : int, default=500
-        m, hidden units of each machine.
+        m, the number of hidden units of each machine.
     visible : {"bernoulli", "gaussian"}, default="bernoulli"
-        Binary units, for data in [0, 1] (values between are taken as probabilities), or real ones of unit variance,
+        Binary units for data in [0, 1] (values in between are taken as probabilities), or real units of unit variance
         for scaled data.
     gibbs_steps : int, default=1
-        K.
+        K, Gibbs steps of the chains in each optimizer step.
     persistent : bool, default=False
-        Whether chains go on from batch to batch (PCD) instead of starting at the data.
+        Whether chains continue from batch to batch (PCD) instead of starting at the data.
     n_chains : int or None, default=None
-        Persistent chains of each cluster; None takes ``batch_size`` (100 where that is None).
+        Persistent chains of each cluster; None: ``batch_size`` (100 if that is None).
     epochs : int or "auto", default="auto"
-        "auto": as many as make 1000 steps of the optimizer, and ten at least.
+        "auto": as many as give 1000 optimizer steps, and at least ten.
     learning_rate : float or "auto", default="auto"
-        "auto": 0.003, and 0.001 for Gaussian units.
+        "auto": 0.003, for Gaussian units 0.001.
     momentum : float, default=0
-        Of "sgd", in [0, 1).
+        Of the optimizer "sgd", in [0, 1).
     weight_decay : float, default=0.01
-        λ of a penalty ½ λ ‖W‖² whose gradient is added to the mean one's; biases have none, and losses leave it out.
-        With it labels keep more of a good start where samples are few and features many.
+        λ of a penalty ½ λ ‖W‖², whose gradient is added to the mean gradient. It does not act on biases, and losses do
+        not include it. With few samples and many features it helps labels to keep a good start.
     center : bool or "auto", default="auto"
         Whether each cluster's centre is subtracted. "auto": for Gaussian units only. (The paper's code subtracts it
-        from what it then takes as binary units: ``center=True`` with Bernoulli units.)
+        and then treats the result as binary units: ``center=True`` with Bernoulli units.)
     standing_epochs : int or "auto", default="auto"
-        Epochs at the beginning during which the first assignment stands: with weights near zero all machines are
-        alike, and say nothing of clusters. Afterwards every batch is assigned anew; 0 is the paper's procedure.
-        "auto": it stands throughout, and labels are by likelihood in the end. (In `partial_fit` samples stand with
-        the nearest centre.)
+        Epochs at the start of training during which the first assignment stands. With weights near zero all machines
+        are alike and cannot tell clusters apart. After these epochs every batch is assigned anew; 0 is the paper's
+        procedure. "auto": the first assignment stands in all epochs, and the final labels are by likelihood. (In
+        `partial_fit` each sample is assigned to the nearest centre during these epochs.)
     assignment : {"likelihood", "cd"}, default="likelihood"
-        Samples go to the cluster of the highest likelihood, −log π_j + F_j + log Z_j being the lowest; or to that of
-        the lowest loss, the paper's rule (with means instead of samples in the chains when predicting). Differences of
-        free energies of two machines are not on one scale; with log Z_j, by annealed importance sampling, they are.
+        Samples go to the cluster of the highest likelihood, or ("cd") of the lowest loss, the paper's rule. The highest
+        likelihood is the lowest −log π_j + F_j + log Z_j, with log Z_j by annealed importance sampling. Without log Z_j
+        the free energies of two machines are not on one scale. With "cd" `predict` has means instead of samples in the
+        chains.
     ais_chains, ais_betas : int, default=100, 1000
-        Chains and temperatures of the annealing.
+        Chains and temperatures of annealed importance sampling.
     ais_every : int or "auto", default="auto"
-        Epochs between two estimates of log Z in training with ``assignment="likelihood"`` and several clusters: rough
-        ones, with at most 100 temperatures. The fit's last estimate has all. "auto": five, and none while an
-        assignment stands and needs none.
+        Epochs between two estimates of log Z in training, with ``assignment="likelihood"`` and several clusters. These
+        are rough, with at most 100 temperatures; the last estimate of a fit has all. "auto": five, and no estimate
+        while the first assignment stands.
     n_init : int, default=1
-        Restarts; the one with the highest mean log-likelihood, or pseudo-likelihood where log Z is not known, is kept.
+        Restarts; the one with the highest mean log-likelihood is kept, or pseudo-likelihood if log Z is not known.
     init : {"auto", "k-means", "k-means++", "random"}, labels (n,) or centres (k, d), default="auto"
-        The first assignment; "auto": the best of ten k-means (one, if X has more than 2²⁰ values).
-        Machines keep what they first learn, so that it should be a good one.
+        The first assignment; "auto": the best of ten k-means (one, if X has more than 2²⁰ values). Training hardly
+        changes the clusters that it starts with, so a good first assignment matters.
 
     Attributes
     ----------
     labels_ : (n,) int64, equal to ``predict(X)``
     cluster_centers_ : (k, d), means of the data over the clusters
     params_ : (p,), all trained parameters: "weight" (k, d, m), "hidden_bias" (k, m), "visible_bias" (1, d)
-    loss_ : float, the final objective: says nothing of how good a machine is; loss_curve_ : list
-    log_partition_, log_partition_error_ : (k,), log Z of every machine and its standard error, estimated when first
-        asked for, or in training where the assignment needs it
-    n_iter_, n_steps_, n_reseeded_, backend_, state_ : as for every clustering estimator
+    loss_ : float, the final objective, which does not tell how good a machine is; loss_curve_ : list
+    log_partition_, log_partition_error_ : (k,), log Z of every machine and its standard error, estimated on first
+        access, or in training if the assignment needs it
+    n_iter_, n_steps_, n_reseeded_, backend_, state_ : as for every estimator
 
     Examples
     --------
@@ -141,13 +143,13 @@ class TensorizedRBM(BaseClusterSpecific):
         "ais_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    # What the base class asks for
+    # Methods for the base class
 
     def _validate_params(self):
         super()._validate_params()
         if self.momentum and self.optimizer != "sgd":
             raise ValueError(
-                f"momentum={self.momentum!r} needs optimizer='sgd', got {self.optimizer!r}, whose moments are its own"
+                f"momentum={self.momentum!r} needs optimizer='sgd', got {self.optimizer!r}, which has its own momentum"
             )
 
     @property
@@ -193,34 +195,35 @@ class TensorizedRBM(BaseClusterSpecific):
         return max(LEAST_EPOCHS, -(-STEPS // batches)) if self.epochs == "auto" else self.epochs
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
-        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; log Z is estimated anew afterwards."""
+        """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; log Z is estimated anew when needed."""
         super().partial_fit(X, y, target=target, sample_weight=sample_weight)
         if "n_estimates" in self.state_ and not (self._by_likelihood and self.n_clusters > 1):
-            self.state_ = self.state_ | {"n_estimates": self.state_["n_estimates"] * 0}  # it was of other parameters
+            # The estimate of log Z is that of the old parameters.
+            self.state_ = self.state_ | {"n_estimates": self.state_["n_estimates"] * 0}
         return self
 
-    def _complaints(self, objective, run, data, settings, advice=""):
+    def _convergence_messages(self, objective, run, data, settings, advice=""):
         if self.assignment == "likelihood" and self.standing_epochs != "auto":
             advice = f", or a first assignment that stands longer (standing_epochs={self.standing_epochs}, or 'auto')"
-        messages = super()._complaints(objective, run, data, settings, advice)
+        messages = super()._convergence_messages(objective, run, data, settings, advice)
         untaught = self._untaught(objective, run, data)
         if untaught:
-            j, found, independent = untaught[0]
+            j, score, independent = untaught[0]
             messages.append(
-                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: that "
-                f"of cluster {j} gives its samples a log-likelihood of {found:.4g}, the means of single features alone "
-                f"would give them {independent:.4g}. What it draws is noise; raise epochs (now {run.epoch}) or "
+                f"{len(untaught)} of {self.n_clusters} machines have learnt next to nothing in {run.step} steps: the "
+                f"machine of cluster {j} gives its samples a log-likelihood of {score:.4g}, independent units with "
+                f"their means would give {independent:.4g}. Its samples are noise; raise epochs (now {run.epoch}) or "
                 f"learning_rate (now {settings.learning_rate:g})"
             )
         return messages
 
     def _untaught(self, objective, run, data):
-        """See `RBMModel.untaught`: by log-likelihoods where these are known, else by pseudo-likelihoods."""
+        """See `RBMModel.untaught`: compared by log-likelihoods if log Z is known, otherwise by pseudo-likelihoods."""
         model, labels, rule = objective.model, as_numpy(self.labels_), objective.rule
         if not model.bernoulli:
             return []
         own, errors = objective.backend.own(labels), np.zeros(self.n_clusters)
-        # Less the centres they are no binary units, and log Z is that of something else.
+        # Centred data are not binary units, so log Z does not give their likelihood.
         if rule is None or self._centred or not int(run.state["n_estimates"][0]):
             centers = objective.loss_centers(run.state, data.X.dtype)
             draw = objective.draw(Use.EVALUATION_NOISE, run.restart)
@@ -250,9 +253,9 @@ class TensorizedRBM(BaseClusterSpecific):
 
     def _check_data(self, X, target, sample_weight, reset):
         X, target, weight = super()._check_data(X, target, sample_weight, reset)
-        seen = X[weight > 0]
-        if self.visible == "gaussian" and len(seen) > 1:
-            deviation = as_numpy(seen.std(axis=0, dtype=np.float64))
+        weighted = X[weight > 0]
+        if self.visible == "gaussian" and len(weighted) > 1:
+            deviation = as_numpy(weighted.std(axis=0, dtype=np.float64))
             deviation = deviation[deviation > 0]
             scale = float(np.sqrt(np.mean(deviation**2))) if len(deviation) else 1.0
             if not SCALES[0] <= scale <= SCALES[1]:
@@ -270,26 +273,26 @@ class TensorizedRBM(BaseClusterSpecific):
         return self.n_hidden
 
     def _has_gaussians(self):
-        raise AttributeError("TensorizedRBM has no gaussians(): its clusters are Boltzmann machines")
+        raise AttributeError("TensorizedRBM has no gaussians(): its clusters are Boltzmann machines, not Gaussians")
 
-    # What machines answer besides
+    # Methods of Boltzmann machines
 
     def free_energy(self, X):
         """F_j(x − c_j) under every cluster's machine, (n, k): −log p_j(x) − log Z_j.
 
-        Comparable between samples, not between clusters: every machine has a log Z of its own.
+        Comparable between samples, but not between clusters: every machine has its own log Z.
         """
         return self._map(X, lambda fitted, x: fitted.model.free_energy(fitted.parameters, x, fitted.centers))
 
     @property
     def log_partition_(self):
-        """log Z_j, (k,) float64, by annealed importance sampling; estimated when first asked for."""
+        """log Z_j, (k,) float64, by annealed importance sampling; estimated on first access."""
         self._ensure_partition()
         return as_numpy(self.state_["log_partition"])
 
     @property
     def log_partition_error_(self):
-        """The standard error of `log_partition_` as the chains' spread shows it, (k,) float64."""
+        """The standard error of `log_partition_`, (k,) float64, from the spread of the chains."""
         self._ensure_partition()
         return as_numpy(self.state_["log_partition_error"])
 
@@ -299,17 +302,17 @@ class TensorizedRBM(BaseClusterSpecific):
             self.estimate_log_partition()
 
     def estimate_log_partition(self, n_chains=None, n_betas=None):
-        """Estimate log Z of every machine anew, with other random numbers than before.
+        """Estimate log Z of every machine anew, with new random numbers.
 
         Parameters
         ----------
         n_chains, n_betas : int, optional
-            Chains and temperatures, ``ais_chains`` and ``ais_betas`` by default. The standard error falls with the
-            root of the chains; bias, which it does not show, with the temperatures.
+            Chains and temperatures, ``ais_chains`` and ``ais_betas`` by default. More chains reduce the standard
+            error, by their square root. More temperatures reduce the bias, which the standard error does not show.
 
         Returns
         -------
-        log_partition, standard_error : ndarray (k,) float64, what `log_partition_` and its error are from now on
+        log_partition, standard_error : ndarray (k,) float64, the new values of the attributes
 
         Raises
         ------
@@ -330,8 +333,8 @@ class TensorizedRBM(BaseClusterSpecific):
     def score_samples(self, X):
         """log Σ_j π_j p_j(x), (n,), with `log_partition_`.
 
-        For values between 0 and 1 under Bernoulli units it is no density but a lower bound on the mean log-probability
-        of binary samples drawn from them.
+        For Bernoulli units and values between 0 and 1 it is not a density, but a lower bound on the mean
+        log-probability of binary samples that are drawn with these values as probabilities.
         """
         self._ensure_partition()
 
@@ -342,9 +345,9 @@ class TensorizedRBM(BaseClusterSpecific):
         return self._map(X, log_densities)
 
     def pseudo_likelihood(self, X):
-        """d · log p(v_i | all other units) under each sample's cluster, for one unit i drawn for each sample: (n,).
+        """d · log p(v_i | all other units) under each sample's cluster, for one random unit i of each sample: (n,).
 
-        Its mean estimates the log of the pseudo-likelihood, which needs no log Z. For Bernoulli units.
+        Its mean estimates the log of the pseudo-likelihood, which needs no log Z. Only for Bernoulli units.
         """
         self._check_fitted()
         if self.visible != "bernoulli":
@@ -357,10 +360,10 @@ class TensorizedRBM(BaseClusterSpecific):
             return fitted.model.pseudo_likelihood(fitted.parameters, x, fitted.centers, labels, fitted.draw())
 
     def free_energy_gap(self, X_train, X_valid):
-        """Mean free energy of samples held out less that of samples trained on: it grows with overfitting (float).
+        """Mean free energy of held-out samples less that of training samples, a float; it grows with overfitting.
 
-        Within a cluster log Z drops out of the difference. Clusters count by their share of X_valid; one that has no
-        samples in either is left out.
+        Within a cluster log Z drops out of the difference. Clusters are weighted by their shares of X_valid; a cluster
+        without samples in X_train or in X_valid is left out.
         """
         pairs = [
             (as_numpy(self.free_energy(X)).astype(np.float64), as_numpy(self.predict(X))) for X in (X_train, X_valid)
@@ -376,41 +379,42 @@ class TensorizedRBM(BaseClusterSpecific):
         return float(np.average(gaps, weights=shares))
 
     def gibbs(self, V, steps=1, labels=None, random_state=None):
-        """Samples after steps of block Gibbs sampling from V on, (n, d).
+        """The ends of Gibbs chains that start at V, (n, d); each step is one step of block Gibbs sampling.
 
         Parameters
         ----------
         V : array-like (n, d)
-            Where the chains stand, in input space.
+            The starts of the chains, in input space.
         steps : int
         labels : array-like (n,) of int, optional
-            Whose machine moves each row; `predict` says where left out.
+            The cluster whose machine samples each row; by default as in `predict`.
         random_state : int, RandomState or None
-            None continues the fit's own random numbers, so that calls one after the other differ, and a program
-            that is run again repeats them.
+            None continues the random numbers of the fit: successive calls differ, and the same program gives the same
+            samples when it is run again.
         """
         self._check_fitted()
         _check_steps(steps)
         V = self._check_chains(V)
-        if labels is None:  # not by `predict`, which refuses where chains of centred binary units may stand
+        if labels is None:  # not by `predict`, which refuses values that chains of centred binary units may have
             labels = as_numpy(self._map_checked(V, lambda fitted, v: fitted.assign(v)))
         else:
             labels = self._check_labels(labels, len(V))
         fitted = self._fitted(V.dtype)
-        own, home = fitted.backend.own, home_of(V)
+        own, to_device_of_V = fitted.backend.own, to_device_of(V)
         with fitted.threads():
             labels = own(labels)
             offset = fitted.shift + fitted.centers[labels]
             words = fitted.draw(*self._draw(random_state)).words(Use.SAMPLING)
-            return home(fitted.model.chain(fitted.parameters, own(V) - offset, labels, steps, words) + offset)
+            ends = fitted.model.chain(fitted.parameters, own(V) - offset, labels, steps, words)
+            return to_device_of_V(ends + offset)
 
     def _check_chains(self, V):
-        """Like X; where chains stand, Gaussian or centred units may have any value."""
+        """V, checked like X; but Gaussian or centred units may have any value."""
         V = super()._check_X(V, False) if self._centred or self.visible == "gaussian" else self._check_X(V, False)
         return V if V.dtype == self.params_.dtype else V.astype(self.params_.dtype)
 
     def _draw(self, random_state):
-        """(key, step) of random numbers that no earlier call has seen."""
+        """(key, step) of random numbers that no earlier call has used."""
         if random_state is not None:
             return draw_key(random_state), 0
         number = vars(self).get("_n_draws", 0)
@@ -418,15 +422,16 @@ class TensorizedRBM(BaseClusterSpecific):
         return self._key, number
 
     def sample(self, n_samples=1, cluster=None, *, steps=1000, random_state=None):
-        """Draw from the model: Gibbs chains that begin at independent units with the cluster's mean.
+        """Draw samples from the model, by Gibbs chains that start at independent units with the cluster's mean.
 
         Parameters
         ----------
         n_samples : int
         cluster : int, optional
-            Whose machine; otherwise a cluster is drawn for every sample, by its share of the training data.
+            The cluster whose machine is sampled. By default a cluster is drawn for every sample, with the clusters'
+            shares of the training data as probabilities.
         steps : int
-            Of every chain; a machine that mixes slowly needs more.
+            Gibbs steps of every chain; a machine that mixes slowly needs more.
         random_state : as for `gibbs`
 
         Returns
@@ -449,21 +454,21 @@ class TensorizedRBM(BaseClusterSpecific):
         with fitted.threads():
             V = fitted.model.sample(fitted.parameters, own(labels), steps, draw)
             X = V + fitted.centers[own(labels)] + fitted.shift
-        return home_of(self.params_)(X), labels
+        return to_device_of(self.params_)(X), labels
 
     @classmethod
     def from_bernoulli_rbm(cls, rbm, **arguments):
-        """A fitted `sklearn.neural_network.BernoulliRBM` as a machine of one cluster.
+        """A fitted `sklearn.neural_network.BernoulliRBM` as a `TensorizedRBM` with one cluster.
 
-        It answers everything, and `partial_fit` goes on with it. What scikit-learn's does not keep is empty: labels
-        and losses; chains begin at the first batch of `partial_fit`.
+        All methods work, and `partial_fit` continues its training. Labels and losses are empty, since a BernoulliRBM
+        does not store them. Persistent chains start at the first batch of `partial_fit`.
 
         Parameters
         ----------
         rbm : BernoulliRBM, fitted
         **arguments
-            Constructor arguments of the new estimator, where they are not the old one's: persistent chains, SGD
-            without ``weight_decay``, ``learning_rate``, ``batch_size`` and ``n_iter``.
+            Constructor arguments of the new estimator. By default ``n_hidden``, ``learning_rate``, ``batch_size`` and
+            ``epochs`` are those of ``rbm``, with SGD and without weight decay.
         """
         return as_machine(cls, rbm, arguments)
 

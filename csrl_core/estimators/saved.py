@@ -1,4 +1,4 @@
-"""Fitted estimators in files: what `save` writes and `csrl_core.load` reads."""
+"""Files of fitted estimators: writing for `save`, and `csrl_core.load`."""
 
 import numpy as np
 
@@ -14,14 +14,14 @@ from csrl_core.training.file_checks import (
 )
 from csrl_core.training.persistence import arguments_of, read, subset, write
 
-OUTPUTS = "default", "pandas", "polars"  # of scikit-learn's set_output
+OUTPUTS = "default", "pandas", "polars"  # choices of scikit-learn's set_output
 
 _MODEL_ARRAYS = {"labels": "labels_", "centers": "cluster_centers_", "moments": "_moments", "key": "_key"}
 _MODEL_NUMBERS = ["loss_", "n_iter_", "n_steps_", "n_reseeded_", "backend_", "n_features_in_"]
 
 
 def write_model(path, estimator):
-    """A fitted estimator: arguments, parameters, state, optimizer moments and step."""
+    """Write a fitted estimator: arguments, parameters, state, the optimizer's moments and step."""
     arguments, arrays = arguments_of(estimator)
     arrays["params"] = estimator.params_
     arrays["loss_curve"] = np.asarray(estimator.loss_curve_, dtype=np.float64)
@@ -33,12 +33,12 @@ def write_model(path, estimator):
         "shapes": estimator._shapes,
         "numbers": {name: getattr(estimator, name) for name in _MODEL_NUMBERS},
     }
-    if hasattr(estimator, "_n_draws"):  # of a machine: so that it goes on drawing new numbers
+    if hasattr(estimator, "_n_draws"):  # Boltzmann machines: so that a loaded machine draws new numbers
         header["numbers"]["n_draws"] = estimator._n_draws
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
-    if output is not None:  # what set_output chose
+    if output is not None:  # the choice of set_output
         header["output"] = output
     write(path, "model", header, arrays)
 
@@ -50,20 +50,20 @@ def load(path, *, model=None, backend=None):
     ----------
     path : path
     model : ClusterModel, optional
-        For a `ClusterSpecific`: its model, whose code no file contains.
+        For a `ClusterSpecific`: its model, since files contain no code.
     backend : str, optional
-        Instead of the backend it was made with.
+        Backend of the loaded estimator; by default the one that it was saved with.
 
     Returns
     -------
     estimator
-        Fitted; `predict` gives what it gave, and `partial_fit` continues.
+        Fitted; `predict` gives the same results as before, and `partial_fit` continues.
 
     Raises
     ------
     FileNotFoundError
     ModelFileError
-        The file is truncated, foreign, of another format version, or not a model.
+        The file is truncated, of another program, of another format version, or not a model.
     """
     header, arrays = read(path, "model")
     if header["class"] not in estimators.homes():
@@ -86,7 +86,7 @@ def load(path, *, model=None, backend=None):
 
 
 def _install(path, estimator, header, arrays):
-    """The fitted attributes of a model's file, after all checks."""
+    """Give the estimator the fitted attributes of a model's file, after checking them."""
     numbers, n = header["numbers"], arrays.get("labels", np.empty(0)).size
     check_numbers(path, numbers, _MODEL_NUMBERS, optional=["n_draws"])
     estimator.n_features_in_, k = numbers["n_features_in_"], estimator.n_clusters

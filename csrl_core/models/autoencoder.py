@@ -8,11 +8,11 @@ from csrl_core.models.components import component_layers, component_weights, pri
 from csrl_core.reference.dense import layer_table
 from csrl_core.training.likelihood import orthonormal_decoder
 
-NOISE = 0.1  # what start="auto" adds to principal components, of parameters drawn at random
+NOISE = 0.1  # share of random parameters that start="auto" adds to principal components
 
 
 class AutoencoderModel(ClusterModel):
-    """The autoencoder as a `ClusterModel`; all arithmetic is the backend's."""
+    """The autoencoder as a `ClusterModel`; the backend's kernels do all arithmetic."""
 
     translation_invariant = True
 
@@ -36,7 +36,7 @@ class AutoencoderModel(ClusterModel):
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )
         self.n_clusters, self.orthonormal_codes = n_clusters, output_activation == "linear"
-        # The likelihood's own network: a sample to its coordinates in an orthonormal basis, and back.
+        # A linear network for the likelihood: from a sample to its coordinates in an orthonormal basis, and back.
         width = min(hidden) if self.orthonormal_codes else hidden[-1]
         self.code_width = width
         self.code_table, _ = layer_table(
@@ -52,9 +52,10 @@ class AutoencoderModel(ClusterModel):
         return named
 
     def init_from_clusters(self, data, assign, centers, draw):
-        """The same, or the target's principal components within the first clusters; "auto" adds a tenth of the same.
+        """Initial parameters as ``start`` specifies: random, or principal components of the target in each cluster.
 
-        At principal components themselves gradients are nothing but rounding, which Adam would make whole steps of.
+        "auto" adds a tenth of random parameters to the components. At the components themselves some entries of the
+        gradient are only rounding errors, which Adam would scale up to whole steps.
         """
         if self.start == "uniform":
             return self.init_parameters(data.X, self.n_clusters, draw)
@@ -72,11 +73,11 @@ class AutoencoderModel(ClusterModel):
         return self.kernel.losses(params.flat, self.table, X, target, centers, self.reg)
 
     def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
-        """(L, assign, gradient (p,)), one forward pass for both."""
+        """(L, assign, gradient (p,)) from one forward pass."""
         return self.kernel.losses_and_gradient(params.flat, self.table, X, target, centers, assign, weights, self.reg)
 
     def gradient(self, params, X, target, centers, assign, weights, draw):
-        """Gradient of Σ w L[i, s_i], named."""
+        """Gradient of Σ w L[i, s_i], a dict of named arrays."""
         return params.layout.views(self.losses_and_gradient(params, X, target, centers, assign, weights, draw)[2])
 
     def embed(self, params, X, centers, draw):
@@ -88,7 +89,7 @@ class AutoencoderModel(ClusterModel):
         return self.kernel.decode(params.flat, self.table, Z, assign, centers)
 
     def batch_bytes(self, rows, n_features, n_clusters, itemsize):
-        """What the kernels of a device take for a batch, and four vectors like the parameters."""
+        """Memory of the device's kernels for a batch, and of four vectors of parameters."""
         return 4 * itemsize * self.size + self.kernel.workspace_bytes(
             self.table, rows, n_features, n_clusters, itemsize
         )
@@ -96,8 +97,8 @@ class AutoencoderModel(ClusterModel):
     def codes(self, params, X, centers, draw):
         """Codes (n, k, h) and squared residuals (n, k), for `csrl_core.training.likelihood`.
 
-        A linear decoder spans a subspace: coordinates in it, which are the optimal code and not the encoder's.
-        Otherwise the encoder's code and the reconstruction's error.
+        A linear decoder spans a subspace. Then codes are the coordinates of the projection on it, which is the best
+        code, not the encoder's. Otherwise they are the encoder's codes, with the error of the reconstruction.
         """
         d = X.shape[1]
         if not self.orthonormal_codes:
@@ -116,7 +117,7 @@ class AutoencoderModel(ClusterModel):
         return Z, d * self.kernel.losses(flat, self.code_table, X, X, centers, 0.0)
 
     def fused_epoch(self, run, data, settings, options):
-        """The kernel for a whole epoch of a small network, bound to the run's arrays; None where it does not pay."""
+        """A call of the kernel for a whole epoch on the run's arrays; None for networks that it would not speed up."""
         (n, d), k = data.X.shape, len(run.state["centers"])
         batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
         if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
@@ -128,7 +129,7 @@ class AutoencoderModel(ClusterModel):
             state[name] for name in ("assign", "centers", "sums", "totals", "counts")
         )
         center, assign_first, running = options["center"], options["assign_first"], options["running"]
-        rule = options["rule"]
+        method = options["method"]
         clip_norm = float(settings.clip_norm or 0.0)
 
         def epoch(order, batch_size):
@@ -150,7 +151,7 @@ class AutoencoderModel(ClusterModel):
                 assign_first,
                 running,
                 moments,
-                rule,
+                method,
                 run.step,
                 hyper,
                 clip_norm,
@@ -162,24 +163,24 @@ class AutoencoderModel(ClusterModel):
 class ExactAutoencoderModel(AutoencoderModel):
     """The linear autoencoder without penalty, whose best layers for an assignment are principal components.
 
-    centered : bool, whether centres are taken off; other arguments as of `AutoencoderModel`
+    centered : bool, whether centres are subtracted; other arguments as for `AutoencoderModel`
     """
 
     def __init__(self, *arguments, centered):
         super().__init__(*arguments)
-        self.least = 2 if centered else 1  # samples that have an axis
+        self.fewest = 2 if centered else 1  # samples that define an axis
 
     def minimise(self, params, data, assign, centers):
-        """Write every cluster's principal axes into its layers; a single sample has none and keeps its donor's."""
+        """Write every cluster's principal axes into its layers; a cluster with too few samples keeps its parameters."""
         X, weight, assign, centers = (as_numpy(array) for array in (data.X, data.weight, assign, centers))
         depth = len(self.hidden)
         widths = [params[f"encoder.{number}.weight"].shape[1:] for number in range(depth)]
         h = min(fan_out for _, fan_out in widths)
         for j in range(self.n_clusters):
-            own = np.flatnonzero((assign == j) & (weight > 0))
-            if len(own) < self.least:
+            members = np.flatnonzero((assign == j) & (weight > 0))
+            if len(members) < self.fewest:
                 continue
-            axes = principal_axes(X[own] - centers[j], weight[own], h)
+            axes = principal_axes(X[members] - centers[j], weight[members], h)
             for number, shape in enumerate(widths):
                 identity = axes if number == 0 else np.eye(h)
                 encoder = np.zeros(shape)
@@ -192,8 +193,8 @@ class ExactAutoencoderModel(AutoencoderModel):
 def layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias):
     """Rows for `layer_table`: encoder d → h1 → … → hm and its mirror image.
 
-    The activation follows every encoder layer, the last included, and no decoder layer but the
-    output's own; the first ``shared`` encoder layers and the last ``shared`` decoder layers have one copy.
+    The activation follows every encoder layer, the last included. Decoder layers are linear, but for the output's own
+    activation. The first ``shared`` encoder layers and the last ``shared`` decoder layers have one copy.
     """
     widths = [n_features, *hidden]
     m = len(hidden)

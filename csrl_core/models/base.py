@@ -1,7 +1,8 @@
-"""What a model is: `ClusterModel`, with a loss for every sample and cluster, or `BatchModel`, with one for a batch.
+"""Base classes of models: `ClusterModel`, with a loss for every sample and cluster, and `BatchModel`, one for a batch.
 
-A model overrides nothing of the loop or of the objective. It has parameters, named arrays that the optimizer trains;
-it may have state, named arrays that no gradient trains and that a run carries, saves and resumes; and it may draw.
+A model has parameters, named arrays that the optimizer trains. It may have state: named arrays that no gradient trains
+and that are saved and resumed with a run. It may draw random numbers. It overrides no method of the loop or of the
+objective.
 """
 
 from abc import ABC, abstractmethod
@@ -12,85 +13,87 @@ from csrl_core.training.likelihood import Likelihood
 
 
 class Model(ABC):
-    """What both kinds of models have.
+    """Common base of both kinds of models.
 
-    In every method ``params`` maps names to arrays whose first axis is the cluster (length k, or 1 where clusters
-    share), with ``params.flat`` (p,) their concatenation and ``params.state`` the run's named arrays, those of the
-    model among them; ``draw`` is a `csrl_core.training.draws.Draw`.
+    In every method ``params`` maps names to arrays. Their first axis is the cluster, of length k, or 1 for parameters
+    that clusters share. ``params.flat`` (p,) is their concatenation, ``params.state`` holds the run's named arrays,
+    among them the model's state. ``draw`` is a `csrl_core.training.draws.Draw`.
     """
 
     translation_invariant = False
-    """Whether losses depend on X, target and centers only through X − c and target − c. If so the
-    data arrive with the training mean taken off, which keeps digits in float32."""
+    """Whether losses depend on X, target and centers only through X − c and target − c. If so, the training mean is
+    subtracted from the data first, which keeps digits in float32."""
 
     loss_falls = True
-    """Whether training brings the loss curve down, so that one which still falls is one that wants more epochs."""
+    """Whether training lowers the loss. If so, a loss that still falls at the end calls for more epochs."""
 
     @abstractmethod
     def init_parameters(self, X, n_clusters, draw):
-        """Initial parameters: dict of name → array (k or 1, …), float.
+        """Initial parameters: dict of name → float array (k or 1, …).
 
         X : (n, d), the training data
         """
 
     def init_state(self, params, data, assign, centers, draw):
-        """The state that ``params.state`` lacks, a dict of name → array; at the start of a run, also of one resumed.
+        """The arrays of the model's state that ``params.state`` does not have yet, a dict of name → array.
 
-        A method that learns (``draw.training``) may change these arrays in place, no other may. Arrays with a length
-        of n_clusters as their first are those of clusters: a cluster that is re-seeded gets a copy of its donor's.
+        Called at the start of a run, and when a run is resumed. Methods may change these arrays in place while
+        ``draw.training`` is true, and at no other time. An array whose first axis has length n_clusters belongs to the
+        clusters: a re-seeded cluster gets a copy of its donor's entry.
 
-        data : `Batch` of all samples; assign : (n,) int64; centers : (k, d), as the loss sees them
+        data : `Batch` of all samples; assign : (n,) int64; centers : (k, d), as the loss uses them
 
         Raises
         ------
         ValueError
-            The state that there is does not fit the model.
+            The present state does not fit the model.
         """
         return {}
 
     def batch_bytes(self, rows, n_features, n_clusters, itemsize):
-        """Memory that losses and gradient of a batch take: an estimate, for devices that have little."""
+        """An estimate of the memory for losses and gradient of a batch, for devices with little of it."""
         return rows * itemsize * (2 * n_features + 2 * n_clusters)
 
 
 class ClusterModel(Model):
-    """A model with one set of parameters per cluster, known by its losses and their gradient.
+    """A model with a loss for every sample under every cluster.
 
-    Subclass it and pass an instance to `ClusterSpecific` to train a model of your own. X and target are (n, d),
-    ``centers`` (k, d) (zeros where the estimator has ``center=False``), all of one float dtype. Losses may not depend
-    on other samples of the batch; those of a `BatchModel` may.
+    Subclass it and pass an instance to `ClusterSpecific` to train your own model. X and target are (n, d), ``centers``
+    (k, d) (zeros if the estimator has ``center=False``), all of one float dtype. The loss of a sample may not depend on
+    other samples of the batch; the loss of a `BatchModel` may.
     """
 
     codes = None
     """Optional method ``codes(params, X, centers, draw)`` → (Z (n, k, h), residuals (n, k)), which
-    ``assignment="likelihood"`` needs: a code of every sample under every cluster, 1 ≤ h < d, about zero within a
-    cluster, and the squared distance ‖e‖² from x of what the code stands for."""
+    ``assignment="likelihood"`` needs. Z : a code of every sample under every cluster, 1 ≤ h < d, with mean zero within
+    a cluster; residuals : ‖e‖², the squared distance of x from the point that the code stands for."""
 
     orthonormal_codes = False
-    """Whether codes are coordinates in an orthonormal basis of a subspace and e is what they leave over. Only
-    then is the likelihood the density of a mixture of Gaussians; else it is a heuristic."""
+    """Whether codes are coordinates in an orthonormal basis of a subspace, and e is the residual. Only then is the
+    likelihood the density of a mixture of Gaussians; otherwise it is a heuristic."""
 
     follows_clusters = False
-    """Whether `init_from_clusters` gives parameters that fit the clusters it is told: ``init="auto"`` compares starts
-    by rounds of these and of assignment. Where it does not, all clusters are alike before training, and nothing
-    can be compared."""
+    """Whether `init_from_clusters` returns parameters that fit the given clusters. If so, ``init="auto"`` compares
+    starts by rounds of fitting and assignment. If not, all clusters are alike before training, and starts cannot be
+    compared."""
 
     standing_epochs = 0
-    """Epochs at the beginning during which the first assignment stands, where the estimator does not say; None: all.
-    With parameters near their start all clusters may look alike, and a lowest loss says nothing."""
+    """Epochs at the start of training during which the first assignment stands; None: all epochs. The estimator's
+    argument of this name overrides it. Near their initial parameters all clusters may look alike, and then the lowest
+    loss says nothing about clusters."""
 
     minimise = None
-    """Optional method ``minimise(params, data, assign, centers)``: write into ``params`` those that are best for an
-    assignment. Where there is one, `csrl_core.training.exact` trains the model by it instead of by gradients."""
+    """Optional method ``minimise(params, data, assign, centers)``: write the best parameters for an assignment into
+    ``params``. If a model has it, `csrl_core.training.exact` trains it without gradients."""
 
     decode = None
-    """Optional method ``decode(params, Z, assign, centers, draw)`` → (n, d), what an embedding stands for."""
+    """Optional method ``decode(params, Z, assign, centers, draw)`` → (n, d), the samples that embeddings stand for."""
 
     def init_from_clusters(self, data, assign, centers, draw):
-        """Initial parameters where the first assignment is known; override it where they depend on that.
+        """Initial parameters for a given first assignment; override it if they depend on the assignment.
 
-        data : `Batch` of all samples; assign : (n,) int64; centers : (k, d) float64, as the loss sees them, a cluster
-        without samples at zero or its given centre; draw : None in the rounds of ``init="auto"``
+        data : `Batch` of all samples; assign : (n,) int64; draw : None in the rounds of ``init="auto"``
+        centers : (k, d) float64, as the loss uses them; for a cluster without samples zero or its given centre
         """
         return self.init_parameters(data.X, len(centers), draw)
 
@@ -107,19 +110,19 @@ class ClusterModel(Model):
 
     @abstractmethod
     def embed(self, params, X, centers, draw):
-        """Z (n, k, latent): every sample's representation under every cluster."""
+        """Z (n, k, latent): the representation of every sample under every cluster."""
 
     def embed_assigned(self, params, X, centers, assign, draw):
-        """Z (n, latent) under each sample's own cluster; override it where that takes less than all clusters."""
+        """Z (n, latent) under each sample's own cluster; override it if that is cheaper than all clusters."""
         Z = self.embed(params, X, centers, draw)
         return np.take_along_axis(Z, assign[:, None, None], axis=1)[:, 0]
 
     def losses_and_gradient(self, params, X, target, centers, assign, weights, draw, every=True):
-        """(L, assign, gradient); override it where both can share a forward pass.
+        """(L, assign, gradient); override it if losses and gradient can share a forward pass.
 
-        ``assign`` None means argmin_j L. The gradient may also be flat, (p,).
+        With ``assign`` None the assignment is argmin_j L. The gradient may also be flat, (p,).
 
-        every : bool; without it only the assigned column of L is used
+        every : bool; if False, only the assigned column of L is used
         """
         L = self.losses(params, X, target, centers, draw.again())
         if assign is None:
@@ -127,19 +130,19 @@ class ClusterModel(Model):
         return L, assign, self.gradient(params, X, target, centers, assign, weights, draw.again())
 
     def value_and_gradient(self, params, X, target, centers, assign, weights, fitted, draw):
-        """(L, gradient) of one function of ``params``, as finite differences need it.
+        """(L, gradient) of one function of ``params``, for finite differences.
 
-        fitted : (params, centers) of the estimator: a model that samples takes its samples from these
+        fitted : (params, centers) of the estimator; a model that samples draws its samples with these
         """
         L, _, gradient = self.losses_and_gradient(params, X, target, centers, assign, weights, draw)
         return L, gradient
 
     def quality(self, params, data, labels, centers, draw):
-        """(n,) float64, by whose mean restarts are ranked where assignment is by loss; None: by the loss."""
+        """Scores (n,) float64 whose mean ranks restarts if assignment is by loss; None: the loss ranks them."""
         return None
 
     def likelihood(self, backend, n_features, centered):
-        """The `csrl_core.training.likelihood.Rule` of ``assignment="likelihood"``: here Gaussians of the codes.
+        """The `csrl_core.training.likelihood.Rule` for ``assignment="likelihood"``; by default Gaussians of the codes.
 
         Raises
         ------
@@ -154,19 +157,22 @@ class ClusterModel(Model):
         return Likelihood(self, backend.mixture, n_features, backend.own)
 
     def fused_epoch(self, run, data, settings, options):
-        """A function (order, batch_size) → (loss_sum, weight_sum, moved), or None where there is no such kernel."""
+        """A function (order, batch_size) → (loss_sum, weight_sum, moved) for a whole epoch; None without such a kernel.
+
+        options : dict of bool "center", "assign_first" and "running", and "method", the optimizer's number
+        """
         return None
 
 
 class BatchModel(Model):
-    """A model with one loss of a batch, which may couple its samples; there is no assignment.
+    """A model with one loss for a whole batch, which may couple its samples; there is no assignment.
 
-    Instance discrimination, decorrelation and divergences between clusters are such losses.
+    Examples are instance discrimination, decorrelation and divergences between clusters.
     """
 
     @abstractmethod
     def loss_and_gradient(self, params, batch, draw):
-        """(loss_sum, weight_sum, gradient): the loss times the weight that it counts with, and its gradient.
+        """(loss_sum, weight_sum, gradient): the loss times its weight, this weight, and the gradient of loss_sum.
 
-        batch : `csrl_core.training.run.Batch`; the gradient is that of loss_sum, named or flat
+        batch : `csrl_core.training.run.Batch`; the gradient is a dict of named arrays or flat, (p,)
         """

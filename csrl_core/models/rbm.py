@@ -1,7 +1,6 @@
 """The Boltzmann machine of every cluster as a `ClusterModel`; the mathematics is in `csrl_core.reference.rbm`.
 
-What machines have besides other models is here too: persistent chains in the state of a run, log Z for likelihoods, and
-samples.
+It also has what other models do not: persistent chains in the state of a run, log Z for likelihoods, and samples.
 """
 
 import numpy as np
@@ -14,15 +13,15 @@ from csrl_core.training.draws import Use
 from csrl_core.training.joint import CHUNK
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
-ERRORS = 3  # standard errors by which a machine must say less than its samples' means to be warned of
+ERRORS = 3  # standard errors by which a machine must be less likely than independent units, to be warned of
 
 
 class RBMModel(ClusterModel):
-    """The restricted Boltzmann machine; all arithmetic is the backend's.
+    """The restricted Boltzmann machine; the backend's kernels do all arithmetic.
 
     Parameters: "weight" (k, d, m), "hidden_bias" (k, m), "visible_bias" (1, d). State, with persistent chains: "chains"
-    (k, n_chains, d), where their visible units stand, in their cluster's coordinates, and "chains_hidden"
-    (k, n_chains, m), where the hidden ones do.
+    (k, n_chains, d), their visible units in the coordinates of their cluster, and "chains_hidden" (k, n_chains, m),
+    their hidden units.
 
     shape : (k, d, m); visible : a name of `csrl_core.reference.rbm.VISIBLE`; gibbs_steps : K
     n_chains : int, persistent chains of every cluster, 0 for chains that start at the data
@@ -49,22 +48,22 @@ class RBMModel(ClusterModel):
         return {"weight": weight, "hidden_bias": np.zeros((k, m)), "visible_bias": np.zeros((1, d))}
 
     def init_state(self, params, data, assign, centers, draw):
-        """Persistent chains at samples of their cluster, or any where it has none, and hidden units given these."""
+        """Persistent chains that start at samples of their cluster (any samples, if it has none), and hidden units."""
         if not self.n_chains:
             return {}
-        (k, d, _), state, found = self.shape, params.state, {}
+        (k, d, _), state, missing = self.shape, params.state, {}
         if "chains" not in state:
-            chains = found["chains"] = self._first_chains(data, assign, centers, draw)
+            chains = missing["chains"] = self._first_chains(data, assign, centers, draw)
         else:
             chains = state["chains"]
         if chains.shape != (k, self.n_chains, d):
             raise ValueError(
-                f"the persistent chains to go on with have shape {chains.shape}; expected "
+                f"the present persistent chains have shape {chains.shape}; expected "
                 f"(n_clusters, n_chains, n_features) = {(k, self.n_chains, d)}"
             )
         if "chains_hidden" not in state:
-            found["chains_hidden"] = self._hidden_units(params, chains, draw)
-        return found
+            missing["chains_hidden"] = self._hidden_units(params, chains, draw)
+        return missing
 
     def _first_chains(self, data, assign, centers, draw):
         X, assign, centers = as_numpy(data.X), as_numpy(assign), as_numpy(centers)
@@ -88,16 +87,16 @@ class RBMModel(ClusterModel):
     # Losses and gradients
 
     def losses(self, params, X, target, centers, draw):
-        """L (n, k): F less that of persistent chains, or of mean-field chains, which need no random number."""
+        """L (n, k): F less the F of persistent chains, or of mean-field chains, which need no random numbers."""
         if "chains" not in params.state:
             return self.kernel.mean_field_losses(params.flat, X, centers, self.visible, self.gibbs_steps)
         return (self.free_energy(params, X, centers) - self._chain_energies(params, centers)).astype(X.dtype)
 
     def _chain_energies(self, params, centers):
-        """Mean of F_j over the persistent chains of cluster j, as training had it: (k,) float64."""
-        nothing = np.zeros_like(centers)
+        """Mean of F_j over the persistent chains of cluster j, as in training: (k,) float64."""
+        zeros = np.zeros_like(centers)
         energies = [
-            as_numpy(self.free_energy(params, self.own(chains, centers.dtype), nothing))[:, j].mean(dtype=np.float64)
+            as_numpy(self.free_energy(params, self.own(chains, centers.dtype), zeros))[:, j].mean(dtype=np.float64)
             for j, chains in enumerate(params.state["chains"])
         ]
         return self.own(np.array(energies))
@@ -120,31 +119,32 @@ class RBMModel(ClusterModel):
         return results
 
     def gradient(self, params, X, target, centers, assign, weights, draw):
-        """Contrastive divergence without weight decay, named."""
+        """Gradient of contrastive divergence without weight decay, a dict of named arrays."""
         first = X - centers[assign]
         last = self.chain(params, first, assign, self.gibbs_steps, draw.words(Use.VALUE_AND_GRADIENT))
         return params.layout.views(self._divergence_gradient(params, first, last, assign, weights))
 
     def _divergence_gradient(self, params, first, last, assign, weights):
-        """Gradient (p,) of Σ w (F(v⁰) − F(v^K)), both constants."""
-        ahead, behind = (self.energy_gradient(params, V, assign, weights) for V in (first, last))
-        return ahead - behind
+        """Gradient (p,) of Σ w (F(v⁰) − F(v^K)), with both ends of the chains held constant."""
+        at_first, at_last = (self.energy_gradient(params, V, assign, weights) for V in (first, last))
+        return at_first - at_last
 
     def value_and_gradient(self, params, X, target, centers, assign, weights, fitted, draw):
-        """(L, gradient): the chains' ends are those of the fitted parameters, so that both are of one function."""
+        """(L, gradient) of one function: the ends of the chains are sampled with the fitted parameters."""
         first = X - centers[assign]
         if "chains" in params.state:
             chains = self.own(params.state["chains"], first.dtype)
             k, m, d = chains.shape
             owner = self.own(np.repeat(np.arange(k), m))
-            share = np.repeat(np.bincount(as_numpy(assign), minlength=k) / m, m)
-            behind = self.energy_gradient(params, chains.reshape(-1, d), owner, self.own(share.astype(first.dtype)))
+            share = self.own(np.repeat(np.bincount(as_numpy(assign), minlength=k) / m, m).astype(first.dtype))
+            at_chains = self.energy_gradient(params, chains.reshape(-1, d), owner, share)
             L = self.losses(params, X, target, centers, draw)
-            return L, self.energy_gradient(params, first, assign, weights) - behind
-        known, where = fitted
-        last = self.chain(known, X - where[assign], assign, self.gibbs_steps, draw.words(Use.VALUE_AND_GRADIENT))
-        nothing = np.zeros_like(centers)
-        L = self.free_energy(params, first, nothing) - self.free_energy(params, last, nothing)
+            return L, self.energy_gradient(params, first, assign, weights) - at_chains
+        fitted_params, fitted_centers = fitted
+        words = draw.words(Use.VALUE_AND_GRADIENT)
+        last = self.chain(fitted_params, X - fitted_centers[assign], assign, self.gibbs_steps, words)
+        zeros = np.zeros_like(centers)
+        L = self.free_energy(params, first, zeros) - self.free_energy(params, last, zeros)
         return L, self._divergence_gradient(params, first, last, assign, weights)
 
     # Units
@@ -171,16 +171,22 @@ class RBMModel(ClusterModel):
         return self.kernel.free_energy(params.flat, X, centers, self.visible)
 
     def energy_gradient(self, params, V, assign, weights):
-        """Gradient (p,) of Σ w F of rows in their clusters' coordinates."""
+        """Gradient (p,) of Σ w F. V : rows in the coordinates of their clusters."""
         return self.kernel.energy_gradient(params.flat, self.shape[0], V, assign, weights, self.visible)
 
     def chain(self, params, V, assign, n_steps, words):
-        """The end (n, d) of Gibbs chains from V on, in their clusters' coordinates; words : as a `Draw` has them."""
+        """The ends (n, d) of Gibbs chains that start at V, in the coordinates of their clusters.
+
+        words : (key, stream, step), as `Draw.words` returns them
+        """
         rows = self.own(np.arange(len(V)))
         return self.kernel.gibbs(params.flat, self.shape[0], V, assign, self.visible, n_steps, *words, 0, rows)
 
     def sample(self, params, labels, n_steps, draw):
-        """Ends (n, d) of chains that begin at independent units with the mean of the cluster ``labels`` (n,) says."""
+        """The ends (n, d) of Gibbs chains that start at independent units with their cluster's mean.
+
+        labels : (n,) int64, the cluster of each chain
+        """
         base = self.own(self.partition.base(params, params.state).astype(params.flat.dtype))
         mean, rows, d = base[labels], self.own(np.arange(len(labels))), self.shape[1]
         units = self.kernel.bernoulli_units if self.bernoulli else self.kernel.gaussian_units
@@ -188,19 +194,19 @@ class RBMModel(ClusterModel):
         return self.chain(params, V, labels, n_steps, draw.words(Use.SAMPLING))
 
     def sample_labels(self, state, n, draw):
-        """Clusters (n,) int64, drawn by their share of the training data."""
+        """Clusters (n,) int64, drawn with their shares of the training data as probabilities."""
         u = as_numpy(self.philox.uniform53(*draw.words(Use.SAMPLING, 2), 0, n))
         edges = np.cumsum(np.exp(self.partition.log_mixing(state)))
         return np.searchsorted(edges[:-1] / edges[-1], u, side="right").astype(np.int64)
 
-    # How good a machine is
+    # Likelihoods and scores
 
     def likelihood(self, backend, n_features, centered):
-        """By log Z. One machine assigns nothing: its log Z can wait until somebody asks."""
+        """The rule with log Z; None for one machine, which assigns nothing and needs no log Z in training."""
         return self.partition if self.shape[0] > 1 else None
 
     def pseudo_likelihood(self, params, X, centers, assign, draw):
-        """d log p(v_i | all other units) of one unit i of each sample, drawn at random: (n,) float64.
+        """d log p(v_i | all other units), for one random unit i of each sample: (n,) float64.
 
         Its expectation over i is the log of the pseudo-likelihood (Besag 1975); Z drops out.
         """
@@ -209,31 +215,31 @@ class RBMModel(ClusterModel):
         scores = np.empty(n)
         for first in range(0, n, CHUNK):
             part = slice(first, first + CHUNK)
-            x, own = X[part], as_numpy(assign[part])
-            flipped, place = x.copy(), (self.own(rows[: len(x)]), self.own(unit[part]))
-            flipped[place] = 1 - flipped[place]
+            x, labels = X[part], as_numpy(assign[part])
+            flipped, units = x.copy(), (self.own(rows[: len(x)]), self.own(unit[part]))
+            flipped[units] = 1 - flipped[units]
             before, after = (
-                as_numpy(self.free_energy(params, v, centers)).astype(np.float64)[rows[: len(x)], own]
+                as_numpy(self.free_energy(params, v, centers)).astype(np.float64)[rows[: len(x)], labels]
                 for v in (x, flipped)
             )
             scores[part] = -d * np.logaddexp(0, before - after)
         return scores
 
     def quality(self, params, data, labels, centers, draw):
-        """Pseudo-likelihoods, or log-densities of Gaussian units: a difference of free energies ranks nothing."""
+        """Pseudo-likelihoods, or log-densities for Gaussian units; the loss of a machine cannot rank restarts."""
         if self.bernoulli:
             return self.pseudo_likelihood(params, data.X, centers, labels, draw)
         state = params.state | self.partition.estimate(params, params.state, draw)
         return self.partition.log_density(self.partition.costs(state, self.free_energy(params, data.X, centers)))
 
     def untaught(self, scores, errors, data, labels, sums):
-        """Clusters whose machine says less of its samples than independent units with their means would.
+        """Clusters whose samples are less likely under their machine than under independent units with their means.
 
         scores : (n,) float64, log-likelihood or pseudo-likelihood of every sample under its cluster
-        errors : (k,), standard error that a cluster's scores share; sums : as ``cluster_sums`` has them, on the host
+        errors : (k,), standard error that a cluster's scores share; sums : result of ``cluster_sums``, on the host
         returns list of (cluster, mean score, log-likelihood of independent units)
         """
-        (sums, totals, counts), found, weight = sums, [], as_numpy(data.weight)
+        (sums, totals, counts), untaught, weight = sums, [], as_numpy(data.weight)
         for j in np.flatnonzero(counts > 1):
             members = labels == j
             share = weight[members] / totals[j]
@@ -241,11 +247,11 @@ class RBMModel(ClusterModel):
             independent = float((xlogy(p, p) + xlogy(1 - p, 1 - p)).sum())
             variance = np.sum(share**2 * (scores[members] - mean) ** 2) + errors[j] ** 2
             if mean + ERRORS * np.sqrt(variance) < independent:
-                found.append((int(j), mean, independent))
-        return found
+                untaught.append((int(j), mean, independent))
+        return untaught
 
     def batch_bytes(self, rows, n_features, n_clusters, itemsize):
-        """What the kernels of a device take for a batch, four vectors like the parameters, and persistent chains."""
+        """Memory of the device's kernels for a batch, of four vectors of parameters, and of persistent chains."""
         k, d, m = self.shape
-        held = 4 * (k * d * m + k * m + d) + 2 * self.n_chains * k * (d + m)
-        return itemsize * held + self.kernel.workspace_bytes(rows, d, k, m, itemsize)
+        values = 4 * (k * d * m + k * m + d) + 2 * self.n_chains * k * (d + m)
+        return itemsize * values + self.kernel.workspace_bytes(rows, d, k, m, itemsize)

@@ -1,1 +1,1 @@
-"""How anything is trained: the loop, the joint assignment, its solvers, and what a run keeps."""
+"""Training: the loop, the joint assignment, its solvers, random numbers, and files of models and checkpoints."""

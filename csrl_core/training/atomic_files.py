@@ -1,4 +1,4 @@
-"""Files that are whole at any time: written beside their destination, then renamed."""
+"""Writing files so that they are complete at any time: beside their destination, then renamed."""
 
 import os
 import re
@@ -8,15 +8,15 @@ from secrets import token_hex
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: nothing tells whether a writer still lives, so nothing is cleared away
+except ImportError:  # not a POSIX system: a dead writer cannot be told from a live one, so no file is removed
     fcntl = None
 
 
 @contextmanager
 def replacing(path):
-    """A binary file that takes the place of ``path`` once it is whole; if writing fails, the old file stays.
+    """A binary file that replaces ``path`` once it is complete; if writing fails, the old file stays.
 
-    A symbolic link is followed. What killed writers of the same file left behind is cleared away.
+    A symbolic link is followed. Temporary files that killed writers of the same file left behind are removed.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def replacing(path):
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(f"{path} is no ordinary file; name another one")
+        raise OSError(f"{path} is no ordinary file; give the path of an ordinary file")
     descriptor, temporary = _create(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -36,29 +36,29 @@ def replacing(path):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _clear(path)
+    _remove_leftovers(path)
     _sync_folder(path.parent)
 
 
 def write_atomically(path, data):
-    """Write bytes to ``path`` so that at any time either the old or the new file is there, whole."""
+    """Write bytes to ``path``; at any time either the old or the new file is there, complete."""
     with replacing(path) as file:
         file.write(data)
 
 
 def _create(path):
-    """A new locked file beside ``path``: (descriptor, its path). The lock ends with the process, however that ends."""
+    """Create a locked file beside ``path``; returns (descriptor, its path). The lock ends with the process."""
     while True:
         temporary = path.with_name(f".{path.name}.{token_hex(8)}.part")
-        # With the permissions of any file: the kernel applies the umask, which no thread could read without setting it.
+        # With the usual permissions: the system applies the umask, which a thread cannot read without setting it.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         if _lock(descriptor, wait=True) is None or _is_at(descriptor, temporary):
             return descriptor, temporary
-        os.close(descriptor)  # another writer took it for a dead one's before it was locked
+        os.close(descriptor)  # another writer removed it before it was locked, as the file of a dead writer
 
 
 def _lock(descriptor, wait):
-    """Whether the file is locked now; None where the system has no locks."""
+    """Lock the file; returns whether it is locked now, None where the system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -71,14 +71,15 @@ def _lock(descriptor, wait):
 
 
 def _is_at(descriptor, path):
+    """Whether ``path`` still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
 
 
-def _clear(path):
-    """Remove what writers of ``path`` left that died: files of their names that nobody has locked."""
+def _remove_leftovers(path):
+    """Remove temporary files of dead writers of ``path``: those that no process has locked."""
     name = re.compile(re.escape(f".{path.name}.") + "[0-9a-f]{16}" + re.escape(".part"))
     with suppress(OSError):
         for entry in [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]:
@@ -92,7 +93,7 @@ def _clear(path):
 
 
 def _sync_folder(folder):
-    """Have the new name on disk, where the system can."""
+    """Write the folder's new entry to disk, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

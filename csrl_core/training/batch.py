@@ -1,4 +1,4 @@
-"""The objective of a model whose loss is that of a batch: the same loop, no assignment."""
+"""The objective of a `BatchModel`, whose loss belongs to a whole batch: the same loop, no assignment."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from csrl_core.training.run import Run
 class BatchObjective(Objective):
     """Minimises the loss of a `csrl_core.models.base.BatchModel`.
 
-    model : BatchModel; backend : Backend; n_clusters : int, what its parameters' first axis may be besides 1
+    model : BatchModel; backend : Backend; n_clusters : int, length of the parameters' first axis where that is not 1
     key : (2,) uint32
     """
 
@@ -31,10 +31,10 @@ class BatchObjective(Objective):
         return run
 
     def begin(self, run, data):
-        """Add what the run's state lacks of the model's."""
+        """Add the arrays of the model's state that the run does not have yet."""
         draw = self._draw(Use.INITIAL_STATE, run.restart)
-        lacking = self.model.init_state(self._parameters(run), data, None, None, draw)
-        run.state |= {name: self.backend.hold(array) for name, array in lacking.items()}
+        missing = self.model.init_state(self._parameters(run), data, None, None, draw)
+        run.state |= {name: self.backend.hold(array) for name, array in missing.items()}
 
     def step(self, run, batch):
         """Loss and gradient of a batch."""

@@ -1,4 +1,4 @@
-"""What Numba compiles: said before it begins, and counted."""
+"""Announce that Numba compiles, before it begins, and count what it compiled."""
 
 import sys
 import time
@@ -7,37 +7,37 @@ from dataclasses import dataclass
 
 # Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases "small" and "machine",
 # as bench/bench_first_fit.py measures them on two cores (bench/results/first_fit.csv).
-SECONDS = {"autoencoder": 10, "rbm": 30}
+SECONDS = {"autoencoder": 3, "rbm": 30}
 
 
 @dataclass
 class Compiled:
-    """How many functions were compiled, each signature counted, and the seconds that the outermost of them took."""
+    """The number of functions compiled, counting every signature, and the seconds that it took."""
 
     functions: int = 0
     seconds: float = 0.0
 
 
-_announcing = False  # whether some caller has already been asked to say it
+_announcing = 0  # contexts that announce: those further in leave it to them
 
 
 @contextmanager
 def announced(say, kind=None, backend="auto"):
-    """Have the first function that Numba compiles within the context announced; where all are cached nothing is.
+    """Announce the first function that Numba compiles within the context; nothing is said where all are cached.
 
     Parameters
     ----------
     say : callable or None
-        Takes the line; within another `announced` it is not called, as one line is enough.
+        Takes the line; not called within another `announced`, as one line is enough. None only counts.
     kind : class or None
-        Of the estimator, whose name and time are said.
+        The estimator's class; the line has its name and the expected time.
     backend : str
-        What computes; only "numba" and "auto" compile.
+        The backend's name; only "numba" and "auto" compile.
 
     Yields
     ------
     Compiled
-        Counts that grow.
+        Its counts grow within the context.
     """
     global _announcing
     if backend not in ("auto", "numba"):
@@ -45,7 +45,7 @@ def announced(say, kind=None, backend="auto"):
         return
     from numba.core import event
 
-    compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing
+    compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing > 0
 
     class Listener(event.Listener):
         def on_start(self, occurred):
@@ -63,16 +63,16 @@ def announced(say, kind=None, backend="auto"):
             if not depth:
                 compiled.seconds += time.perf_counter() - begin
 
-    before, _announcing = _announcing, _announcing or say is not None
+    _announcing += say is not None
     try:
         with event.install_listener("numba:compile", Listener()):
             yield compiled
     finally:
-        _announcing = before
+        _announcing -= say is not None
 
 
 def of_fit(estimator, backend):
-    """The context of an estimator's fit: `announced` on standard error where it is verbose.
+    """The context of an estimator's fit: if it is verbose, `announced` prints to standard error.
 
     backend : `csrl_core.backends.Backend`
     """
@@ -82,7 +82,7 @@ def of_fit(estimator, backend):
 
 
 def line(kind=None):
-    """What is said before compiling."""
+    """The line to print before compiling."""
     home = kind and kind.__module__.rpartition(".")[2]
     name = f" of {kind.__name__}" if kind else ""
     long = f"about {SECONDS[home]} s" if home in SECONDS else "some seconds"

@@ -1,8 +1,8 @@
 """Random numbers: the table of their uses, the key of a fit, and the `Draw` that every method of a model is given.
 
-A random number is a function of (key, stream, step, substep, element), see ``reference.philox``. Two uses
-that must not see the same numbers have different entries here; training and every kind of evaluation are
-apart, so that looking at a model never changes how it trains.
+A random number is a function of (key, stream, step, substep, element), see ``reference.philox``. Uses that must have
+different numbers have different entries in the table. Training has its own entries, so that evaluating a model never
+changes how it trains.
 """
 
 from enum import IntEnum
@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 
 from csrl_core.backends import as_numpy
 
-RESTARTS = 2**16 - 1  # of a fit, at most: their numbers have 16 bits of a stream
-LAYERS = 2**8  # of a use, at most, likewise
+RESTARTS = 2**16 - 1  # most restarts of a fit: the number of a restart has 16 bits of the stream word
+LAYERS = 2**8  # most layers of a use: the number of a layer has 8 bits of the stream word
 
 
 class Use(IntEnum):
@@ -81,11 +81,10 @@ def draw_key(random_state):
 class Draw:
     """Random numbers for one call of a model's method: functions of the fit's key, the restart and the step.
 
-    Every call gets a fresh one. A method that calls two others passes ``draw.again()`` to both where they should see
-    the same numbers, as a loss and its gradient must.
+    Every call gets a new `Draw`. A loss and its gradient must see the same numbers: a method that calls two others
+    passes ``draw.again()`` to both.
 
-    key : (2,) uint32; restart, step : int; training : bool, False where a fitted model is asked, or data are passed
-    through it without learning; rows : (b,) int64 or None, the numbers of the samples in the data
+    key : (2,) uint32; restart, step : int; use : Use; rows : (b,) int64 or None, the row numbers of the samples
     """
 
     def __init__(self, philox, key, restart=0, step=0, *, use=Use.TRAINING_NOISE, rows=None):
@@ -93,39 +92,42 @@ class Draw:
         self.use, self.rows, self._number = use, rows, 0
 
     def again(self):
-        """The same numbers from the beginning."""
+        """A `Draw` that gives the same numbers from the beginning."""
         return Draw(self.philox, self.key, self.restart, self.step, use=self.use, rows=self.rows)
 
     @property
     def training(self):
-        """Whether the call is a step of training."""
+        """Whether the call is a training step: False for a fitted model, and for passes that only evaluate."""
         return self.use == Use.TRAINING_NOISE
 
     def words(self, use, layer=0):
-        """What a kernel that draws takes: (key, stream, step)."""
+        """(key, stream, step), the arguments of a kernel that draws."""
         return self.key, stream(use, layer, self.restart), self.step
 
     def uniform(self, shape, low=0.0, high=1.0):
-        """Array of the given shape, U(low, high), float64. As for `normal`, initial values have 53 bits, others 24."""
+        """Array of the given shape, U(low, high), float64, with 53 random bits for initial values and 24 otherwise.
+
+        It lies where that of `normal` does.
+        """
         if self._initial:
             u = self.philox.uniform53(*self._words(), 0, int(np.prod(shape)))
         else:
             u = self.philox.uniform(*self._words(), 0, *self._rows(shape), np.float64)
-        return low + (high - low) * self._placed(u.reshape(shape))
+        return low + (high - low) * self._to_host_if_initial(u.reshape(shape))
 
     def normal(self, shape, scale=1.0):
-        """Array of the given shape, N(0, scale²), float64: of the host for initial values, else of the backend.
+        """Array of the given shape, N(0, scale²), float64: on the host for initial values, else on the backend.
 
-        Where the first axis is that of the samples, a sample's numbers do not depend on the others of its batch.
+        If the first axis counts the samples, a sample's numbers do not depend on the other samples of its batch.
         """
         z = self.philox.normal(*self._words(), 0, *self._rows(shape), np.float64)
-        return scale * self._placed(z.reshape(shape))
+        return scale * self._to_host_if_initial(z.reshape(shape))
 
     def bernoulli(self, p):
-        """Array of 0 and 1 in the shape and dtype of p, which are the probabilities of 1; otherwise as `normal`."""
+        """Array of zeros and ones in the shape and dtype of p, the probabilities of a one; otherwise as `normal`."""
         rows, width = self._rows(p.shape)
         bits = self.philox.bernoulli(p.reshape(len(rows), width), *self._words(), 0, rows)
-        return self._placed(bits.reshape(p.shape))
+        return self._to_host_if_initial(bits.reshape(p.shape))
 
     @property
     def _initial(self):
@@ -140,10 +142,10 @@ class Draw:
         return self.words(self.use, number)
 
     def _rows(self, shape):
-        """Row numbers of an array, and how many numbers a row has."""
+        """Row numbers of an array, and the number of elements in a row."""
         if self.rows is not None and shape and shape[0] == len(self.rows):
             return self.rows, int(np.prod(shape[1:]))
         return np.zeros(1, np.int64), int(np.prod(shape))
 
-    def _placed(self, array):
+    def _to_host_if_initial(self, array):
         return as_numpy(array) if self._initial else array

@@ -1,10 +1,10 @@
-"""The exact solver: parameters that are best for the assignment, then assignment, in turn.
+"""The exact solver: the best parameters for the assignment, then a new assignment, in turn.
 
-Where a model can say which parameters are best for given clusters (`ClusterModel.minimise`; of a linear autoencoder
-without penalty they are principal components, `csrl_core.models.components`), no gradient is needed: each half of an
-epoch is a minimum over its own unknowns. Under the loss the objective never rises; under the likelihood this is
-classification expectation maximisation (Celeux & Govaert 1992) of a mixture of probabilistic principal component
-analysers.
+Some models can compute the best parameters for given clusters (`ClusterModel.minimise`). For a linear autoencoder
+without penalty these are principal components (`csrl_core.models.components`). Then no gradient is needed: each half
+of an epoch minimises over its own unknowns. With assignment by loss the objective never rises. With assignment by
+likelihood this is classification expectation maximisation (Celeux & Govaert 1992) for a mixture of probabilistic
+principal component analysers.
 """
 
 import numpy as np
@@ -13,10 +13,10 @@ from csrl_core.training.loop import Trainer
 
 
 def exact_round(objective, run, data):
-    """Parameters of the assignment as it stands, then a new assignment and centres.
+    """The best parameters for the present assignment, then a new assignment and new centres.
 
     objective : JointAssignment of a model with `minimise`; data : Batch of all samples
-    returns (loss_sum, weight_sum, moved), the loss at the new parameters and the old assignment
+    returns (loss_sum, weight_sum, moved), with the loss at the new parameters and the old assignment
     """
     kernel, state = objective.backend.assign, run.state
     # 1. parameters
@@ -24,7 +24,7 @@ def exact_round(objective, run, data):
     objective.model.minimise(objective.parameters(run), data, state["assign"], centers)
     A = objective.losses(run, data.X, data.X)
     loss_sum, weight_sum = kernel.objective(A, state["assign"], data.weight)
-    # 2. what the likelihood keeps of them
+    # 2. the likelihood's arrays
     if objective.rule is not None:
         objective.refresh(run, data)
         A = objective.costs(run, data.X)
@@ -35,7 +35,7 @@ def exact_round(objective, run, data):
 
 
 class ExactSolver(Trainer):
-    """Trains runs by rounds instead of gradients; an epoch is one round, and the end is where nothing moves."""
+    """Trains runs by exact rounds instead of gradient steps: one round an epoch, until no sample moves."""
 
     def __init__(self, objective, data, settings, backend):
         if data.target is not data.X:
@@ -51,5 +51,5 @@ class ExactSolver(Trainer):
         return exact_round(self.objective, run, self.data)
 
     def converged(self, run, loss, moved):
-        """Nothing moved: the next epoch would be the same."""
+        """Whether no sample moved: then the next epoch would give the same result."""
         return super().converged(run, loss, moved) or moved == 0

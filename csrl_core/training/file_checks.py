@@ -1,6 +1,7 @@
-"""What a model file or a checkpoint must be like before anything computes with it.
+"""Checks of model files and checkpoints, before anything computes with their contents.
 
-Kernels trust shapes and indices: whatever comes from a file is checked here first, and named where it is wrong.
+Kernels trust shapes and indices. So every entry of a file is checked here first; a message names the entry that is
+wrong.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from csrl_core.training.draws import RESTARTS
 from csrl_core.training.parameters import Layout
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-COUNT = range(2**63)  # what an int of a file may be
+COUNT = range(2**63)  # values that a count in a file may have
 TYPES = {
     "loss_": float,
     "n_iter_": COUNT,
@@ -36,42 +37,42 @@ TYPES = {
 
 
 class ModelFileError(ValueError):
-    """A file is no model or checkpoint of ours, is damaged, or is of another version."""
+    """A file is not a model or checkpoint of csrl_core, is damaged, or has another format version."""
 
 
 def digest_of(header, arrays):
-    """A checksum of all that a file says, in hexadecimal digits: of a header without one, and arrays by name."""
-    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    """The checksum of a file, in hexadecimal digits: of its header (without a checksum) and of all its arrays."""
+    checksum = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        found.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        found.update(array.data if array.size else b"")
-    return found.hexdigest()
+        checksum.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        checksum.update(array.data if array.size else b"")
+    return checksum.hexdigest()
 
 
 def data_digest(X, target, weight):
-    """Checksums of what a fit was given, a dict by name; that of a target which is X itself is X's."""
+    """Checksums of a fit's data, a dict by name; a target that is X itself has X's checksum."""
     arrays = {"X": X, "target": target, "sample_weight": weight}
-    found = {name: _array_digest(array) for name, array in arrays.items() if array is not X or name == "X"}
-    return {name: found.get(name, found["X"]) for name in arrays}
+    digests = {name: _array_digest(array) for name, array in arrays.items() if array is not X or name == "X"}
+    return {name: digests.get(name, digests["X"]) for name in arrays}
 
 
 def _array_digest(array, rows=8192):
-    found = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    checksum = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
     for first in range(0, len(array), rows):
-        found.update(np.ascontiguousarray(as_numpy(array[first : first + rows])).data)
-    return found.hexdigest()
+        checksum.update(np.ascontiguousarray(as_numpy(array[first : first + rows])).data)
+    return checksum.hexdigest()
 
 
 def check_header(path, header, entries):
-    """The header's entries are there and of their types: a dict of name → type, or tuple of types."""
+    """Check that the header has these entries. entries : dict of name → type, or tuple of types."""
     for name, kind in entries.items():
         if not isinstance(header.get(name), kind):
             raise ModelFileError(f"{path} has {name}={_short(header.get(name))} in its header; it is damaged")
 
 
 def check_numbers(path, numbers, names, optional=()):
-    """Numbers by name are there and in the range of `TYPES`."""
+    """Check that the named numbers are present, and in the range that `TYPES` gives."""
     for name in (*names, *(name for name in optional if name in numbers)):
         value, kind = numbers.get(name), TYPES[name]
         if isinstance(kind, range):
@@ -82,14 +83,14 @@ def check_numbers(path, numbers, names, optional=()):
             ok = isinstance(value, kind)
         if not ok:
             expected = f"an int from {kind[0]} to {kind[-1]}" if isinstance(kind, range) else f"a {kind.__name__}"
-            found = _short(value) if name in numbers else "missing"
-            raise ModelFileError(f"{path}: the number {name} is {found}; expected {expected}")
+            actual = _short(value) if name in numbers else "missing"
+            raise ModelFileError(f"{path}: the number {name} is {actual}; expected {expected}")
 
 
 def check_array(path, arrays, name, shape, dtype, within=None, finite=False):
-    """One array's presence, shape, dtype and range.
+    """Check that an array is present, and its shape, dtype and range.
 
-    shape : tuple, None where any length will do; within : (low, high) of integers or None
+    shape : tuple, with None for any length; within : (low, high) of integers or None
     """
     if name not in arrays:
         raise ModelFileError(f"{path} lacks the array {name!r}; it is damaged")
@@ -112,31 +113,29 @@ def check_array(path, arrays, name, shape, dtype, within=None, finite=False):
 
 
 def check_shapes(path, estimator, shapes):
-    """The parameters' shapes are those of the model that the arguments describe; returns their `Layout`."""
+    """Check that the parameters have the shapes that the estimator's arguments give; returns their `Layout`."""
     for name, shape in shapes.items():
         if not (isinstance(shape, list) and shape and all(isinstance(n, int) and 0 < n < 2**63 for n in shape)):
             raise ModelFileError(f"{path}: the parameter {name!r} has the shape {_short(shape)}; it is damaged")
-    found = {name: tuple(shape) for name, shape in shapes.items()}
+    shapes = {name: tuple(shape) for name, shape in shapes.items()}
     try:
         expected = estimator._parameter_shapes()
     except OverflowError as error:
-        raise ModelFileError(f"{path} has arguments that make no model: {error}") from None
-    if expected is None:  # a model of the user's own: all that is known is its clusters
-        wrong = [name for name, shape in found.items() if shape[0] not in (1, estimator.n_clusters)]
+        raise ModelFileError(f"{path} has arguments that no model can have: {error}") from None
+    if expected is None:  # a user's own model: only the number of clusters is known
+        wrong = [name for name, shape in shapes.items() if shape[0] not in (1, estimator.n_clusters)]
         if wrong:
             raise ModelFileError(
-                f"{path}: the parameter {wrong[0]!r} has shape {found[wrong[0]]}; expected n_clusters="
+                f"{path}: the parameter {wrong[0]!r} has shape {shapes[wrong[0]]}; expected n_clusters="
                 f"{estimator.n_clusters} or 1 as its first length"
             )
-    elif list(found.items()) != list(expected.items()):
-        raise ModelFileError(
-            f"{path}: parameters have shapes {_short(found)}; its arguments are those of {_short(expected)}"
-        )
-    return Layout(found)
+    elif list(shapes.items()) != list(expected.items()):
+        raise ModelFileError(f"{path}: parameters have shapes {_short(shapes)}; its arguments give {_short(expected)}")
+    return Layout(shapes)
 
 
 def check_run(path, arrays, prefix, layout, estimator, n):
-    """What a fit consists of: parameters, the optimizer's moments, the loss curve, and the state's arrays.
+    """Check the arrays of a run: parameters, the optimizer's moments, the loss curve and the state.
 
     arrays : dict of all arrays of the file, those of the run with ``prefix``; n : int, samples, None for any number
     """
@@ -153,7 +152,7 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         if name in optional and prefix + name not in arrays:
             continue
         integer = kind is np.int64
-        # The number of estimates is a step of random numbers, which have 32 bits of a counter.
+        # The number of estimates is the step of random numbers, 32 bits of the counter.
         high = {"assign": k - 1, "n_estimates": 2**32 - 2}.get(name, 2**63 - 1)
         within = (0, high) if integer else None
         shape = (n,) if name == "assign" else shape
@@ -166,14 +165,14 @@ def check_run(path, arrays, prefix, layout, estimator, n):
 
 
 def check_arguments(path, cls, arguments, version):
-    """An estimator of these constructor arguments, which must be known and valid."""
+    """The estimator with these constructor arguments, after checking that they are known and valid."""
     unknown = sorted(set(arguments) - set(cls._get_param_names()))
     if unknown:
         raise ModelFileError(
-            f"{path} has the argument {unknown[0]!r}, which {cls.__name__} does not know; it was written by csrl_core "
+            f"{path} has the argument {unknown[0]!r}, which {cls.__name__} does not have; it was written by csrl_core "
             f"{version}"
         )
-    for name, value in arguments.items():  # which would pass for 0 or 1, but not everywhere
+    for name, value in arguments.items():  # True and False would pass as 1 and 0 in some checks only
         if isinstance(value, bool) and "boolean" not in cls._parameter_constraints.get(name, ["boolean"]):
             raise ModelFileError(f"{path} has {name}={value}, which {cls.__name__} cannot have")
     try:
@@ -185,7 +184,7 @@ def check_arguments(path, cls, arguments, version):
 
 
 def plain(value):
-    """An argument in a form that compares: sequences as tuples, NumPy's numbers as Python's."""
+    """An argument as a plain value that can be compared: sequences as tuples, NumPy's numbers as Python's."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

@@ -1,9 +1,9 @@
-"""The joint assignment objective: the one place where assignment meets gradient.
+"""The joint assignment objective: it combines assignments, centres and the gradient.
 
     minimise over Θ, s :   (1/Σw) Σ_i w_i L[i, s_i],        L[i, j] = ℓ_j(x_i; Θ, c_j)
 
-Source: Sabanayagam, Al-Dabooni, Esser, arXiv 2412.03471. A model contributes its losses and their gradient
-(`csrl_core.models.base.ClusterModel`); clusters, centres and weights are kept here.
+Source: Sabanayagam, Al-Dabooni, Esser, arXiv 2412.03471. A model (`csrl_core.models.base.ClusterModel`) computes its
+losses and their gradient; the objective keeps assignments, centres and weights.
 """
 
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from csrl_core.training.loop import Objective
 from csrl_core.training.parameters import Layout, Parameters, check_shape
 from csrl_core.training.reseeding import RESEEDINGS, reseed
 
-STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # of every run
+STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # arrays of every run
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 
 
 class JointAssignment(Objective):
     """Joint minimisation over parameters and assignments.
 
-    The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64;
-    counts (k,) int64, samples with weight; shift (d,), taken off the data before they came here and
-    off the centres; what the rule keeps, and what the model does.
+    The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64; counts (k,) int64, the
+    samples with weight; shift (d,), which has been subtracted from the data and the centres; the arrays of the rule
+    and of the model.
 
     Parameters
     ----------
@@ -35,15 +35,15 @@ class JointAssignment(Objective):
     backend : Backend
     n_clusters : int
     center : bool
-        Whether the loss sees the centres, or zeros.
+        Whether the loss uses the centres; if not, zeros.
     assign_first : bool
-        Assignment before the gradient ("assign-then-step") or after.
+        Whether assignment comes before the gradient ("assign-then-step") or after it.
     running : bool
-        The authors' running centres.
-    init : "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d) (with the shift taken off)
+        Whether centres are the running centres of the authors' code instead of means.
+    init : "auto", "k-means++", "k-means", "random", labels (n,) or centres (k, d) (less the shift)
     key : (2,) uint32
     rule : csrl_core.training.likelihood.Rule or None
-        What assignment minimises, where that is not the loss.
+        The costs that assignment minimises; None: the losses.
     standing_steps : int or inf
         Steps during which the first assignment stands.
     """
@@ -68,28 +68,28 @@ class JointAssignment(Objective):
         self.init, self.key, self.shift = init, key, shift
         self.layout = self._last_pass = None
         self.rule, self.standing_steps = rule, standing_steps
-        # What a rule keeps follows the parameters, not only the assignment.
+        # The arrays of a rule depend on the parameters too, not on the assignment alone.
         self.moves_every_epoch = rule is not None and model.minimise is None
         self.loss_falls = model.loss_falls
 
-    # Beginning
+    # The start of a run
 
     def start(self, data, restart):
         """Initial assignment, parameters and state (step 1 of the algorithm)."""
         return starts.start(self, data, restart)
 
     def begin(self, run, data):
-        """Add what the run's state lacks of the model's, at the start or where a run goes on."""
+        """Add the arrays of the model's state that the run does not have yet, at its start or when it is resumed."""
         self._add_state(run, data)
 
     def _add_state(self, run, data):
         n, state = len(data.X), run.state
-        assign = state["assign"] if len(state["assign"]) == n else np.zeros_like(data.index)  # of an earlier batch
+        assign = state["assign"] if len(state["assign"]) == n else np.zeros_like(data.index)  # else of an earlier batch
         draw = self.draw(Use.INITIAL_STATE, run.restart)
-        lacking = self.model.init_state(
+        missing = self.model.init_state(
             self.parameters(run), data, assign, self.loss_centers(state, data.X.dtype), draw
         )
-        for name, array in lacking.items():
+        for name, array in missing.items():
             if name in state:
                 raise ValueError(
                     f"{type(self.model).__name__}.init_state returned {name!r}, a name that the state has already"
@@ -97,7 +97,7 @@ class JointAssignment(Objective):
             state[name] = self.backend.hold(array)
 
     def set_layout(self, shapes):
-        """Fix names and shapes of the parameters; the cluster axis must be k or 1 long."""
+        """Set the names and shapes of the parameters; the first axis must have length k or 1."""
         for name, shape in shapes.items():
             if not shape or shape[0] not in (1, self.n_clusters):
                 raise ValueError(
@@ -109,40 +109,40 @@ class JointAssignment(Objective):
         self.layout = Layout(shapes)
 
     def check_data(self, run, data, path):
-        """Refuse a run that was made on other data: its sums would not be those of its assignment."""
+        """Refuse a run that was made on other data: then its sums do not agree with its assignment."""
         sums, _, _ = self.backend.assign.cluster_sums(data.target, run.state["assign"], data.weight, self.n_clusters)
         scale = float(np.abs(data.target).max())
         if not np.allclose(as_numpy(sums), as_numpy(run.state["sums"]), rtol=1e-4, atol=1e-4 * scale):
             raise ModelFileError(f"{path} was made on other data (or weights) than those to resume with")
 
-    # What a model is given
+    # Arguments of the model's methods
 
     def parameters(self, run):
-        """The run's parameters by name, with its state."""
+        """The run's parameters by name, with the run's state."""
         return Parameters(self.layout, run.params, run.state)
 
     def model_state(self, run):
-        """Of the run's state what is the model's, a dict."""
+        """The arrays of the run's state that belong to the model, a dict."""
         others = {*STATE, *(self.rule.names if self.rule is not None else ())}
         return {name: array for name, array in run.state.items() if name not in others}
 
     def loss_centers(self, state, dtype):
-        """The centres that the loss sees, (k, d)."""
+        """The centres that the loss uses, (k, d)."""
         if self.center:
             return state["centers"].astype(dtype)
         return np.zeros_like(state["centers"], dtype=dtype)
 
     def draw(self, use, restart, step=0, rows=None):
-        """Random numbers for one call of a model."""
+        """The `Draw` for one call of a model's method."""
         return Draw(self.backend.philox, self.key, restart, step, use=use, rows=rows)
 
-    def _looking(self, run, rows=None):
+    def _evaluation_draw(self, run, rows=None):
         return self.draw(Use.EVALUATION_NOISE, run.restart, rows=rows)
 
     # One batch
 
     def step(self, run, batch):
-        """Losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
+        """Compute losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel, state = self.backend.assign, run.state
         assign, new = self._assignments(run, batch, not self.assign_first)
         evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
@@ -153,28 +153,28 @@ class JointAssignment(Objective):
         return loss_sum, weight_sum, gradient, moved
 
     def move(self, state, batch, assign):
-        """Samples to their new clusters, with their sums; returns how many moved."""
+        """Move samples to their new clusters and update the sums; returns how many moved."""
         sums = (state["sums"], state["totals"], state["counts"])
         return self.backend.assign.move(batch.target, batch.index, assign, state["assign"], batch.weight, *sums)
 
     def accumulate(self, run, batch, assigned):
-        """Like `step`, for data that come in parts: sums grow by the batch, no earlier sample moves.
+        """A step of `partial_fit`: the batch is added to the sums, and no earlier sample moves.
 
-        assigned : bool, whether the state's assignment is this batch's; if not, assignment comes first
+        assigned : bool, whether the state already holds an assignment of this batch; if not, it is assigned first
         """
         kernel, state, rule = self.backend.assign, run.state, self.rule
         if run.step < self.standing_steps and not assigned:
             state["assign"] = kernel.nearest(batch.target, self.backend.own(state["centers"], batch.target.dtype))
         self._add_state(run, batch)
         if rule is not None:
-            rule.before_batch(self.parameters(run), state, self._looking(run))
+            rule.before_batch(self.parameters(run), state, self._evaluation_draw(run))
         assign, new = self._assignments(run, batch, assigned and not self.assign_first)
         evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
         L, assign, gradient, new = self._checked(evaluated, run, batch, assign, new)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         state["assign"] = new
-        if rule is not None:  # of the first batch, what its first assignment came from was its own
-            rule.add_batch(state, self._codes(run, batch.X), new, batch.weight, alone=assigned)
+        if rule is not None:
+            rule.add_batch(state, self._codes(run, batch.X), new, batch.weight, first=assigned)
         added = kernel.cluster_sums(batch.target, state["assign"], batch.weight, self.n_clusters)
         for name, part in zip(("sums", "totals", "counts"), added, strict=True):
             state[name] += part
@@ -182,7 +182,7 @@ class JointAssignment(Objective):
         return loss_sum, weight_sum, gradient
 
     def _assignments(self, run, batch, assigned):
-        """(assignment for the gradient, new assignment) as far as they are known before the losses, else None."""
+        """(assignment for the gradient, new assignment), each None if it depends on the losses."""
         state, new = run.state, None
         if run.step < self.standing_steps:
             new = state["assign"][batch.index]
@@ -191,13 +191,13 @@ class JointAssignment(Objective):
         return state["assign"][batch.index] if assigned else new, new
 
     def _arguments(self, run, batch, assign):
-        """What a model's `losses_and_gradient` is called with."""
+        """The arguments of a model's `losses_and_gradient`."""
         draw = self.draw(Use.TRAINING_NOISE, run.restart, run.step, batch.index)
         centers = self.loss_centers(run.state, batch.X.dtype)
         return self.parameters(run), batch.X, batch.target, centers, assign, batch.weight, draw
 
     def _checked(self, evaluated, run, batch, assign, new):
-        """(L, assignment that the gradient uses, flat gradient, new assignment), in the shapes that kernels expect."""
+        """(L, assignment for the gradient, flat gradient, new assignment), checked and as kernels expect them."""
         (L, used, gradient), own = evaluated, self.backend.own
         self._check(L, (len(batch.X), self.n_clusters), "losses")
         if isinstance(gradient, Mapping):
@@ -221,46 +221,46 @@ class JointAssignment(Objective):
         return assign
 
     def fused_epoch(self, run, data, settings):
-        """The model's own kernel for a whole epoch, where it has one: these assign by loss."""
+        """The model's kernel for a whole epoch, or None; such kernels assign by loss."""
         if self.rule is not None or self.model.minimise or self.standing_steps > run.step:
             return None
         options = {
             "center": self.center,
             "assign_first": self.assign_first,
             "running": self.running,
-            "rule": self.backend.optimizer.RULES[settings.optimizer],
+            "method": self.backend.optimizer.RULES[settings.optimizer],
         }
         return self.model.fused_epoch(run, data, settings, options)
 
     # All samples
 
     def losses(self, run, X, target):
-        """L (n, k) of any samples, in chunks."""
+        """L (n, k) of any samples, computed in chunks."""
         parameters, centers = self.parameters(run), self.loss_centers(run.state, X.dtype)
         L = np.empty_like(X, shape=(len(X), self.n_clusters))
         for rows, numbers in self._chunks(X):
-            part = self.model.losses(parameters, X[rows], target[rows], centers, self._looking(run, numbers))
+            part = self.model.losses(parameters, X[rows], target[rows], centers, self._evaluation_draw(run, numbers))
             self._check(part, L[rows].shape, "losses")
             L[rows] = part
         return L
 
     def _chunks(self, X):
-        """Slices of rows, and the numbers of these."""
+        """Pairs (slice of rows, row numbers)."""
         for first in range(0, len(X), CHUNK):
             rows = slice(first, min(first + CHUNK, len(X)))
             yield rows, self.backend.own(np.arange(rows.start, rows.stop))
 
     def _codes(self, run, X):
-        """Codes for the rule; those of the last full pass where they are the same."""
+        """Codes for the rule; kept from the last full pass if data, parameters and centres are the same."""
         centers = self.loss_centers(run.state, X.dtype)
         if self._last_pass is not None:
-            data, its_params, its_centers, codes = self._last_pass
-            if X is data and bool((run.params == its_params).all()) and bool((centers == its_centers).all()):
+            last_X, last_params, last_centers, codes = self._last_pass
+            if X is last_X and bool((run.params == last_params).all()) and bool((centers == last_centers).all()):
                 return codes
-        return self.rule.codes(self.parameters(run), X, centers, self._looking(run))
+        return self.rule.codes(self.parameters(run), X, centers, self._evaluation_draw(run))
 
     def costs(self, run, X):
-        """A (n, k) of any samples, in chunks: what the rule minimises."""
+        """A (n, k) of any samples, computed in chunks: the costs that the rule minimises."""
         if len(X) <= CHUNK:
             return self.rule.costs(run.state, self._codes(run, X))
         A = np.empty_like(X, shape=(len(X), self.n_clusters))
@@ -269,54 +269,55 @@ class JointAssignment(Objective):
         return A
 
     def refresh(self, run, data):
-        """What the rule keeps of a full pass, from scratch."""
+        """Compute the rule's arrays anew from a full pass."""
 
         def passes():
             whole = len(data.X) <= CHUNK
             for rows, _ in self._chunks(data.X):
                 codes = self._codes(run, data.X if whole else data.X[rows])
                 yield codes, run.state["assign"][rows], data.weight[rows]
-            if whole:  # a full batch needs the same codes again: for its assignment, at the same parameters
+            if whole:  # the next full batch is assigned by the same codes, at the same parameters
                 self._last_pass = data.X, run.params.copy(), self.loss_centers(run.state, data.X.dtype), codes
 
         standing = run.step < self.standing_steps
-        self.rule.refresh(self.parameters(run), run.state, passes(), standing, self._looking(run))
+        self.rule.refresh(self.parameters(run), run.state, passes(), standing, self._evaluation_draw(run))
 
     def final(self, run, data):
-        """The last full pass: (labels (n,), mean loss); nothing moves."""
+        """Labels (n,) and mean loss of a full pass; the state's assignment stays as it is."""
         kernel = self.backend.assign
         L = self.losses(run, data.X, data.target)
         if self.rule is not None:
-            lacking = self.rule.ready(self.parameters(run), run.state, self._looking(run))
-            for name, array in lacking.items():
+            missing = self.rule.missing_arrays(self.parameters(run), run.state, self._evaluation_draw(run))
+            for name, array in missing.items():
                 run.state[name][...] = array
         labels = kernel.assign(L if self.rule is None else self.costs(run, data.X))
         loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
         return labels, loss_sum / weight_sum
 
     def loss(self, run, data):
-        """That of a full pass."""
+        """The mean loss of a full pass."""
         return self.final(run, data)[1]
 
     def finish(self, run, data):
-        """The labels of a fit rest on what the rule knows of its last parameters."""
+        """Let the rule bring its arrays up to date with the last parameters, on which the labels rest."""
         if self.rule is not None:
-            self.rule.finish(self.parameters(run), run.state, self._looking(run))
+            self.rule.finish(self.parameters(run), run.state, self._evaluation_draw(run))
 
     def selection_score(self, run, data):
-        """The mean log-likelihood; without one the mean of the model's `quality`, or −loss of a full pass."""
+        """The mean log-likelihood; without a rule the mean of the model's `quality`, or −loss of a full pass."""
         if self.rule is not None:
             scores = self.scores(run, data)
         else:
             labels, loss = self.final(run, data)
             centers = self.loss_centers(run.state, data.X.dtype)
-            scores = self.model.quality(self.parameters(run), data, labels, centers, self._looking(run, data.index))
+            draw = self._evaluation_draw(run, data.index)
+            scores = self.model.quality(self.parameters(run), data, labels, centers, draw)
             if scores is None:
                 return -loss
         return float(np.average(scores, weights=as_numpy(data.weight).astype(np.float64)))
 
     def scores(self, run, data):
-        """By what starts are compared, (n,) float64 on the host: −min_j L, or the log-density."""
+        """The scores by which starts are compared, (n,) float64 on the host: −min_j L, or the log-density."""
         if self.rule is None:
             return -as_numpy(self.losses(run, data.X, data.target)).min(axis=1).astype(np.float64)
         return self.rule.log_density(self.costs(run, data.X))
@@ -324,7 +325,7 @@ class JointAssignment(Objective):
     # Between epochs
 
     def end_of_epoch(self, run, data, fused):
-        """Sums from scratch, and clusters without weight re-seeded (step 3); returns how many."""
+        """Compute the sums anew and re-seed clusters without weight (step 3); returns how many were re-seeded."""
         kernel, state = self.backend.assign, run.state
         if not fused:  # the fused kernel has done it
             sums, totals, counts = kernel.cluster_sums(data.target, state["assign"], data.weight, self.n_clusters)

@@ -1,14 +1,14 @@
-"""Assignment by likelihood: every cluster is a Gaussian about its subspace, with a noise level of its own.
+"""Assignment by likelihood: every cluster is a Gaussian about its subspace, with its own noise level.
 
-Reconstruction losses of clusters with different noise and different spread are not on one scale. The cost
+Reconstruction losses cannot be compared between clusters with different noise and different spread. The costs
 
     A[i, j] = −log π_j + ½ ‖e‖²/σ_j² + ½ (d − h) log σ_j² + ½ zᵀ Σ_j⁻¹ z + ½ log det Σ_j
 
-is: it is −log π_j p_j(x_i), less ½ d log 2π, in a mixture of probabilistic principal component analysers
-(Tipping & Bishop 1999). Here z (h,) are the coordinates of x − c_j in an ORTHONORMAL basis of the cluster's
-subspace and e is what they leave over, so that no determinant of the basis appears; in any other basis D of
-the same subspace, z' = z (D Dᵀ)^-½ has a covariance Σ'_j with log det Σ_j = log det Σ'_j + log det D Dᵀ, and
-all else is the same. Σ_j, σ_j² and π_j are those of the samples assigned, refreshed at every epoch's end.
+can: A[i, j] is −log π_j p_j(x_i), less ½ d log 2π, in a mixture of probabilistic principal component analysers
+(Tipping & Bishop 1999). Here z (h,) are the coordinates of x − c_j in an ORTHONORMAL basis of the cluster's subspace,
+and e is the residual. So no determinant of the basis appears. In any other basis D of the same subspace,
+z' = z (D Dᵀ)^-½ has a covariance Σ'_j with log det Σ_j = log det Σ'_j + log det D Dᵀ, and all else is the same.
+Σ_j, σ_j² and π_j are computed from the samples assigned, anew at the end of every epoch.
 """
 
 from abc import ABC, abstractmethod
@@ -19,9 +19,9 @@ from scipy.special import logsumexp
 
 from csrl_core.backends import as_numpy
 
-FLOOR = 1e-6  # of the data's mean variance: no variance of a Gaussian falls below it
+FLOOR = 1e-6  # of the data's mean variance: the least variance of a Gaussian
 
-MOMENTS = ("scatter", "noise", "moment_totals", "moment_counts")
+MOMENTS = ("scatter", "noise", "moment_totals", "moment_counts")  # sums over a cluster's samples, kept in the state
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Gaussians:
     """The clusters' Gaussians, all float64.
 
     mixing : (k,), π; noise_variance : (k,), σ²; covariance : (k, h, h), Σ; precision : (k, h, h), Σ⁻¹;
-    constant : (k,), what every sample of a cluster pays, +∞ for a cluster without weight
+    constant : (k,), the part of the cost that all samples of a cluster share, +∞ for a cluster without weight
     """
 
     mixing: np.ndarray
@@ -40,14 +40,14 @@ class Gaussians:
 
 
 def gaussians(scatter, noise, totals, counts, d, floor, orthonormal):
-    """Σ_j, σ_j², π_j and what follows from them.
+    """Σ_j, σ_j², π_j, the precision and the constant of every cluster.
 
-    A cluster of no more than h + 1 samples lies in its subspace whatever its noise is: it would become a spike that
-    nothing leaves. It gets the variances of all samples, the same in every direction of its subspace.
+    A cluster of at most h + 1 samples always lies in its subspace, whatever its noise. It would become a spike that no
+    sample leaves. So it gets the variances of all samples together, the same in every direction of its subspace.
 
     scatter : (k, h, h), Σ w zzᵀ; noise : (k,), Σ w ‖e‖²; totals : (k,), Σ w; counts : (k,), samples with weight
     d : int, features; floor : float, the least variance
-    orthonormal : bool; else codes are on a scale of their own, and their floor is FLOOR of their mean square
+    orthonormal : bool; if not, codes have another scale than the data, and their floor is FLOOR of their mean square
     returns Gaussians
     """
     h = scatter.shape[1]
@@ -73,65 +73,66 @@ def gaussians(scatter, noise, totals, counts, d, floor, orthonormal):
 
 
 class Rule(ABC):
-    """What assignment minimises where that is not the loss: costs A that are −log π_j p_j(x), up to a constant.
+    """The costs A that assignment minimises instead of the losses: −log π_j p_j(x), up to a constant.
 
-    A rule keeps nothing itself; its arrays are part of a run's state.
+    A rule stores no arrays itself; they are part of a run's state.
     """
 
     names = ()
-    """Those of its arrays."""
+    """The names of its arrays."""
 
     reseeds = True
-    """Whether a cluster that is re-seeded with one sample could keep it."""
+    """Whether a cluster that is re-seeded with one sample can keep this sample."""
 
     @abstractmethod
     def state(self, parameters, data, centers, draw):
-        """Its arrays before the first pass, a dict."""
+        """The arrays of the rule before the first pass, a dict."""
 
     @abstractmethod
     def codes(self, parameters, X, centers, draw):
-        """What the costs of samples are computed from, whatever the assignment is."""
+        """The quantities from which the costs of samples are computed; they do not depend on the assignment."""
 
     @abstractmethod
     def costs(self, state, codes):
-        """A (n, k) of samples as `codes` gave them."""
+        """A (n, k) of samples. codes : what `codes` returned for these samples."""
 
     @abstractmethod
     def log_density(self, costs):
-        """The log-density log Σ_j π_j p_j(x) (n,) float64, of costs (n, k)."""
+        """The log-density log Σ_j π_j p_j(x), (n,) float64, from costs (n, k)."""
 
     @abstractmethod
     def refresh(self, parameters, state, passes, standing, draw):
-        """Bring its arrays up to date at an epoch's end.
+        """Update the arrays at the end of an epoch.
 
-        passes : iterable of (codes, assign, weight) of all samples; standing : bool, whether the assignment stands
+        passes : iterable of (codes, assign, weight), together all samples; standing : bool, whether the first
+        assignment still stands
         """
 
     @abstractmethod
-    def add_batch(self, state, codes, assign, weight, alone):
-        """Take a batch of `partial_fit` into account. alone : bool, whether it is the first."""
+    def add_batch(self, state, codes, assign, weight, first):
+        """Add a batch of `partial_fit` to the arrays. first : bool, whether it is the first batch."""
 
     @abstractmethod
     def before_batch(self, parameters, state, draw):
-        """Bring its arrays up to date before a batch of `partial_fit`."""
+        """Update the arrays before a batch of `partial_fit`."""
 
     @abstractmethod
-    def ready(self, parameters, state, draw):
-        """What costs need and the state does not know yet: a dict of arrays, often empty."""
+    def missing_arrays(self, parameters, state, draw):
+        """Arrays that `costs` needs and that the state does not have yet: a dict, often empty."""
 
     @abstractmethod
     def finish(self, parameters, state, draw):
-        """Bring its arrays up to date for good, after the last epoch."""
+        """Update the arrays after the last epoch."""
 
 
 class Likelihood(Rule):
-    """The rule ``assignment="likelihood"`` of models with codes: a Gaussian about every cluster's subspace.
+    """The rule of ``assignment="likelihood"`` for models with codes: a Gaussian about every cluster's subspace.
 
-    Its part of a run's state: scatter (k, h, h), noise (k,), moment_totals (k,) float64 and moment_counts (k,)
-    int64 of the last full pass; floor (1,), the least variance.
+    Its arrays in a run's state: scatter (k, h, h), noise (k,), moment_totals (k,) float64 and moment_counts (k,) int64,
+    all of the last full pass; floor (1,), the least variance.
 
-    model : ClusterModel with a method ``codes``; kernel : a backend's ``mixture``; n_features : d; own : brings an
-    array to that backend
+    model : ClusterModel with a method ``codes``; kernel : a backend's ``mixture``; n_features : d
+    own : function that brings an array to that backend
     """
 
     names = (*MOMENTS, "floor")
@@ -140,7 +141,7 @@ class Likelihood(Rule):
         self.model, self.kernel, self.d, self.own = model, kernel, n_features, own
 
     def state(self, parameters, data, centers, draw):
-        """Moments of nothing, and the floor."""
+        """Moments of no sample, which are zero, and the floor."""
         Z, _ = self.codes(parameters, data.X[:1], centers, draw)
         (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
         mean = w @ X / w.sum()
@@ -151,12 +152,12 @@ class Likelihood(Rule):
             "noise": np.zeros(k),
             "moment_totals": np.zeros(k),
             "moment_counts": np.zeros(k, np.int64),
-            "floor": np.array([FLOOR * variance or FLOOR]),  # constant data have no scale: any floor serves
+            "floor": np.array([FLOOR * variance or FLOOR]),  # constant data have no scale: any floor will do
         }
         return {name: self.own(array) for name, array in state.items()}
 
     def codes(self, parameters, X, centers, draw):
-        """(Z (n, k, h), residuals (n, k)) as the model gives them, contiguous and checked."""
+        """(Z (n, k, h), residuals (n, k)) of the model, checked and contiguous."""
         Z, residuals = self.model.codes(parameters, X, centers, draw)
         shape = (len(X), len(centers))
         if np.ndim(Z) != 3 or np.shape(Z)[:2] != shape or np.shape(residuals) != shape:
@@ -172,26 +173,26 @@ class Likelihood(Rule):
         return self.own(Z, X.dtype), self.own(residuals, X.dtype)
 
     def refresh(self, parameters, state, passes, standing, draw):
-        """Moments of all samples, from nothing."""
+        """Compute the moments of all samples anew."""
         self._clear(state)
         for codes, assign, weight in passes:
             self._add(state, codes, assign, weight)
 
-    def add_batch(self, state, codes, assign, weight, alone):
-        """Moments grow by the batch; those of the first one's first assignment were its own."""
-        if alone:
+    def add_batch(self, state, codes, assign, weight, first):
+        """Add the batch to the moments; before the first batch those of its initial assignment are removed."""
+        if first:
             self._clear(state)
         self._add(state, codes, assign, weight)
 
     def before_batch(self, parameters, state, draw):
-        """Nothing: moments follow the samples."""
+        """Do nothing: `add_batch` keeps the moments up to date."""
 
-    def ready(self, parameters, state, draw):
-        """Nothing is ever lacking."""
+    def missing_arrays(self, parameters, state, draw):
+        """An empty dict: the state has all arrays."""
         return {}
 
     def finish(self, parameters, state, draw):
-        """Nothing: the last epoch's end has done it."""
+        """Do nothing: the end of the last epoch has updated the moments."""
 
     def _clear(self, state):
         for name in MOMENTS:
@@ -204,23 +205,23 @@ class Likelihood(Rule):
         state["moment_counts"] += np.bincount(assign[weight > 0], minlength=len(state["moment_counts"]))
 
     def gaussians(self, state):
-        """The `Gaussians` of a state."""
+        """The `Gaussians` that the moments of a state give."""
         moments = (as_numpy(state[name]) for name in MOMENTS)
         return gaussians(*moments, self.d, float(state["floor"][0]), self.model.orthonormal_codes)
 
     def costs(self, state, codes):
-        """A (n, k) of samples as `codes` gave them, less the ½ d log 2π that all clusters share."""
-        h, known = codes[0].shape[2], state["scatter"].shape[1]
-        if h != known:
+        """A (n, k) of samples, less the ½ d log 2π that all clusters share. codes : what `codes` returned."""
+        h, fitted_width = codes[0].shape[2], state["scatter"].shape[1]
+        if h != fitted_width:
             raise ValueError(
-                f"{type(self.model).__name__}.codes gave codes of width {h}; those it was fitted with had {known}"
+                f"{type(self.model).__name__}.codes returned codes of width {h}; in the fit they had {fitted_width}"
             )
         clusters = self.gaussians(state)
         arrays = (clusters.precision, 1 / clusters.noise_variance, clusters.constant)
         return self.kernel.costs(*codes, *(self.own(array, codes[0].dtype) for array in arrays))
 
     def log_density(self, costs):
-        """The log-density of the mixture, with the constant that all clusters share."""
+        """The log-density of the mixture; includes the constant that `costs` leaves out."""
         return log_sum(costs) - 0.5 * self.d * np.log(2 * np.pi)
 
 
@@ -236,14 +237,14 @@ def responsibilities(costs):
 
 
 def orthonormal_decoder(weights, biases, k):
-    """An orthonormal basis of what a linear decoder can reach in every cluster, and where that lies.
+    """The affine subspace of a linear decoder's outputs in every cluster: an orthonormal basis and an offset.
 
-    The basis is the one nearest to the decoder's own, (D Dᵀ)^-½ D with D the product of the layers from the
-    narrowest on: it moves smoothly with the parameters, so that codes after a step fit moments from before it.
+    D is the product of the layers from the narrowest on. The basis is the orthonormal one nearest to D, (D Dᵀ)^-½ D.
+    It changes smoothly with the parameters, so that codes after a step agree with moments from before it.
 
     weights : list of (k or 1, fan_in, fan_out), in order of application; biases : list of (k or 1, fan_out) or None
     returns (basis (k, h, d), offset (k, d)) float64: the affine subspace is c_j + offset_j + span(basis_j), with the
-    offset at right angles to the basis; NaN where parameters are not finite
+    offset orthogonal to the basis; NaN where parameters are not finite
     """
     widths = [W.shape[1] for W in weights]
     h, d = min(widths), weights[-1].shape[2]

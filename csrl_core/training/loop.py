@@ -1,9 +1,8 @@
-"""The loop every objective shares: epochs, batches, optimizer, clipping, stopping, restarts.
+"""The training loop that all objectives share: epochs, batches, optimizer, clipping, stopping.
 
-It drives any `Objective`; what a loss is, and whether there are clusters at all, is the
-objective's affair (`csrl_core.training.joint` holds the joint assignment objective). Everything a run
-consists of lies in a `csrl_core.training.run.Run`, in arrays that are changed in place, so that it can be snapshot,
-saved at any epoch's end, and continued to the same curve.
+An `Objective` defines the loss, and whether there are clusters (`csrl_core.training.joint` is the joint assignment
+objective). All that changes during training is in a `csrl_core.training.run.Run`, in arrays that are changed in place.
+So a run can be copied, saved at the end of any epoch, and continued with the same loss curve.
 """
 
 from abc import ABC, abstractmethod
@@ -15,74 +14,74 @@ from csrl_core.training.draws import Use, stream
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss or the parameters became infinite or NaN in training."""
+    """The loss or the parameters became infinite or NaN during training."""
 
 
 class Objective(ABC):
-    """What is minimised. ``state`` holds named arrays that no gradient trains; they may change in place."""
+    """What training minimises. Methods may change the arrays of a run's ``state`` in place; no gradient trains them."""
 
     moves_every_epoch = False
-    """Whether `end_of_epoch` has work to do also after an epoch in which nothing moved."""
+    """Whether `end_of_epoch` must also be called after an epoch in which nothing moved."""
 
     loss_falls = True
-    """Whether training brings the loss curve down, so that one which still falls is one that wants more epochs."""
+    """Whether training lowers the loss. If so, a loss that still falls at the end calls for more epochs."""
 
     @abstractmethod
     def start(self, data, restart):
         """A new `Run` on ``data`` (a `Batch` of all samples): initial parameters and state."""
 
     def begin(self, run, data):  # noqa: B027 (a hook that may be left empty)
-        """Before a run trains, whether it is new or goes on where another stopped."""
+        """Called before a run trains, both for a new run and for a resumed one."""
 
     @abstractmethod
     def step(self, run, batch):
-        """Evaluate one batch at the run's parameters, before its step, and move the run's state.
+        """Evaluate one batch at the run's parameters, before the optimizer's step, and update the run's state.
 
         Returns
         -------
         loss_sum, weight_sum : float
         gradient : (p,), of loss_sum
-        moved : int, what changed in the state other than by gradient (0 lets training stop)
+        moved : int, how many changes there were that no gradient made (0 lets training stop)
         """
 
     def fused_epoch(self, run, data, settings):
-        """A function (order, batch_size) → (loss_sum, weight_sum, moved) that does an epoch in one call, or None."""
+        """A function (order, batch_size) → (loss_sum, weight_sum, moved) that computes a whole epoch, or None."""
         return None
 
     def end_of_epoch(self, run, data, fused):
-        """Put the state in order after an epoch in which it moved; returns what moved by that.
+        """Update the state after an epoch in which it changed; returns how much moved here.
 
-        fused : bool, whether `fused_epoch` did the epoch
+        fused : bool, whether the function of `fused_epoch` computed the epoch
         """
         return 0
 
     def finish(self, run, data):  # noqa: B027
-        """After the last epoch of a run."""
+        """Called after the last epoch of a run."""
 
     def loss(self, run, data):
         """The objective at the run's parameters."""
         return run.loss_curve[-1] if run.loss_curve else np.inf
 
     def selection_score(self, run, data):
-        """The larger the better, among restarts."""
+        """The score by which restarts are compared: the larger, the better."""
         return -run.loss_curve[-1] if run.loss_curve else -np.inf
 
 
 class Optimizer:
-    """Applies a backend's update kernel to a run."""
+    """Updates a run's parameters by a backend's optimizer kernel."""
 
     def __init__(self, backend, settings):
         self.kernel = backend.optimizer
-        self.rule = self.kernel.RULES[settings.optimizer]
+        self.method = self.kernel.RULES[settings.optimizer]
         self.hyper = settings.hyper()
         self.clip_norm = float(settings.clip_norm or 0.0)
 
     def apply(self, run, gradient, weight_sum):
-        """One step on the mean gradient. A batch without weight changes nothing."""
+        """One optimizer step with the mean gradient; a batch without weight changes nothing."""
         if weight_sum <= 0:
             return
         scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
-        self.kernel.update(run.params, gradient, scale, run.moments, self.rule, run.step + 1, self.hyper)
+        self.kernel.update(run.params, gradient, scale, run.moments, self.method, run.step + 1, self.hyper)
 
 
 class Trainer:
@@ -104,17 +103,18 @@ class Trainer:
         self.batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
 
     def train(self, run, after_epoch=None):
-        """Epochs until there are enough of them or the run is stopped, then the objective's `finish`.
+        """Train until all epochs are done or the run is stopped, then call the objective's `finish`.
 
-        ``after_epoch(run)`` is called at every epoch's end and may set ``run.stopped``. What it sees, a checkpoint
-        too, is before `finish`: a run that trains on, with more epochs, has never been finished.
+        ``after_epoch(run)`` is called at the end of every epoch and may set ``run.stopped``. It always sees the run
+        before `finish`. So do the checkpoints that it writes: a run that is resumed for more epochs has not been
+        finished.
 
         Raises
         ------
         NonFiniteLossError
-            The run holds the last parameters whose loss was finite.
+            The run holds the last parameters with a finite loss.
         KeyboardInterrupt
-            The run holds the state of the last whole epoch (as after any other exception).
+            The run holds the state of the last whole epoch, as after any other exception.
         """
         self.objective.begin(run, self.data)
         latest, previous = run.copy(), run.copy()
@@ -129,20 +129,20 @@ class Trainer:
                 run.epoch += 1
                 run.loss_curve.append(loss)
                 run.stopped = self.converged(run, loss, moved)
-                # Two snapshots that change places: an interrupt while one is written leaves the other whole.
-                previous.take(run)
+                # Two snapshots in turn: an interrupt while one is written leaves the other complete.
+                previous.copy_from(run)
                 latest, previous = previous, latest
                 if after_epoch is not None:
                     after_epoch(run)
             self.objective.finish(run, self.data)
         except BaseException as error:
             if not isinstance(error, NonFiniteLossError):
-                run.take(latest)
+                run.copy_from(latest)
             raise
         return run
 
     def _end_epoch(self, run, loss, moved):
-        """The objective's end of an epoch, where there is something to do; returns what moved by that."""
+        """Call the objective's `end_of_epoch` if it has work to do; returns how much moved there."""
         if isfinite(loss) and (moved or run.epoch == 0 or self.objective.moves_every_epoch):
             return self.objective.end_of_epoch(run, self.data, self._fused is not None)
         return 0
@@ -166,7 +166,7 @@ class Trainer:
         return loss_sum, weight_sum, moved
 
     def _order(self, run):
-        """The epoch's order: a permutation seeded by the step, or the data's own for full batch."""
+        """The order of the samples in an epoch: a permutation seeded by the step; for full batch that of the data."""
         n = len(self.data.X)
         if self.batch_size >= n:
             return self.data.index
@@ -178,20 +178,21 @@ class Trainer:
         return self.data.take(order[first : first + self.batch_size], number)
 
     def converged(self, run, loss, moved):
-        """Whether for ``n_iter_no_change`` epochs no assignment changed and the best loss stood."""
+        """Whether in ``n_iter_no_change`` epochs no assignment changed and the best loss did not improve."""
         tol = self.settings.tol
         if tol <= 0:
             return False
-        stood = run.best - loss <= tol * max(1.0, abs(run.best)) if isfinite(run.best) else False
-        run.stale = run.stale + 1 if stood and not moved else 0
+        no_better = run.best - loss <= tol * max(1.0, abs(run.best)) if isfinite(run.best) else False
+        run.stale = run.stale + 1 if no_better and not moved else 0
         run.best = min(run.best, loss)
         return run.stale >= self.settings.n_iter_no_change
 
     def _diverged(self, run, latest, previous, loss):
+        """The error to raise, after the run was set back to its last finite parameters."""
         epoch = run.epoch
-        run.take(latest)
+        run.copy_from(latest)
         if not isfinite(self.objective.loss(run, self.data)):
-            run.take(previous)
+            run.copy_from(previous)
         what = f"the loss became {loss}" if not isfinite(loss) else "the parameters became non-finite"
         return NonFiniteLossError(
             f"{what} in epoch {epoch + 1} of {self.settings.epochs} (restart {run.restart + 1}, "

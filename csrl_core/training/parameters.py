@@ -1,7 +1,7 @@
-"""All trained parameters of a model: one flat vector with named views, the cluster axis first.
+"""All trained parameters of a model: one flat vector with named views, cluster axis first.
 
-One array to update, to save, to send, to compare. A name's view has shape (k, …) where every
-cluster has its own copy and (1, …) where all share one.
+So there is one array to update, save, send and compare. A view has shape (k, …) if every cluster has its own copy, and
+(1, …) if all clusters share one.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from csrl_core.backends import aligned_empty, is_device_array
 
 
 class Layout:
-    """Names and shapes of parameters, in the order in which they lie in the flat vector.
+    """Names and shapes of parameters, in their order in the flat vector.
 
     shapes : dict of name → shape, cluster axis first
     """
@@ -26,14 +26,14 @@ class Layout:
             self.size += prod(shape)
 
     def views(self, flat):
-        """Name → view into ``flat`` (p,), in order; writing to a view writes to ``flat``."""
+        """Dict of name → view into ``flat`` (p,), in order; writing to a view changes ``flat``."""
         return {
             name: flat[start : start + prod(self.shapes[name])].reshape(self.shapes[name])
             for name, start in self.offsets.items()
         }
 
     def flatten(self, named, dtype=None, argument="parameters"):
-        """Concatenate the C-order ravels of ``named``, a mapping of the layout's names to arrays.
+        """Concatenate the arrays of ``named``, each in C order. named : mapping of the layout's names to arrays.
 
         Raises
         ------
@@ -52,14 +52,14 @@ class Layout:
         return np.concatenate(parts, out=aligned_empty((self.size,), np.result_type(*parts)))
 
     def cluster(self, flat, j, n_clusters):
-        """Views of what belongs to cluster j alone: the j-th copy of every cluster-specific name."""
+        """List of views, one for each cluster-specific parameter: cluster j's own copy."""
         return [view[j] for view in self.views(flat).values() if len(view) == n_clusters and n_clusters > 1]
 
 
 class Parameters(Mapping):
     """A flat vector and its named views: ``parameters["encoder.0.weight"]``, ``parameters.flat``.
 
-    state : dict of named arrays that go with them and that no gradient trains
+    state : dict of named arrays that belong to the run and that no gradient trains
     """
 
     def __init__(self, layout, flat, state=None):
@@ -79,6 +79,9 @@ class Parameters(Mapping):
 
 
 def check_shape(model, array, shape, what):
-    """Raise ValueError unless what a model's method returned has the shape that kernels will take it to have."""
+    """Raise ValueError unless the array that a model's method returned has the shape that kernels expect.
+
+    what : str, how the message names the array
+    """
     if np.shape(array) != shape:
         raise ValueError(f"{type(model).__name__}.{what} returned shape {np.shape(array)}; expected {shape}")

@@ -1,7 +1,7 @@
 """Models and checkpoints on disk: safetensors with a JSON header and a checksum, written atomically.
 
-Nothing in a file is ever executed, and nothing computes with what `csrl_core.training.file_checks` has not seen. A
-file is written beside its destination and then renamed, so a process that dies in between leaves the old file whole.
+Nothing in a file is ever executed, and `csrl_core.training.file_checks` checks all of it before use. A file is written
+beside its destination and then renamed: a process that dies in between leaves the old file complete.
 """
 
 import inspect
@@ -31,11 +31,12 @@ FORMAT = 2  # 1 has no checksum
 FORMATS = (1, 2)
 HEADER = "csrl_core"
 _RUN_NUMBERS = ["restart", "step", "epoch", "best", "stale", "n_reseeded", "stopped"]
-# What may differ between a checkpoint and the estimator that resumes it: none of it changes the curve.
+# Arguments that may differ between a checkpoint and the estimator that resumes it: they do not change the loss curve.
 _FREE_ARGUMENTS = {"epochs", "n_jobs", "verbose", "random_state", "backend", "n_init"}
 
 
 def write(path, kind, header, arrays):
+    """Write a file. kind : "model" or "checkpoint"; header : dict that JSON can hold; arrays : dict by name."""
     header = {"format": FORMAT, "kind": kind, "version": __version__, **header}
     arrays = {name: np.ascontiguousarray(as_numpy(array)) for name, array in arrays.items()}
     header["digest"] = digest_of(header, arrays)
@@ -43,6 +44,14 @@ def write(path, kind, header, arrays):
 
 
 def read(path, kind):
+    """The header and the arrays of a file, after checking that it is complete and of this kind.
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+        The file is not complete, damaged, of another program, another format version or another kind.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such {kind} file")
@@ -50,7 +59,7 @@ def read(path, kind):
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    # Beside the library's own: numbers of a kind that NumPy has not, and shapes whose size is no int.
+    # The other exceptions come from dtypes that NumPy does not have and from shapes whose size is not an int.
     except (safetensors.SafetensorError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(
             f"{path} is not a whole safetensors file ({error}); expected a {kind} written by csrl_core"
@@ -60,9 +69,9 @@ def read(path, kind):
     try:
         header = json.loads(metadata[HEADER])
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} has a header that is no JSON ({error}); it is damaged") from None
+        raise ModelFileError(f"{path} has a header that is not JSON ({error}); it is damaged") from None
     if not isinstance(header, dict):
-        raise ModelFileError(f"{path} has a header that is a JSON {type(header).__name__}, no object; it is damaged")
+        raise ModelFileError(f"{path} has a JSON {type(header).__name__} as its header, not an object; it is damaged")
     if type(header.get("format")) is not int or header["format"] not in FORMATS:
         raise ModelFileError(
             f"{path} has format version {header.get('format')!r:.99}; this csrl_core {__version__} reads versions "
@@ -78,7 +87,7 @@ def read(path, kind):
 
 
 def arguments_of(estimator):
-    """Constructor arguments as JSON, arrays apart; what has no such form (a RandomState, a model) is left out."""
+    """Constructor arguments: (dict of plain values for JSON, dict of arrays). A RandomState or a model is left out."""
     plain, arrays = {}, {}
     for name, value in estimator.get_params(deep=False).items():
         if isinstance(value, np.generic):
@@ -93,7 +102,7 @@ def arguments_of(estimator):
 
 
 def _defaults(estimator):
-    """Name → default of the constructor's arguments, in the form that JSON has."""
+    """Name → default of the constructor's arguments, with tuples as lists, as JSON gives them back."""
     parameters = inspect.signature(type(estimator).__init__).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
@@ -101,10 +110,10 @@ def _defaults(estimator):
 
 @dataclass
 class CheckpointState:
-    """What a checkpoint holds: the run that was going on, and the best one that was finished.
+    """The contents of a checkpoint: the run in progress, and the best of the finished ones.
 
-    epochs : the argument of the estimator; callbacks : list of what they remember, see `reporter.Reporter.states`;
-    data : checksums of what the fit was given, None in files that have none
+    epochs : the estimator's argument; callbacks : list of their states, see `reporter.Reporter.states`
+    data : checksums of the fit's data, None for files without them
     """
 
     key: np.ndarray
@@ -118,7 +127,7 @@ class CheckpointState:
 
 
 def write_checkpoint(path, estimator, state):
-    """Everything that training needs to go on from an epoch's end, a `CheckpointState`."""
+    """Write a checkpoint: all that training needs to continue from the end of an epoch. state : `CheckpointState`."""
     arguments, arrays = arguments_of(estimator)
     arrays["key"] = state.key
     header = {
@@ -138,40 +147,39 @@ def write_checkpoint(path, estimator, state):
 
 
 def read_checkpoint(path, estimator, X):
-    """The state of a checkpoint, if it is one of this estimator on data of X's shape and dtype.
+    """The `CheckpointState` of a file, after checking that it belongs to this estimator and to X's shape and dtype.
 
     Raises
     ------
     ModelFileError
-        No checkpoint, damaged, or of another estimator, other arguments or other data.
+        The file is not a checkpoint, is damaged, or belongs to another estimator, other arguments or other data.
     """
     header, arrays = read(path, "checkpoint")
     if header["class"] != type(estimator).__name__:
         raise ModelFileError(f"{path} is a checkpoint of {header['class']}; expected {type(estimator).__name__}")
-    plain, own = arguments_of(estimator)
-    for name in {*own, *(name for name in arrays if name.startswith("argument."))}:
-        if not np.array_equal(own.get(name), arrays.get(name)):
+    arguments, argument_arrays = arguments_of(estimator)
+    for name in {*argument_arrays, *(name for name in arrays if name.startswith("argument."))}:
+        if not np.array_equal(argument_arrays.get(name), arrays.get(name)):
             raise ModelFileError(
                 f"{path} was made with another {name.removeprefix('argument.')}; resume needs the same"
             )
-    # What an older file does not know of was as it is by default.
-    was = {name: default for name, default in _defaults(estimator).items() if name in plain} | header["arguments"]
-    for name in set(plain) | set(was):
-        if name not in _FREE_ARGUMENTS and plain.get(name) != was.get(name):
+    # An argument that an older file does not have had its default value.
+    saved = {name: default for name, default in _defaults(estimator).items() if name in arguments} | header["arguments"]
+    for name in set(arguments) | set(saved):
+        if name not in _FREE_ARGUMENTS and arguments.get(name) != saved.get(name):
             raise ModelFileError(
-                f"{path} was made with {name}={was.get(name)!r}, the estimator has "
-                f"{name}={plain.get(name)!r}; resume needs the same"
+                f"{path} was made with {name}={saved.get(name)!r}, the estimator has "
+                f"{name}={arguments.get(name)!r}; resume needs the same"
             )
     check_header(path, header, {"run": dict, "best": (dict, type(None)), "data": (dict, type(None))})
     check_numbers(path, header, ["best_score"])
     check_array(path, arrays, "key", (2,), np.uint32)
     for name, shape in (("run.state.assign", (None,)), ("run.state.centers", (None, None)), ("run.params", (None,))):
         check_array(path, arrays, name, shape, arrays[name].dtype if name in arrays else None)
-    made_for = (*arrays["run.state.assign"].shape, arrays["run.state.centers"].shape[1], arrays["run.params"].dtype)
-    if made_for != (*X.shape, X.dtype):
-        raise ModelFileError(
-            f"{path} was made on X of shape {made_for[:2]} and dtype {made_for[2]}; X has {X.shape} and {X.dtype}"
-        )
+    shape = (*arrays["run.state.assign"].shape, arrays["run.state.centers"].shape[1])
+    dtype = arrays["run.params"].dtype
+    if (shape, dtype) != (X.shape, X.dtype):
+        raise ModelFileError(f"{path} was made on X of shape {shape} and dtype {dtype}; X has {X.shape} and {X.dtype}")
     callbacks = header.get("callbacks", [])
     if not (
         isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
@@ -186,9 +194,9 @@ def read_checkpoint(path, estimator, X):
 
 
 def check_counts(path, checkpoint, estimator, epochs):
-    """Refuse epochs and restarts with which an uninterrupted fit would not have come by where the run stands.
+    """Refuse ``epochs`` and ``n_init`` with which an uninterrupted fit would not have reached the checkpoint.
 
-    epochs : int, how many a run of this estimator may have
+    epochs : int, most epochs of a run of this estimator
     """
     run = checkpoint.run
     for name, least, value in (("n_init", run.restart + 1, estimator.n_init), ("epochs", run.epoch, epochs)):
@@ -204,10 +212,10 @@ def check_counts(path, checkpoint, estimator, epochs):
         )
 
 
-def check_data(path, was, now):
-    """Refuse to go on with other data than the checkpoint was made on; both as `data_digest` gives them."""
-    for name, digest in now.items():
-        if was.get(name) != digest:
+def check_data(path, saved, given):
+    """Refuse other data than the checkpoint was made on. saved, given : checksums from `data_digest`."""
+    for name, digest in given.items():
+        if saved.get(name) != digest:
             raise ModelFileError(f"{path} was made on another {name} than is given to resume with; it needs the same")
 
 
@@ -239,4 +247,5 @@ def _read_run(path, header, arrays, prefix, layout, estimator):
 
 
 def subset(arrays, prefix):
+    """The arrays whose names have the prefix, by their names without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""The place that talks to scikit-learn's callback protocol: what a fit tells its callbacks and asks of them."""
+"""Calls of a fit to its callbacks, by scikit-learn's callback protocol."""
 
 import json
 
@@ -7,11 +7,11 @@ from csrl_core.training.persistence import ModelFileError
 
 
 class Reporter:
-    """Tells an estimator's callbacks about restarts and epochs.
+    """Calls an estimator's callbacks at the start and end of the fit, of restarts and of epochs.
 
-    scikit-learn hands ``metadata`` on to scorers, so what our own callbacks need stands in the estimator's
-    ``_epoch`` while it fits. Contexts live until the fit ends: there is one an epoch, never one a batch,
-    and none at all without callbacks.
+    The callbacks of this package find their `Epoch` in the estimator's ``_epoch`` during the fit, since scikit-learn
+    passes ``metadata`` on to scorers. Contexts live until the fit ends. So there is one for each epoch, never one for
+    each batch, and none without callbacks.
     """
 
     def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint, fitted):
@@ -19,14 +19,14 @@ class Reporter:
         self.save_checkpoint, self.fitted = save_checkpoint, fitted
         self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
         self.root = self.restart = None
-        self._done = 0  # epochs of the restart to begin that an earlier fit has done
+        self._done = 0  # epochs of the next restart that an earlier fit has done
         if getattr(estimator, "_skl_callbacks", None):
             self.root = estimator._init_callback_context(max_subtasks=n_init)
             self._begin(self.root)
 
     @property
-    def listening(self):
-        """Whether anybody wants to know."""
+    def needed(self):
+        """Whether there are callbacks or log lines, so that epochs must be reported."""
         return self.root is not None or self.verbose is not None
 
     def _begin(self, context):
@@ -41,50 +41,50 @@ class Reporter:
         return [] if self.root is None else self.estimator._skl_callbacks
 
     def states(self):
-        """What callbacks remember, for a checkpoint: list of {"class": name, "state": dict}.
+        """The states of all callbacks, for a checkpoint: list of {"class": name, "state": dict}.
 
         Raises
         ------
         TypeError
-            JSON cannot hold it.
+            A state cannot be written as JSON.
         """
-        found = []
+        states = []
         for callback in self._callbacks():
             name, state = type(callback).__name__, getattr(callback, "state_dict", dict)()
             try:
                 json.dumps(state)
             except (TypeError, ValueError) as error:
-                raise TypeError(f"{name}.state_dict() gave what JSON cannot hold: {error}") from None
+                raise TypeError(f"{name}.state_dict() returned values that JSON cannot hold: {error}") from None
             if state:
-                found.append({"class": name, "state": state})
-        return found
+                states.append({"class": name, "state": state})
+        return states
 
     def resume(self, run, states, path):
-        """Go on where ``run`` stands: callbacks of a class take up the `states` of that class, in their order.
+        """Continue with ``run``: callbacks load the states of their class, in order.
 
         Raises
         ------
         ModelFileError
             A callback cannot read its state.
         """
-        left = list(states)
+        remaining = list(states)
         for callback in self._callbacks():
             name = type(callback).__name__
-            found = next((entry for entry in left if entry["class"] == name), None)
-            if found is None:
+            entry = next((entry for entry in remaining if entry["class"] == name), None)
+            if entry is None:
                 continue
-            left.remove(found)
+            remaining.remove(entry)
             try:
-                callback.load_state_dict(found["state"])
+                callback.load_state_dict(entry["state"])
             except (AttributeError, LookupError, TypeError, ValueError) as error:
-                raise ModelFileError(f"{path} has a state of {name} that it cannot read: {error!r}") from None
+                raise ModelFileError(f"{path} has a state that {name} cannot read: {error!r}") from None
         self._done = run.epoch
-        if self.root is not None:  # so that the tasks to come are counted from where they are
+        if self.root is not None:  # so that later tasks have the numbers that they have in an uninterrupted fit
             for _ in range(run.restart):
                 self.root.subcontext("restart", max_subtasks=self.epochs)
 
     def begin_restart(self):
-        """A restart begins."""
+        """Report the start of a restart."""
         if self.root is not None:
             self.restart = self.root.subcontext("restart", max_subtasks=self.epochs)
             for _ in range(self._done):
@@ -93,11 +93,11 @@ class Reporter:
         self._done = 0
 
     def after_epoch(self, run, attributes):
-        """An epoch has ended, and callbacks may stop the run; ``attributes()`` would give the fitted attributes."""
-        wanted = []
+        """Report the end of an epoch; callbacks may stop the run. attributes : function that gives the fitted ones."""
+        requests = []
 
         def save_checkpoint(path, last_only=False):
-            wanted.append((path, last_only))
+            requests.append((path, last_only))
 
         epoch = Epoch(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, save_checkpoint, self.fitted)
         if self.verbose is not None:
@@ -112,15 +112,15 @@ class Reporter:
         finally:
             del self.estimator._epoch
         ends = run.stopped or run.epoch >= self.epochs
-        for path, last_only in wanted:
+        for path, last_only in requests:
             if ends or not last_only:
                 self.save_checkpoint(path)
 
     def end_restart(self):
-        """A restart has ended; returns whether callbacks want no other."""
+        """Report the end of a restart; returns whether a callback stops the fit here."""
         return self.root is not None and self._end(self.restart)
 
     def end(self):
-        """The fit has ended, and the estimator is fitted."""
+        """Report the end of the fit; the estimator is fitted."""
         if self.root is not None:
             self._end(self.root, attributes=dict)

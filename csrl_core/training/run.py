@@ -1,4 +1,4 @@
-"""What a run consists of: the data as batches, how to train, and everything that changes while it trains."""
+"""A run and its inputs: batches of data, training settings, and all that changes during training."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -9,10 +9,10 @@ from csrl_core.backends import aligned_empty, is_device_array
 
 
 class Batch(NamedTuple):
-    """Samples of one step.
+    """The samples of one step.
 
-    X : (b, d); target : (b, d); index : (b,) int64, rows in the data; weight : (b,);
-    number : the batch's place in its epoch
+    X : (b, d); target : (b, d); index : (b,) int64, their row numbers in the data; weight : (b,)
+    number : int, the batch's position in its epoch
     """
 
     X: np.ndarray
@@ -22,23 +22,23 @@ class Batch(NamedTuple):
     number: int = 0
 
     def take(self, rows, number):
-        """The batch of the given rows of this one, which holds the whole data."""
+        """The batch of the given rows, taken from this batch of all samples."""
         X = _rows(self.X, rows)
         target = X if self.target is self.X else _rows(self.target, rows)
         return Batch(X, target, rows, self.weight[rows], number)
 
 
 def _rows(array, rows):
-    """``array[rows]``, on the host aligned."""
+    """``array[rows]``; on the host in aligned memory."""
     if not isinstance(array, np.ndarray):
         return array[rows]
-    # Rows are known to be there; with mode="raise" NumPy would first write them elsewhere.
+    # All rows exist; with mode="raise" NumPy would write them to a buffer first.
     return np.take(array, rows, axis=0, out=aligned_empty((len(rows), *array.shape[1:]), array.dtype), mode="clip")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; the estimators' constructor arguments, resolved."""
+    """How to train: the estimators' constructor arguments, with "auto" replaced by values."""
 
     epochs: int
     batch_size: int | None
@@ -51,7 +51,7 @@ class Settings:
     key: np.ndarray = field(default_factory=lambda: np.zeros(2, np.uint32))
 
     def hyper(self):
-        """(4,) float64, as the optimizer kernels take them."""
+        """The optimizer's constants, (4,) float64, as its kernels take them."""
         if self.optimizer == "adam":
             return np.array([self.learning_rate, 0.9, 0.999, 1e-8], np.float64)
         return np.array([self.learning_rate, self.momentum, 0.0, 0.0], np.float64)
@@ -59,12 +59,14 @@ class Settings:
 
 @dataclass
 class Run:
-    """One restart: everything that changes while it trains.
+    """One restart: all that changes while it trains.
 
-    params : (p,); moments : (2, p); state : named arrays; step, epoch : int, done so far;
-    loss_curve : list of float, an epoch's mean loss each; best, stale : the stopping rule's memory;
-    n_reseeded : int, a total that the objective keeps; stopped : bool, whether no epoch is to follow, however many
-    there may be: it converged, settled, or was told to. Whether `Objective.finish` has been done is the caller's affair
+    params : (p,); moments : (2, p), the optimizer's; state : named arrays; step, epoch : int, numbers done so far
+    loss_curve : list of float, the mean loss of each epoch
+    best, stale : the lowest loss so far, and the number of epochs without improvement or change
+    n_reseeded : int, empty clusters that were re-seeded so far
+    stopped : bool, whether no epoch follows although ``epochs`` would allow it: the run converged, or a callback
+    stopped it. It does not say whether `Objective.finish` was called
     """
 
     params: np.ndarray
@@ -84,7 +86,7 @@ class Run:
             self.moments = np.zeros_like(self.params, shape=(2, len(self.params)))
 
     def on(self, backend):
-        """The run with its arrays on a backend; those that are there already are taken as they are."""
+        """The run with its arrays on a backend; arrays that are there already are not copied."""
         state = {name: backend.hold(array) for name, array in self.state.items()}
         return replace(self, params=backend.hold(self.params), moments=backend.hold(self.moments), state=state)
 
@@ -102,26 +104,26 @@ class Run:
             loss_curve=list(self.loss_curve),
         )
 
-    def take(self, other):
-        """Become ``other``, in this run's own arrays."""
-        for mine, theirs in zip(self._arrays(), other._arrays(), strict=True):
-            mine[...] = theirs
+    def copy_from(self, other):
+        """Copy everything from ``other`` into this run's own arrays."""
+        for array, source in zip(self._arrays(), other._arrays(), strict=True):
+            array[...] = source
         self.step, self.epoch, self.n_reseeded = other.step, other.epoch, other.n_reseeded
         self.best, self.stale, self.stopped = other.best, other.stale, other.stopped
         del self.loss_curve[other.epoch :]
 
 
 def as_batch(X, target, weight, shift, backend=None):
-    """The `Batch` of all samples of a data set, less the shift, on the backend (None: the host); target may be X."""
+    """All samples of a data set as one `Batch`, less the shift, on the backend (None: the host); target may be X."""
     own = np.ascontiguousarray if backend is None else backend.own
     shift = own(shift.astype(X.dtype))
-    moved = _less(own(X), shift)
+    shifted = _subtract(own(X), shift)
     index = own(np.arange(len(X), dtype=np.int64))
-    return Batch(moved, moved if target is X else _less(own(target), shift), index, own(weight))
+    return Batch(shifted, shifted if target is X else _subtract(own(target), shift), index, own(weight))
 
 
-def _less(array, shift):
-    """``array − shift``; on the host aligned."""
+def _subtract(array, shift):
+    """``array − shift``; on the host in aligned memory."""
     if is_device_array(array):
         return array - shift
     return np.subtract(array, shift, out=aligned_empty(array.shape, array.dtype))

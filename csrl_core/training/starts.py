@@ -1,8 +1,8 @@
-"""How a run begins: the first assignment, parameters that go with it, and what ``init="auto"`` does.
+"""The start of a run: the first assignment, parameters for it, and the choice of ``init="auto"``.
 
-Where clusters lie apart k-means finds them and seeds of k-means++ hardly ever do; where they cross it is the other way
-round. So starts of both kinds are tried, and what is maximised in the end decides: the likelihood, or the loss. Where a
-model says nothing of clusters before it is trained, the best of ten k-means is taken.
+k-means finds clusters that lie apart, which seeds of k-means++ hardly ever do. For clusters that cross it is the other
+way round. So ``init="auto"`` tries starts of both kinds and compares them by the likelihood or the loss. Some models
+cannot tell clusters apart before they are trained; they take the best of ten k-means.
 """
 
 import numpy as np
@@ -13,16 +13,16 @@ from csrl_core.training.draws import Use, stream
 from csrl_core.training.exact import exact_round
 from csrl_core.training.run import Run
 
-STARTS = 5  # of each kind
-LARGE = 2**20  # numbers in the data; with more one of each kind is tried
-ROUNDS = 5  # after which it is decided
-BEYOND_DOUBT = 4  # standard errors of the difference of two starts' scores
-SAME = 1e-5  # relative difference below which two tries are taken for the same solution
+STARTS = 5  # tries of each kind
+LARGE = 2**20  # values in the data; with more, one try of each kind
+ROUNDS = 5  # before starts are compared
+CLEAR_LEAD = 4  # standard errors of the difference of two starts' scores
+SAME = 1e-5  # relative difference below which two tries count as the same solution
 LLOYD_ITERATIONS = 300
 
 
 def start(objective, data, restart):
-    """A new run: assignment, parameters and state, as the objective's ``init`` says.
+    """A new run with assignment, parameters and state, as the objective's ``init`` specifies.
 
     objective : JointAssignment; data : Batch of all samples; restart : int
     returns Run, not yet trained
@@ -38,7 +38,7 @@ def start(objective, data, restart):
 
 
 def start_from(objective, init, data, restart, number=0):
-    """A run from one first assignment; number : of the try, which has random numbers of its own."""
+    """A new run from one kind of first assignment. number : int, of the try; each has its own random numbers."""
     draw, own = objective.draw(Use.INITIAL_PARAMETERS, restart), objective.backend.own
     state = first_state(objective, data, restart, init, number)
     centers = objective.loss_centers(state, np.float64)
@@ -47,14 +47,14 @@ def start_from(objective, init, data, restart, number=0):
     run = Run(own(objective.layout.flatten(named, data.X.dtype)), state, restart)
     objective.begin(run, data)
     if objective.rule is not None:
-        parameters, seen = objective.parameters(run), centers.astype(run.params.dtype)
-        run.state |= objective.rule.state(parameters, data, seen, objective.draw(Use.EVALUATION_NOISE, restart))
+        parameters, draw = objective.parameters(run), objective.draw(Use.EVALUATION_NOISE, restart)
+        run.state |= objective.rule.state(parameters, data, centers.astype(run.params.dtype), draw)
         objective.refresh(run, data)
     return run
 
 
 def first_state(objective, data, restart, init, number=0):
-    """Assignment, centres and sums at the start; arguments as of `start_from`."""
+    """Assignment, centres and sums at the start; arguments as for `start_from`."""
     backend, k, T = objective.backend, objective.n_clusters, data.target
     kernel, own = backend.assign, backend.own
     if isinstance(init, str):
@@ -74,7 +74,7 @@ def first_state(objective, data, restart, init, number=0):
 
 
 def _first_centers(objective, data, restart, init, number):
-    """Centres (k, d) float64 on the host, by name."""
+    """Centres (k, d) float64 on the host. init : the name of a method."""
     philox, k, key = objective.backend.philox, objective.n_clusters, objective.key
     label = stream(Use.INITIAL_CENTERS, number, restart)
     host, weight = as_numpy(data.target), as_numpy(data.weight)
@@ -89,7 +89,7 @@ def _first_centers(objective, data, restart, init, number):
 
 
 def _lloyd(objective, data, centers):
-    """Centres after Lloyd's iterations: with these kernels, so that every backend begins alike."""
+    """Centres after Lloyd's iterations, by the backend's kernels, so that all backends start alike."""
     kernel, k, own = objective.backend.assign, objective.n_clusters, objective.backend.own
     centers, before = own(centers), None
     for _ in range(LLOYD_ITERATIONS):
@@ -103,9 +103,9 @@ def _lloyd(objective, data, centers):
 
 
 def fit_clusters(objective, run, data, draw):
-    """Parameters that the model gives to the clusters as they are, and what the rule keeps of them.
+    """Set the run's parameters to the model's start for the present clusters, and update the rule's arrays.
 
-    draw : `Draw`, or None where nothing may be left to chance
+    draw : `Draw`, or None for a start without random numbers
     """
     centers = objective.loss_centers(run.state, np.float64)
     named = objective.model.init_from_clusters(data, run.state["assign"], centers, draw)
@@ -115,7 +115,7 @@ def fit_clusters(objective, run, data, draw):
 
 
 def one_round(objective, run, data):
-    """Parameters that fit the clusters, then assignment and centres; returns how many samples moved."""
+    """Fit parameters to the clusters, then compute assignment and centres; returns how many samples moved."""
     if objective.model.minimise:
         moved = exact_round(objective, run, data)[2]
     else:
@@ -128,52 +128,53 @@ def one_round(objective, run, data):
 
 
 def best_start(objective, data, restart):
-    """The best k-means, unless after a few rounds another start is better beyond doubt.
+    """The best k-means, unless another start is clearly better after a few rounds of `one_round`.
 
-    Rounds are `one_round`. Differences of scores within their error are as often wrong as right; on the sets of
-    ``csrl reproduce defaults`` worse starts are ahead by up to three standard errors, and those that find crossing
-    lines by five and more.
+    Differences of scores within their standard error are wrong as often as right. On the data sets of
+    ``csrl reproduce defaults`` worse starts lead by up to three standard errors, and starts that find crossing lines
+    lead by five and more.
 
     objective : JointAssignment; data : Batch of all samples; restart : int
     returns Run, not yet trained
     """
-    tries, between = [], []
+    tries, separations = [], []
     for number in range(STARTS if data.target.size <= LARGE else 1):
         for kind in ("k-means", "k-means++"):
             run = start_from(objective, kind, data, restart, number)
-            between.append(_between(run.state) if kind == "k-means" else -np.inf)
+            separations.append(_separation(run.state) if kind == "k-means" else -np.inf)
             for _ in range(ROUNDS):
                 if not one_round(objective, run, data):
                     break
             tries.append((run, objective.scores(run, data)))
     weight = as_numpy(data.weight).astype(np.float64)
-    run, scores = tries[_first_best(between)]
-    other, theirs = tries[_first_best([np.average(found, weights=weight) for _, found in tries])]
-    gain = np.average(theirs - scores, weights=weight)
-    error = np.sqrt(np.sum((weight * (theirs - scores - gain)) ** 2)) / weight.sum()
-    if gain > BEYOND_DOUBT * error:
-        run = other
-    run.n_reseeded = 0  # in training nothing was
+    run, scores = tries[_first_best(separations)]
+    rival, rival_scores = tries[_first_best([np.average(values, weights=weight) for _, values in tries])]
+    lead = np.average(rival_scores - scores, weights=weight)
+    error = np.sqrt(np.sum((weight * (rival_scores - scores - lead)) ** 2)) / weight.sum()
+    if lead > CLEAR_LEAD * error:
+        run = rival
+    run.n_reseeded = 0  # counts re-seeding in training alone
     return run
 
 
 def best_k_means(objective, data, restart):
-    """Which of as many tries of k-means ends lowest, int: what there is to go by where starts cannot be compared."""
+    """The number of the try of k-means with the lowest objective, int: for models whose starts cannot be compared."""
     tries = 2 * STARTS if objective.n_clusters > 1 and data.target.size <= LARGE else 1
     if tries == 1:
         return 0
-    return _first_best([_between(first_state(objective, data, restart, "k-means", number)) for number in range(tries)])
+    states = (first_state(objective, data, restart, "k-means", number) for number in range(tries))
+    return _first_best([_separation(state) for state in states])
 
 
-def _between(state):
-    """Σ_j W_j ‖c_j − mean‖²: the larger, the lower is the objective of k-means on the same data."""
+def _separation(state):
+    """Σ_j W_j ‖c_j − mean‖²: the larger it is, the lower is the objective of k-means on the same data."""
     sums, totals = as_numpy(state["sums"]), as_numpy(state["totals"])
     means = sums / np.where(totals > 0, totals, 1.0)[:, None]
     return float(np.sum(totals * np.sum((means - sums.sum(axis=0) / totals.sum()) ** 2, axis=1)))
 
 
 def _first_best(values):
-    """The index of the greatest, the first of those that differ by rounding alone."""
+    """The index of the greatest value; the first, if values differ by rounding alone."""
     best = 0
     for index, value in enumerate(values):
         if value > values[best] + SAME * max(1.0, abs(values[best])):

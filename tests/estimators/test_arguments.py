@@ -24,12 +24,12 @@ def test_every_argument_is_described_once_and_checked(name):
     assert set(cls._parameter_constraints) >= set(parameters) - {"hidden"}
 
 
-def test_a_default_that_differs_is_said():
+def test_a_different_default_is_in_the_docstring():
     assert "batch_size : int or None, default=64" in TensorizedRBM.__doc__
     assert 'update : {"step-then-assign", "assign-then-step"}, default="assign-then-step"' in TensorizedRBM.__doc__
 
 
-def test_a_class_without_a_word_is_described_too():
+def test_a_class_without_a_docstring_gets_one():
     @estimator
     class Silent(BaseClusterSpecific):
         width: int = 3

@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's conventions, exact answers, agreement of whole fits, and what users do with it."""
+"""`TensorizedAutoencoder`: scikit-learn's conventions, exact answers, agreement of whole fits, and typical use."""
 
 import tracemalloc
 
@@ -53,21 +53,21 @@ def optimum(X, labels, h):
     return sum((s[h:] ** 2).sum() for s in values) / X.size
 
 
-def to_the_end(model, X, labels):
-    """Train on by SciPy until no step lowers the loss beyond rounding; returns the mean loss.
+def train_to_optimum(model, X, labels):
+    """Continue training with SciPy until no step lowers the loss beyond rounding; returns the mean loss.
 
-    Adam with a constant rate does not converge: it stays as far from an optimum as its steps are long.
+    Adam with a constant rate does not converge: its distance from an optimum stays about the length of its steps.
     """
-    found = minimize(
+    result = minimize(
         lambda params: model.value_and_gradient(X, labels, params=params),
         *(model.params_, ()),
         jac=True,
         method="L-BFGS-B",
         options={"ftol": 0, "gtol": 1e-12, "maxiter": 10_000, "maxfun": 10_000},
     )
-    assert found.nfev < 10_000
-    model.params_ = found.x
-    return found.fun / len(X)
+    assert result.nfev < 10_000
+    model.params_ = result.x
+    return result.fun / len(X)
 
 
 @pytest.mark.sensitive
@@ -80,7 +80,7 @@ def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     np.testing.assert_array_equal(model.labels_, y)
     best = optimum(X, y, h)
     assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
-    np.testing.assert_allclose(to_the_end(model, X, y), best, rtol=1e-9)
+    np.testing.assert_allclose(train_to_optimum(model, X, y), best, rtol=1e-9)
     decoder = [view for name, view in model.named_parameters().items() if name.startswith("decoder")]
     for j in range(3):
         D = decoder[0][j]
@@ -102,7 +102,7 @@ def test_one_uncentred_linear_cluster_is_the_truncated_svd():
     best = ((X - svd.inverse_transform(svd.transform(X))) ** 2).mean()
     assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)
     assert ((X - X.mean(0)) ** 2).mean() > best  # and centring would have given another answer
-    np.testing.assert_allclose(to_the_end(model, X, np.zeros(80, int)), best, rtol=1e-9)
+    np.testing.assert_allclose(train_to_optimum(model, X, np.zeros(80, int)), best, rtol=1e-9)
     np.testing.assert_allclose(model.reconstruct(X), svd.inverse_transform(svd.transform(X)), atol=1e-5)
 
 
@@ -128,7 +128,7 @@ def test_parameter_counts_are_the_papers(d, k, hidden, shared, count):
     assert model.params_.shape == (count,)
 
 
-# -- the estimator table ---------------------------------------------------------------------------
+# -- attributes and methods ---------------------------------------------------------------------------
 
 
 @pytest.mark.sensitive
@@ -137,7 +137,7 @@ def test_lines_are_found(fitted, lines):
 
 
 @pytest.mark.sensitive
-def test_what_a_fit_leaves(fitted, lines):
+def test_attributes_of_a_fit(fitted, lines):
     X, _ = lines
     np.testing.assert_array_equal(fitted.labels_, fitted.predict(X))
     L = fitted.cluster_losses(X)
@@ -320,7 +320,7 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
     if dtype == np.float64:
         np.testing.assert_allclose(compiled.loss_curve_, reference.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(compiled.params_, reference.params_, rtol=1e-6, atol=1e-8)
-    else:  # twice what the reference itself loses in float32, and a floor of 50 steps' rounding
+    else:  # twice the reference's own error in float32, plus the rounding of 50 steps
         budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 50 * 2**-23
         assert np.abs(np.subtract(compiled.loss_curve_, exact.loss_curve_)).max() <= budget
 
@@ -356,7 +356,7 @@ def test_seeds(lines):
     assert not np.array_equal(fit(1).params_, fit(2).params_)
 
 
-# -- in company ----------------------------------------------------------------------------------------
+# -- with other tools ----------------------------------------------------------------------------------------
 
 
 def test_pipeline_and_pandas_output(lines):
@@ -406,7 +406,7 @@ def test_memory_of_predict_does_not_grow_with_a_memory_map(tmp_path):
     for n in (100, 20_000, 80_000):
         tracemalloc.start()
         model.predict(mapped[:n])
-        peaks.append(tracemalloc.get_traced_memory()[1] - 8 * n)  # but for the labels themselves
+        peaks.append(tracemalloc.get_traced_memory()[1] - 8 * n)  # without the labels themselves
         tracemalloc.stop()
     assert peaks[2] < 1.05 * peaks[1], peaks
 

@@ -1,4 +1,4 @@
-"""Bad input gets an error that names the argument, what came and what was expected; nothing is lost."""
+"""Errors for bad input name the argument, its value and what is expected; the estimator keeps its last fit."""
 
 import os
 import signal
@@ -131,7 +131,7 @@ def model():
         (lambda m: m.score(X, sample_weight=-np.ones(300)), "Negative values"),
     ],
 )
-def test_questions_to_a_fitted_model(model, call, message):
+def test_methods_of_a_fitted_model(model, call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call(model)
 
@@ -165,7 +165,7 @@ def test_a_failed_fit_leaves_the_earlier_one():
     np.testing.assert_array_equal(model.predict(X), model.labels_)
 
 
-# -- trouble in training -------------------------------------------------------------------------------
+# -- errors in training -------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
@@ -204,7 +204,7 @@ def test_a_partial_fit_that_diverges_changes_nothing():
 
 @pytest.fixture
 def control_c():
-    """A process that was started in the background ignores Ctrl-C, and would train on for ever."""
+    """Enable Ctrl-C: a process started in the background ignores it, and would train for ever."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""Arguments changed after a fit: those that say what the parameters mean are refused, whatever is asked."""
+"""Arguments changed after a fit: every method refuses those with which the parameters would mean something else."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ MACHINE_QUESTIONS = {
 
 
 def copy_of(model):
-    """A copy that shares nothing that `partial_fit` writes to."""
+    """A copy that shares no array to which `partial_fit` writes."""
     other = clone(model)
     vars(other).update(vars(model))
     other.state_ = {name: array.copy() for name, array in model.state_.items()}
@@ -47,7 +47,7 @@ def copy_of(model):
 
 
 def refused(model, X, changes, questions):
-    """Every question is refused with both values; with the old one back the answers are what they were."""
+    """Every method names both values in its error; with the old value its results are the same as before."""
     ((name, value),) = changes.items()
     was, labels = model.get_params()[name], model.predict(X)
     for ask in questions.values():
@@ -89,7 +89,7 @@ def test_of_a_machine(changes):
     refused(copy_of(MACHINE), B, changes, QUESTIONS | MACHINE_QUESTIONS)
 
 
-def test_what_means_the_same_is_no_change():
+def test_equivalent_values_are_not_a_change():
     model = copy_of(AUTOENCODER).set_params(hidden=[np.int64(3), 1], bias=np.False_, n_clusters=np.int32(3))
     np.testing.assert_array_equal(model.predict(X), AUTOENCODER.labels_)
     model.set_params(learning_rate=0.5, epochs=9, init="random", n_jobs=1, update="assign-then-step").partial_fit(X)
@@ -97,7 +97,7 @@ def test_what_means_the_same_is_no_change():
     np.testing.assert_array_equal(machine.predict(B), MACHINE.labels_)
 
 
-def test_a_fit_anew_takes_the_new_arguments():
+def test_a_new_fit_takes_the_new_arguments():
     model = copy_of(AUTOENCODER).set_params(hidden=(2,), n_clusters=2).fit(X)
     assert model.transform_all(X).shape == (300, 2, 2)
 
@@ -112,7 +112,7 @@ def test_a_fit_that_learnt_nothing_leaves_the_old_description():
 
 
 class Flat(ClusterModel):
-    """Distances from a point a cluster; what it says wrong is for the test to choose."""
+    """Distances from one point for each cluster; the test chooses which method returns a wrong shape."""
 
     def __init__(self, wrong=None):
         self.wrong = wrong
@@ -147,7 +147,7 @@ class Flat(ClusterModel):
         ("gradient", r"Flat.gradient returned shape \(1,\); expected \(12,\)"),
     ],
 )
-def test_a_model_of_ones_own_cannot_make_kernels_read_beyond(wrong, message):
+def test_a_users_model_cannot_make_kernels_read_beyond_arrays(wrong, message):
     with pytest.raises(ValueError, match=message):
         ClusterSpecific(Flat(wrong), update="assign-then-step", epochs=2, random_state=0).fit(X)
     fitted = ClusterSpecific(Flat(), epochs=1, random_state=0).fit(X)
@@ -158,7 +158,7 @@ def test_a_model_of_ones_own_cannot_make_kernels_read_beyond(wrong, message):
                 ask(X)
 
 
-def test_another_model_of_ones_own_is_refused():
+def test_another_users_model_is_refused():
     fitted = ClusterSpecific(Flat(), epochs=1, random_state=0).fit(X)
 
     class Other(Flat):

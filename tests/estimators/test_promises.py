@@ -1,4 +1,4 @@
-"""Numbers that are promised: what a call refuses, what it gives back, and what it never does."""
+"""Further promises: restarts and random numbers, results of single calls, arrays of other libraries."""
 
 import sys
 
@@ -29,7 +29,7 @@ def test_more_restarts_than_streams_are_refused_at_once(n_init):
     for model in (TensorizedAutoencoder(n_init=n_init, epochs=10**9), machine(n_init=n_init, epochs=10**9)):
         with pytest.raises(ValueError, match=rf"'n_init' .* in the range \[1, 65535\]. Got {n_init}"):
             model.fit(B)
-    stream(Use.GIBBS_TRAINING, 0, RESTARTS - 1)  # of the last restart there may be
+    stream(Use.GIBBS_TRAINING, 0, RESTARTS - 1)  # that of the last restart
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba", "emulated"])
@@ -49,7 +49,7 @@ def test_a_batch_of_the_last_images_of_mnist8m_under_ten_machines(name):
     assert len({row.tobytes() for row in u.reshape(len(rows), -1)}) == len(rows)
 
 
-# -- what comes back ---------------------------------------------------------------------------------------------
+# -- results of calls ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e25), (np.float32, 1e18), (np.float64, 1e200)])
@@ -57,18 +57,18 @@ def test_a_batch_of_the_last_images_of_mnist8m_under_ten_machines(name):
 def test_embeddings_far_away_are_decoded_by_a_cluster(dtype, size, name):
     model = TensorizedAutoencoder(n_clusters=3, epochs=2, backend=name, random_state=0).fit(X.astype(dtype))
     Z = np.full((4, 1), size, dtype)
-    junk = [np.full((4, 6), 12345.678, dtype) for _ in range(200)]  # what uninitialised memory would hold
+    junk = [np.full((4, 6), 12345.678, dtype) for _ in range(200)]  # values that uninitialised memory would have
     del junk
     with np.errstate(over="ignore"):
-        found = model.inverse_transform(Z)
+        decoded = model.inverse_transform(Z)
         each = [model.inverse_transform(Z, np.full(4, j)) for j in range(3)]
-    assert any(np.array_equal(found, one) for one in each)
+    assert any(np.array_equal(decoded, by_cluster) for by_cluster in each)
     if dtype is np.float32:  # in float64 these distances do not overflow
-        distances = [((one.astype(float) - c) ** 2).sum(axis=1)[0] for one, c in zip(each, model.cluster_centers_)]
-        np.testing.assert_array_equal(found, each[int(np.argmin(distances))])
+        distances = [((Y.astype(float) - c) ** 2).sum(axis=1)[0] for Y, c in zip(each, model.cluster_centers_)]
+        np.testing.assert_array_equal(decoded, each[int(np.argmin(distances))])
 
 
-def test_labels_are_what_predict_says_unless_a_target_decides():
+def test_labels_are_predictions_unless_there_is_a_target():
     noisy = X + np.random.RandomState(0).randn(*X.shape)
     model = TensorizedAutoencoder(n_clusters=3, assignment="loss", epochs=30, random_state=0).fit(noisy)
     np.testing.assert_array_equal(model.labels_, model.predict(noisy))
@@ -84,7 +84,7 @@ def test_labels_are_what_predict_says_unless_a_target_decides():
 @pytest.mark.parametrize(
     "changes", [{}, {"center": True}, {"visible": "gaussian"}, {"assignment": "cd", "center": True}]
 )
-def test_gibbs_takes_its_own_output(changes):
+def test_gibbs_accepts_its_own_output(changes):
     model = machine(**changes).fit(B)
     V = model.gibbs(B[:10], steps=2)
     again = model.gibbs(V, steps=2)
@@ -93,7 +93,7 @@ def test_gibbs_takes_its_own_output(changes):
 
 
 @pytest.mark.parametrize("steps", [-3, -1, 0.5, "2", None])
-def test_steps_that_are_no_count_are_refused(steps):
+def test_steps_that_are_not_a_count_are_refused(steps):
     model = machine().fit(B)
     for call in (lambda: model.sample(2, steps=steps), lambda: model.gibbs(B, steps=steps)):
         with pytest.raises(ValueError, match=rf"steps={steps!r}; expected an int of at least 0"):
@@ -137,7 +137,7 @@ class Foreign:
 
 
 class Bare:
-    """One without DLPack, which CuPy can take."""
+    """An array on a device without DLPack, which CuPy can read."""
 
     def __init__(self, host):
         self.host = np.asarray(host)
@@ -147,13 +147,13 @@ class Bare:
         return self.host
 
 
-def test_what_is_not_data_may_lie_on_a_device_of_any_library():
+def test_arguments_other_than_data_may_lie_on_a_device_of_any_library():
     labels = np.arange(300) % 3
     for array in (labels, X[:3], X.astype(np.float32)):
-        found = as_numpy(Foreign(array))
-        assert type(found) is np.ndarray
-        np.testing.assert_array_equal(found, array)
-        found[...] = 0  # a copy of its own
+        host = as_numpy(Foreign(array))
+        assert type(host) is np.ndarray
+        np.testing.assert_array_equal(host, array)
+        host[...] = 0  # it is a copy
     fit = TensorizedAutoencoder(n_clusters=3, epochs=1, random_state=0, init=Foreign(labels)).fit(X)
     same = TensorizedAutoencoder(n_clusters=3, epochs=1, random_state=0, init=labels).fit(X)
     np.testing.assert_array_equal(fit.params_, same.params_)
@@ -162,11 +162,11 @@ def test_what_is_not_data_may_lie_on_a_device_of_any_library():
     assert value == same.value_and_gradient(X, labels, centers=X[:3])[0]
 
 
-def test_cupy_takes_what_has_no_dlpack(cupy):
+def test_cupy_reads_arrays_without_dlpack(cupy):
     np.testing.assert_array_equal(as_numpy(Bare(np.arange(3))), [0, 1, 2])
 
 
-def test_what_nobody_can_bring_is_named(monkeypatch):
+def test_an_array_that_no_library_can_read_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     backend.get.cache_clear()
     with pytest.raises(TypeError, match=r"a test_promises\.Bare on a device cannot be brought to the host"):

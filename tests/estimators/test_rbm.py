@@ -1,4 +1,4 @@
-"""TensorizedRBM: scikit-learn's conventions, exact answers, what users do with it."""
+"""`TensorizedRBM`: scikit-learn's conventions, exact answers, and typical use."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,12 @@ EXPECTED_FAILURES = {
     ),
 }
 SMALL = {"n_hidden": 3, "epochs": 2, "ais_betas": 5, "ais_chains": 4, "visible": "gaussian", "random_state": 0}
-SMALL |= {"init": "k-means"}  # one start, so that the expected failure is one whatever the draw
+SMALL |= {"init": "k-means"}  # one start, so that the expected failure does not depend on the seed
 
 
 @pytest.mark.filterwarnings("ignore::csrl_core.estimators.rbm.ScaleWarning")
 @parametrize_with_checks(
-    # Real units, for the checks' data are; binary ones refuse them, as tests below say.
+    # Gaussian units, since the data of the checks are not in [0, 1]; tests below have binary ones.
     [
         TensorizedRBM(**SMALL),
         TensorizedRBM(**SMALL, persistent=True, n_chains=5, backend="numpy"),
@@ -39,7 +39,7 @@ def test_scikit_learn_conventions(estimator, check):
 
 
 def two_kinds(n=240, d=12, seed=0):
-    """Binary data of two clusters, (n, d), and their classes: each favours one half of the units, in pairs alike."""
+    """Binary data of two clusters, (n, d), and their classes: half of the units are mostly 1, equal in pairs."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     p = np.where((np.arange(d) < d // 2) == y[:, None], 0.9, 0.05)
@@ -66,7 +66,7 @@ def exact_log_partitions(model):
     )
 
 
-# -- what a fit leaves -----------------------------------------------------------------------------
+# -- attributes of a fit -----------------------------------------------------------------------------
 
 
 @pytest.mark.sensitive
@@ -112,7 +112,7 @@ def test_labels_are_predictions_and_files_keep_everything(changes, tmp_path):
 
 
 @pytest.mark.sensitive
-def test_answers_do_not_depend_on_the_other_rows(fitted):
+def test_results_do_not_depend_on_the_other_rows(fitted):
     some = np.random.default_rng(0).permutation(len(X))[:50]
     for name in ("cluster_losses", "score_samples", "reconstruct", "transform"):
         np.testing.assert_allclose(
@@ -160,7 +160,7 @@ def test_an_interrupted_fit_resumes_to_the_same_curve(persistent, tmp_path):
     np.testing.assert_array_equal(resumed.log_partition_, whole.log_partition_)
 
 
-def test_partial_fit_goes_on_and_accumulates():
+def test_partial_fit_continues_and_accumulates():
     model = TensorizedRBM(**FAST)
     for _ in range(10):
         for first in range(0, len(X), 60):
@@ -170,15 +170,15 @@ def test_partial_fit_goes_on_and_accumulates():
     assert adjusted_rand_score(Y, model.predict(X)) > 0.9
 
 
-def test_the_first_assignment_stands_for_as_long_as_it_is_told():
-    labels = np.arange(len(X)) // 2 % 2  # nothing to do with the data
+def test_the_first_assignment_stands_for_standing_epochs():
+    labels = np.arange(len(X)) // 2 % 2  # unrelated to the data
     standing = TensorizedRBM(**FAST | {"standing_epochs": 8, "init": labels}).fit(X)
     np.testing.assert_array_equal(standing.state_["assign"], labels)
     moving = TensorizedRBM(**FAST | {"standing_epochs": 1, "init": labels}).fit(X)
     assert (moving.state_["assign"] != labels).any()
 
 
-def test_weight_decay_and_momentum_do_what_they_say():
+def test_weight_decay_and_momentum_by_hand():
     free, decayed = (
         TensorizedRBM(**FAST | {"optimizer": "sgd", "weight_decay": decay, "epochs": 30}).fit(X) for decay in (0.0, 1.0)
     )
@@ -208,7 +208,7 @@ def test_weight_decay_and_momentum_do_what_they_say():
     ],
     ids=str,
 )
-def test_the_partition_function_is_that_of_enumeration(changes):
+def test_the_partition_function_agrees_with_enumeration(changes):
     model = TensorizedRBM(**FAST | {"ais_chains": 400, "ais_betas": 200} | changes).fit(X)
     exact = exact_log_partitions(model)
     error = model.log_partition_error_
@@ -259,7 +259,7 @@ def test_restarts_are_ranked_by_likelihood():
     assert best.score(X) >= first.score(X) - 4 * best.log_partition_error_.max()
 
 
-def test_pseudo_likelihood_is_that_of_its_definition():
+def test_pseudo_likelihood_agrees_with_its_definition():
     model = TensorizedRBM(**FAST | {"n_clusters": 1}).fit(X)
     named = model.named_parameters()
     arrays = named["weight"][0], named["hidden_bias"][0], named["visible_bias"][0]
@@ -269,8 +269,8 @@ def test_pseudo_likelihood_is_that_of_its_definition():
         flips = np.where(np.eye(12) == 1, 1 - x, x)
         before = rbm_exact.log_likelihood(*arrays, x[None], rbm.BERNOULLI)
         exact.append(-np.logaddexp(0, rbm_exact.log_likelihood(*arrays, flips, rbm.BERNOULLI) - before))
-    found = model.pseudo_likelihood(rows).reshape(3, 4000)
-    for values, terms in zip(found, exact, strict=True):
+    drawn = model.pseudo_likelihood(rows).reshape(3, 4000)
+    for values, terms in zip(drawn, exact, strict=True):
         assert {round(v, 9) for v in values} <= {round(12 * t, 9) for t in terms}
         assert abs(values.mean() - np.sum(terms)) < 4 * values.std() / np.sqrt(4000)
 
@@ -279,20 +279,20 @@ def test_pseudo_likelihood_is_that_of_its_definition():
 def test_pseudo_likelihood_is_at_least_scikit_learns(persistent):
     """The same learning problem: digits, one machine, equal epochs, batches, rates.
 
-    Over sixteen seeds: the spread between runs is several times what the samples of one run show, and scikit-learn's
-    runs depend on the rounding of its BLAS besides.
+    Over sixteen seeds: the spread between runs is several times the spread between the samples of one run, and
+    scikit-learn's runs also depend on the rounding of its BLAS.
     """
     D, gain = load_digits().data / 16, np.empty(16)
     for seed in range(len(gain)):
         equal = {"learning_rate": 0.05, "batch_size": 10, "random_state": seed}
-        theirs = TensorizedRBM.from_bernoulli_rbm(BernoulliRBM(64, n_iter=5, **equal).fit(D))
-        same = {"optimizer": "sgd", "weight_decay": 0.0, "persistent": persistent}  # scikit-learn has no decay
-        ours = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, **same, **equal)
-        scores = [model.pseudo_likelihood(D).mean() for model in (ours.fit(D), theirs.set_params(random_state=seed))]
+        scikit = TensorizedRBM.from_bernoulli_rbm(BernoulliRBM(64, n_iter=5, **equal).fit(D))
+        further = {"optimizer": "sgd", "weight_decay": 0.0, "persistent": persistent}  # scikit-learn has no decay
+        machine = TensorizedRBM(n_clusters=1, n_hidden=64, epochs=5, **further, **equal)
+        scores = [model.pseudo_likelihood(D).mean() for model in (machine.fit(D), scikit.set_params(random_state=seed))]
         gain[seed] = scores[0] - scores[1]
     error = gain.std(ddof=1) / np.sqrt(len(gain))
     assert gain.mean() >= -3 * error
-    assert error < 0.3  # so that a loss of one is noticed
+    assert error < 0.3  # small enough to notice a loss of one
 
 
 # -- gradients, samples, energies --------------------------------------------------------------------
@@ -329,25 +329,25 @@ def test_samples_have_the_exact_marginals():
 
 
 def test_samples_differ_from_call_to_call_and_repeat_from_fit_to_fit(fitted):
-    ours, again = clone(fitted).fit(X), clone(fitted).fit(X)
-    first, second = ours.sample(50, steps=5)[0], ours.sample(50, steps=5)[0]
+    model, again = clone(fitted).fit(X), clone(fitted).fit(X)
+    first, second = model.sample(50, steps=5)[0], model.sample(50, steps=5)[0]
     assert (first != second).any()
     np.testing.assert_array_equal(first, again.sample(50, steps=5)[0])
-    seeded = [ours.sample(20, steps=5, random_state=3)[0] for _ in range(2)]
+    seeded = [model.sample(20, steps=5, random_state=3)[0] for _ in range(2)]
     np.testing.assert_array_equal(*seeded)
-    assert (ours.gibbs(X) != ours.gibbs(X)).any()
-    np.testing.assert_array_equal(ours.gibbs(X, random_state=1), ours.gibbs(X, random_state=1))
-    np.testing.assert_array_equal(ours.gibbs(X, steps=0), X)
+    assert (model.gibbs(X) != model.gibbs(X)).any()
+    np.testing.assert_array_equal(model.gibbs(X, random_state=1), model.gibbs(X, random_state=1))
+    np.testing.assert_array_equal(model.gibbs(X, steps=0), X)
 
 
-def test_gaussian_samples_lie_where_the_data_do():
+def test_gaussian_samples_lie_near_the_data():
     rng = np.random.default_rng(0)
     Z = rng.normal(size=(300, 5)) + 6 * (np.arange(300) % 2)[:, None]
     model = TensorizedRBM(visible="gaussian", **FAST | {"epochs": 30}).fit(Z)
     assert adjusted_rand_score(np.arange(300) % 2, model.labels_) == 1
     for j in range(2):
         samples, _ = model.sample(2000, cluster=j, steps=50)
-        # The machine is learnt, so its mean is near the cluster's, not equal to it.
+        # The mean of a trained machine is near the cluster's mean, not equal to it.
         np.testing.assert_allclose(samples.mean(axis=0), model.cluster_centers_[j], atol=0.5)
     moved = model.gibbs(Z, labels=model.labels_)
     np.testing.assert_array_equal(model.predict(moved), model.labels_)
@@ -364,7 +364,7 @@ def test_the_free_energy_gap_leaves_log_z_out(fitted):
     np.testing.assert_allclose(fitted.free_energy_gap(train, valid), gap)
     assert fitted.free_energy_gap(train, train) == 0
     shifted = clone(fitted).fit(X)
-    shifted.state_["log_partition"] += [3, -5]  # the gap must not care, assignment aside
+    shifted.state_["log_partition"] += [3, -5]  # must not change the gap, only the assignment
     shifted.state_["log_partition"] -= [3, -5]
     np.testing.assert_allclose(shifted.free_energy_gap(train, valid), gap)
 
@@ -386,24 +386,24 @@ def test_training_stops_when_the_free_energy_gap_grows():
 
 
 def test_a_machine_from_scikit_learn(tmp_path):
-    theirs = BernoulliRBM(5, n_iter=4, random_state=0).fit(X)
-    ours = TensorizedRBM.from_bernoulli_rbm(theirs, random_state=0)
-    assert ours.weight_decay == 0  # as theirs
-    np.testing.assert_allclose(ours.transform(X), theirs.transform(X), rtol=1e-12)
-    np.testing.assert_allclose(ours.free_energy(X)[:, 0], theirs._free_energy(X), rtol=1e-12)
-    np.testing.assert_array_equal(ours.predict(X), 0)
-    exact = exact_log_partitions(ours)
-    assert abs(ours.log_partition_ - exact) < 4 * ours.log_partition_error_
-    ours.save(tmp_path / "model")
-    np.testing.assert_array_equal(load(tmp_path / "model").score_samples(X), ours.score_samples(X))
-    before = ours.params_.copy()
-    ours.partial_fit(X)
-    assert (ours.params_ != before).any()
-    assert ours.labels_.shape == (len(X),)
-    persistent = TensorizedRBM.from_bernoulli_rbm(theirs, persistent=True).partial_fit(X)
-    assert persistent.state_["chains"].shape == (1, theirs.batch_size, 12)
+    scikit = BernoulliRBM(5, n_iter=4, random_state=0).fit(X)
+    machine = TensorizedRBM.from_bernoulli_rbm(scikit, random_state=0)
+    assert machine.weight_decay == 0  # as in scikit-learn
+    np.testing.assert_allclose(machine.transform(X), scikit.transform(X), rtol=1e-12)
+    np.testing.assert_allclose(machine.free_energy(X)[:, 0], scikit._free_energy(X), rtol=1e-12)
+    np.testing.assert_array_equal(machine.predict(X), 0)
+    exact = exact_log_partitions(machine)
+    assert abs(machine.log_partition_ - exact) < 4 * machine.log_partition_error_
+    machine.save(tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").score_samples(X), machine.score_samples(X))
+    before = machine.params_.copy()
+    machine.partial_fit(X)
+    assert (machine.params_ != before).any()
+    assert machine.labels_.shape == (len(X),)
+    persistent = TensorizedRBM.from_bernoulli_rbm(scikit, persistent=True).partial_fit(X)
+    assert persistent.state_["chains"].shape == (1, scikit.batch_size, 12)
     with pytest.raises(ValueError, match=r"n_hidden=7.*a BernoulliRBM of 5 components needs 1, 5"):
-        TensorizedRBM.from_bernoulli_rbm(theirs, n_hidden=7)
+        TensorizedRBM.from_bernoulli_rbm(scikit, n_hidden=7)
 
 
 def test_in_a_pipeline_and_a_search():
@@ -471,7 +471,7 @@ def test_annealing_needs_finite_weights(fitted):
         broken.estimate_log_partition()
 
 
-def test_chains_of_which_only_visible_units_were_kept_go_on():
+def test_chains_without_stored_hidden_units_continue():
     model = TensorizedRBM(**FAST | {"persistent": True, "n_chains": 5}).fit(X)
     before, shape = model.state_["chains"].copy(), model.state_.pop("chains_hidden").shape
     model.partial_fit(X)
@@ -484,7 +484,7 @@ def test_chains_of_which_only_visible_units_were_kept_go_on():
 def test_chains_of_another_shape_are_refused(tmp_path):
     model = TensorizedRBM(**FAST | {"persistent": True, "n_chains": 5}).fit(X)
     model.set_params(n_chains=6)
-    with pytest.raises(ValueError, match=r"chains to go on with have shape \(2, 5, 12\); expected .* = \(2, 6, 12\)"):
+    with pytest.raises(ValueError, match=r"persistent chains have shape \(2, 5, 12\); expected .* = \(2, 6, 12\)"):
         model.partial_fit(X)
 
 

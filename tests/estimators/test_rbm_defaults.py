@@ -1,4 +1,4 @@
-"""Default arguments of `TensorizedRBM` on small data: what they keep of a good start, and what a fit warns of."""
+"""Default arguments of `TensorizedRBM` on small data: keeping a good start, and warnings of a fit."""
 
 import warnings
 
@@ -51,24 +51,24 @@ SETS = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_defaults_keep_what_the_start_had(name):
+def test_defaults_keep_a_good_start(name):
     draw, changes = SETS[name]
     Z, y = draw()
-    k, found, start = len(np.unique(y)), [], []
+    k, trained, start = len(np.unique(y)), [], []
     for seed in range(3):
         arguments = QUICK | {"n_clusters": k, "random_state": seed} | changes
         model = TensorizedRBM(**arguments).fit(Z)
         assert np.bincount(model.labels_, minlength=k).all()
         np.testing.assert_array_equal(model.labels_, model.predict(Z))
-        found.append(adjusted_rand_score(y, model.labels_))
+        trained.append(adjusted_rand_score(y, model.labels_))
         start.append(adjusted_rand_score(y, TensorizedRBM(**arguments | {"epochs": 0}).fit(Z).state_["assign"]))
-    assert np.mean(found) > np.mean(start) - 0.05
-    if name == "digits":  # machines know more of digits than distances do
-        assert np.mean(found) > np.mean(start) + 0.02
+    assert np.mean(trained) > np.mean(start) - 0.05
+    if name == "digits":  # on digits training improves the labels of k-means
+        assert np.mean(trained) > np.mean(start) + 0.02
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 15, 60])
-def test_a_good_start_is_kept_however_short_the_fit_is(epochs):
+def test_a_short_fit_keeps_a_good_start(epochs):
     for seed in range(3):
         model = TensorizedRBM(n_hidden=4, epochs=epochs, random_state=seed).fit(X)
         assert adjusted_rand_score(Y, model.labels_) == 1
@@ -84,14 +84,14 @@ def test_epochs_follow_from_steps(n, batch_size, epochs):
     assert model.set_params(epochs=7)._epochs(model._batches(n)) == 7
 
 
-def test_as_many_epochs_are_made_and_reported():
+def test_this_number_of_epochs_is_run_and_reported():
     history = callbacks.LossHistory()
     model = TensorizedRBM(n_hidden=2, batch_size=None, ais_betas=2).set_callbacks(history).fit(X[::10])
     assert model.n_iter_ == model.n_steps_ == len(history.history) == 1000
 
 
 class Assignments(callbacks.EpochCallback):
-    """Keeps every epoch's assignment, and what the estimator would predict."""
+    """Stores the assignment of every epoch, and the predictions of the estimator at its end."""
 
     def __init__(self, ask=()):
         self.assigned, self.asked, self.ask = [], {}, ask
@@ -103,7 +103,7 @@ class Assignments(callbacks.EpochCallback):
         return False
 
 
-FLAWED = np.where(np.arange(200) % 100 < 20, 1 - Y, Y)  # a fifth of each class begins in the other's cluster
+FLAWED = np.where(np.arange(200) % 100 < 20, 1 - Y, Y)  # a fifth of each class starts in the other's cluster
 
 
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
@@ -120,17 +120,17 @@ def test_the_first_assignment_stands_and_labels_are_by_likelihood(visible, assig
     np.testing.assert_array_equal(model.labels_, told.labels_)
 
 
-def test_batch_by_batch_samples_stand_with_the_nearest_centre(monkeypatch):
-    # Noise, of which likelihood would say something else.
+def test_partial_fit_assigns_to_the_nearest_centre(monkeypatch):
+    # Noise, for which the likelihood would give other assignments.
     noise = (np.random.default_rng(0).random((120, 12)) < 0.5).astype(float)
     accumulated = JointAssignment.accumulate
     seen = []
 
     def recorded(objective, run, batch, assigned):
         centers = np.array(run.state["centers"])
-        found = accumulated(objective, run, batch, assigned)
+        result = accumulated(objective, run, batch, assigned)
         seen.append((assigned, np.array(run.state["assign"]), np.array(batch.target), centers))
-        return found
+        return result
 
     monkeypatch.setattr(JointAssignment, "accumulate", recorded)
     model = TensorizedRBM(init="k-means", **QUICK | {"random_state": 0})
@@ -154,14 +154,14 @@ def estimates(**changes):
     return int(TensorizedRBM(**QUICK | {"epochs": 6} | changes).fit(X).state_["n_estimates"][0])
 
 
-def test_log_z_is_estimated_where_it_is_needed():
+def test_log_z_is_estimated_when_it_is_needed():
     assert estimates() == 1  # for the labels
-    assert estimates(standing_epochs=3) == 2  # at the fourth epoch's beginning, and for the labels
-    # As told, whatever stands: at the start, every other epoch, and for the labels.
+    assert estimates(standing_epochs=3) == 2  # at the start of the fourth epoch, and for the labels
+    # With ais_every, even while an assignment stands: at the start, every other epoch, and for the labels.
     assert estimates(ais_every=2, standing_epochs=3) == estimates(ais_every=2) == 5
 
 
-def test_asked_while_an_assignment_stands_a_fit_answers_and_goes_on_alike():
+def test_predicting_during_a_fit_does_not_change_the_fit():
     arguments = QUICK | {"epochs": 6, "random_state": 0}
     seen = Assignments(ask=[1, 4])
     asked, alone = TensorizedRBM(**arguments).set_callbacks(seen).fit(X), TensorizedRBM(**arguments).fit(X)
@@ -180,7 +180,7 @@ def fitted_with_warnings(model, Z):
     return model, caught
 
 
-def test_an_empty_cluster_is_warned_of_once_and_not_reseeded_in_vain():
+def test_an_empty_cluster_gives_one_warning_and_is_not_re_seeded():
     early = {"epochs": 60, "standing_epochs": 1, "learning_rate": 0.001, "n_hidden": 4, "random_state": 0}
     model, caught = fitted_with_warnings(TensorizedRBM(**early), X)
     assert np.bincount(model.labels_, minlength=2).min() == 0
@@ -192,7 +192,7 @@ def test_an_empty_cluster_is_warned_of_once_and_not_reseeded_in_vain():
         assert word in str(empty.message)
 
 
-def test_every_model_warns_of_empty_clusters_and_stops_reseeding_them():
+def test_every_model_warns_of_empty_clusters_and_stops_re_seeding_them():
     Z = np.repeat([[0.0, 1.0], [2.0, 3.0]], 20, axis=0)
     model = TensorizedAutoencoder(n_clusters=4, epochs=60, hidden=(1,), random_state=0)
     model, caught = fitted_with_warnings(model, Z)
@@ -200,7 +200,7 @@ def test_every_model_warns_of_empty_clusters_and_stops_reseeding_them():
     assert sum("no samples after training" in str(w.message) for w in caught) == 1
 
 
-def test_a_machine_that_has_learnt_nothing_says_so(tmp_path):
+def test_a_fit_warns_of_a_machine_that_has_learnt_nothing(tmp_path):
     D, _ = digits()
     slow = TensorizedRBM(**QUICK | {"epochs": 2, "learning_rate": 0.001, "random_state": 0})
     model, caught = fitted_with_warnings(slow, D)
@@ -216,6 +216,6 @@ def test_a_machine_that_has_learnt_nothing_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["epochs", "learning_rate", "standing_epochs", "ais_every"])
-def test_words_are_auto_or_refused(name):
+def test_strings_other_than_auto_are_refused(name):
     with pytest.raises(ValueError, match=f"'{name}' .* Got 'always'"):
         TensorizedRBM(**{name: "always"}).fit(X)

@@ -1,4 +1,4 @@
-"""Rows of weight 0 are as if they were absent."""
+"""Rows of weight 0 have no effect."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from csrl_core.estimators.rbm import ScaleWarning
 X, Y = datasets.make_lines_3d(random_state=0)
 KEPT = np.arange(len(X)) % 3 > 0
 WEIGHT = KEPT.astype(float)
-# Where they stand they must not matter: far away, or as every sample in turn.
+# Their place must not matter: far away, or at each sample in turn.
 ELSEWHERE = {"far": 1e3, "near": 1e-3}
 
 
@@ -33,7 +33,7 @@ def test_they_are_not_counted_as_moved(name):
 
 
 @pytest.mark.parametrize("batch_size", [None, 50])
-def test_they_do_not_delay_the_end(batch_size):
+def test_they_do_not_delay_convergence(batch_size):
     def fit(Z, weight):
         model = TensorizedAutoencoder(
             **{"n_clusters": 3, "init": "k-means", "tol": 1e-4, "n_iter_no_change": 3, "epochs": 400},
@@ -64,7 +64,7 @@ def test_the_exact_solver_settles_without_them():
 
 
 @pytest.mark.parametrize("init", ["k-means++", "k-means", "random"])
-def test_starts_are_those_of_the_rows_that_count(init):
+def test_starts_depend_on_rows_with_weight_only(init):
     def start(Z, weight):
         return TensorizedAutoencoder(n_clusters=3, init=init, epochs=0, random_state=0).fit(Z, sample_weight=weight)
 
@@ -88,18 +88,18 @@ def machine(**changes):
     return TensorizedRBM(**{"n_hidden": 3, "epochs": 0, "random_state": 0, "ais_betas": 5, "ais_chains": 3} | changes)
 
 
-def test_persistent_chains_start_elsewhere():
+def test_persistent_chains_start_at_rows_with_weight():
     V = np.zeros((60, 4))
-    V[::2] = 1  # those that count; the others are zeros
+    V[::2] = 1  # rows with weight; the others are zeros
     for model in (machine(persistent=True, n_chains=16), machine(persistent=True, n_chains=16, n_clusters=1)):
         model.fit(V, sample_weight=V[:, 0])
         assert (model.state_["chains"] == 1).all()
-    # A cluster of its own without any row that counts begins at others that do.
+    # Chains of a cluster without rows of positive weight start at such rows of other clusters.
     model = machine(persistent=True, n_chains=16, init=np.arange(60) % 2).fit(V, sample_weight=V[:, 0])
     assert (model.state_["chains"] == 1).all()
 
 
-def test_they_are_not_asked_for_their_scale():
+def test_they_do_not_affect_the_warning_of_scale():
     random = np.random.RandomState(0)
     V = random.randn(60, 4)
     V[::2] *= 1e4
@@ -111,7 +111,7 @@ def test_they_are_not_asked_for_their_scale():
 
 
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
-def test_what_machines_are_measured_by_does_not_see_them(visible):
+def test_they_do_not_affect_the_scores_of_machines(visible):
     random = np.random.RandomState(0)
     V = random.rand(60, 4).round()
     W = V.copy()

@@ -114,8 +114,11 @@ def test_lists_keep_what_is_not_finite():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 8), (16, 16), (17, 15), (33, 50), (5, 100)])
 def test_transposed_copy(dtype, m, n):
-    A = _normal(m, n, dtype)
-    np.testing.assert_array_equal(products.transposed(A), A.T)
+    A, (frame, out) = _normal(m, n, dtype), _framed(n, m, dtype)
+    products.transpose(A, out)
+    np.testing.assert_array_equal(out, A.T)
+    out[...] = 7
+    assert (frame == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -126,30 +129,24 @@ def test_transposed_copy(dtype, m, n):
 def test_product_whatever_the_values(dtype, rows, density, bits, add):
     A, B, before = _bits(rows, 60, dtype, density), _normal(60, 70, dtype), _normal(rows, 70, dtype)
     A *= 1 if bits else _normal(rows, 60, dtype)
-    for other in (B, np.asfortranarray(B)):  # contiguous, or the transpose of what is
-        out = before.copy()
-        products.product(A, other, out, add)
-        _close(out, A, B, before * add)
+    out = before.copy()
+    products.product(A, B, out, add)
+    _close(out, A, B, before * add)
+    if not add:
+        products.turned_product(A, B.T.copy(), out)
+        _close(out, A, B)
 
 
-def test_which_way_a_product_goes(monkeypatch):
-    taken = []
-    for module in (sparse, subsets):
-        multiply = module.multiply
-        monkeypatch.setattr(
-            module, "multiply", lambda *a, m=multiply, n=module.__name__: (taken.append(n.rpartition(".")[2]), m(*a))
-        )
-    B, out = _normal(60, 70, np.float32), np.empty((40, 70), np.float32)
-    for density, factor, expected in (
-        (0.1, 0.5, "sparse"),
-        (0.1, 1, "sparse"),
-        (0.5, 1, "subsets"),
-        (0.5, 0.5, None),
-        (1, 1, "subsets"),
+def test_which_way_a_product_goes():
+    for rows, density, factor, expected in (
+        (40, 0.1, 0.5, products.LISTS),
+        (40, 0.1, 1, products.LISTS),
+        (40, 0.2, 1, products.SUBSETS),
+        (40, 0.2, 0.5, products.LISTS),
+        (40, 0.5, 0.5, products.BLAS),
+        (40, 1, 1, products.SUBSETS),
+        (5, 0.1, 1, products.BLAS),
     ):
-        taken.clear()
-        products.product(_bits(40, 60, np.float32, density) * np.float32(factor), B, out)
-        assert taken == [expected] * (expected is not None)
-    taken.clear()
-    products.product(_bits(5, 60, np.float32), B, out[:5])
-    assert not taken
+        A = np.zeros((rows, 60), np.float32)
+        A[:, : int(60 * density)] = factor
+        assert products.way(A) == expected

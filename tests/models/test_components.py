@@ -1,4 +1,4 @@
-"""The start at principal components: k-means' own losses, eigenvectors by another route, few samples, refusals."""
+"""The start at principal components: the losses of k-means, eigenvectors, clusters with few samples, refusals."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_it_starts_at_the_losses_of_k_means(hidden, shared, reg, weight):
     model = started(hidden=hidden, shared=shared, reg=reg, weight=weight)
     distances = ((X[:, None] - model.cluster_centers_) ** 2).sum(axis=2)
     L = model.cluster_losses(X)
-    # Orthonormal columns to some ε = 2⁻⁵², and products of up to four layers: a hundred roundings of the whole.
+    # Columns are orthonormal to a few ε = 2⁻⁵², and products have up to four layers: a hundred roundings in all.
     np.testing.assert_allclose(L, distances / 6, rtol=0, atol=100 * 2**-52 * distances.max())
     np.testing.assert_array_equal(L.argmin(axis=1), distances.argmin(axis=1))
     np.testing.assert_array_equal(model.labels_, distances.argmin(axis=1))
@@ -99,7 +99,7 @@ def test_one_cluster(center, hidden):
     model = started(n_clusters=1, center=center, hidden=hidden)
     c = X.mean(axis=0) if center else np.zeros(6)
     np.testing.assert_allclose(model.cluster_losses(X)[:, 0], ((X - c) ** 2).sum(axis=1) / 6, rtol=1e-12)
-    # Second moments about what is subtracted: the mean, or zero.
+    # Second moments about the mean if it is subtracted, otherwise about zero.
     E, _ = products(model)
     P = projector(leading((X - c).T @ (X - c), hidden[-1]))
     np.testing.assert_allclose(projector(E[0]) * 0.1 * 6, P, atol=1e-10)
@@ -128,7 +128,7 @@ def test_the_likelihood_needs_no_centres():
 def test_layers_are_eigenvectors(shared, weight):
     w = np.ones(len(X)) if weight is None else weight
     hidden = (4, 2, 1)
-    model = started(hidden=hidden, shared=shared, weight=weight, init=Y, reg=0)  # no penalty: orthonormal as they are
+    model = started(hidden=hidden, shared=shared, weight=weight, init=Y, reg=0)  # λ = 0: orthonormal layers
     S = scatters(X, Y, model.cluster_centers_, w)
     named = model.named_parameters()
     for j in range(3):
@@ -182,7 +182,7 @@ def test_denoising_starts_at_the_components_of_the_target():
 # -- clusters with too few samples -----------------------------------------------------------------
 
 
-def test_what_a_cluster_lacks_comes_from_all_and_then_from_anywhere():
+def test_missing_directions_come_from_all_samples_and_then_are_arbitrary():
     rng = np.random.default_rng(2)
     T = np.zeros((13, 7))
     T[:10, :3] = rng.normal(size=(10, 3)) * [3, 2, 1]
@@ -198,7 +198,7 @@ def test_what_a_cluster_lacks_comes_from_all_and_then_from_anywhere():
         (Q,) = component_layers(T, np.ones(13), labels, centers, (h,), 0)
         np.testing.assert_allclose(np.swapaxes(Q, 1, 2) @ Q, np.broadcast_to(np.eye(h), (4, h, h)), atol=1e-14)
         np.testing.assert_array_equal(Q[2], Q[3])
-        # Four directions have a variance: the second cluster begins with its own, the last two have everybody's.
+        # Four directions have variance: the second cluster's own come first, the last two clusters have those of all.
         known = min(h, 4)
         own = np.column_stack([u, leading(rest, known - 1)])
         np.testing.assert_allclose(projector(Q[1][:, :known]), projector(own), atol=1e-10)
@@ -206,8 +206,8 @@ def test_what_a_cluster_lacks_comes_from_all_and_then_from_anywhere():
 
 
 @pytest.mark.parametrize("shared", [0, 1])
-def test_rounding_is_no_direction(shared):
-    # One line: what fills the basis up may not depend on the order of the rows, whose rounding differs.
+def test_rounding_is_not_a_direction(shared):
+    # One line: the completed basis may not depend on the order of the rows, with which rounding varies.
     rng = np.random.default_rng(3)
     T = np.outer(rng.normal(size=40), rng.normal(size=5)) + 1
     labels, order = np.repeat([0, 1], 20), rng.permutation(40)
@@ -255,7 +255,7 @@ def test_backends_start_alike(backend, dtype, shared):
     exact = started(shared=shared)
     model = started(X.astype(dtype), backend=backend, shared=shared)
     assert model.params_.dtype == dtype
-    # The data's own rounding 2⁻²⁴ turns an axis by its inverse gap, here below a hundred.
+    # Rounding of the data, 2⁻²⁴, turns an axis by this times the inverse of its gap, here below a hundred.
     np.testing.assert_allclose(model.params_, exact.params_, atol=1e-12 if dtype == np.float64 else 100 * 2**-24)
     np.testing.assert_array_equal(model.labels_, exact.labels_)
 
@@ -263,15 +263,15 @@ def test_backends_start_alike(backend, dtype, shared):
 @pytest.mark.parametrize("backend", ["numba", "emulated"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_whole_fits_agree_between_backends(backend, dtype):
-    # By gradient descent: at components some entries of the gradient are zero but for rounding, and Adam makes whole
-    # steps of what rounding leaves.
+    # By gradient descent: at components some entries of the gradient are only rounding errors, which Adam scales up to
+    # whole steps.
     arguments = {"epochs": 30, "optimizer": "sgd", "learning_rate": 0.02}
     exact = started(**arguments)
     reference, other = (started(X.astype(dtype), backend=name, **arguments) for name in ("numpy", backend))
     np.testing.assert_array_equal(other.labels_, reference.labels_)
     if dtype == np.float64:
         np.testing.assert_allclose(other.loss_curve_, reference.loss_curve_, rtol=1e-9)
-    else:  # twice what the reference itself loses in float32, and a floor of 30 steps' rounding
+    else:  # twice the reference's own error in float32, plus the rounding of 30 steps
         budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 30 * 2**-23
         assert np.abs(np.subtract(other.loss_curve_, exact.loss_curve_)).max() <= budget
 
@@ -283,7 +283,7 @@ def test_threads_change_no_bit():
         np.testing.assert_array_equal(other.params_, fits[0].params_)
 
 
-def test_restarts_differ_through_init_alone():
+def test_restarts_differ_only_by_init():
     same = [started(random_state=seed, init=Y) for seed in (1, 2)]
     np.testing.assert_array_equal(same[0].params_, same[1].params_)
     random = [started(random_state=seed, init="random") for seed in (1, 2)]
@@ -299,9 +299,9 @@ def test_uniform_has_its_bounds():
         assert np.abs(W).max() <= b
 
 
-def test_batches_start_at_the_first_one():
+def test_partial_fit_starts_at_the_components_of_the_first_batch():
     model = clone(started(hidden=(4, 1), learning_rate=0.05))
-    model.partial_fit(X[:5])  # three clusters of five samples: few of them have four directions
+    model.partial_fit(X[:5])  # five samples in three clusters: hardly any cluster has four directions
     assert model.loss_curve_[0] == pytest.approx(started(X[:5], hidden=(4, 1)).loss_, rel=1e-9)
     first = model.params_.copy()
     for rows in np.split(np.random.default_rng(0).permutation(300), 30):
@@ -353,7 +353,7 @@ def test_lines_are_found_whatever_the_seed(name):
 def test_refusals(changes, message):
     with pytest.raises(ValueError, match=message):
         started(**changes)
-    if changes.get("solver") != "exact":  # which has no steps on batches at all
+    if changes.get("solver") != "exact":  # which has no partial_fit
         with pytest.raises(ValueError, match=message):
             TensorizedAutoencoder(
                 **{"n_clusters": 3, "start": "components", "assignment": "loss"} | changes

@@ -1,4 +1,4 @@
-"""The joint assignment objective against a plain restatement, and what happens at its edges."""
+"""The joint assignment objective against a plain implementation, and its edge cases."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ KEY = np.array([3, 5], np.uint32)
 
 
 def problem(n=60, k=3, weights=None, dtype=np.float64, **changes):
-    """An objective, its data and its run, on one floor."""
+    """An objective, its data and its run, on one backend."""
     X, _ = datasets.make_lines_3d(n_samples=n, random_state=1)
     X = X.astype(dtype)
-    floor = backend.get(changes.pop("backend", "numpy"))
-    model = AutoencoderModel(floor, X.shape[1], k, (2, 1), changes.pop("shared", 0), "tanh", "linear", False, 0.1)
+    on = backend.get(changes.pop("backend", "numpy"))
+    model = AutoencoderModel(on, X.shape[1], k, (2, 1), changes.pop("shared", 0), "tanh", "linear", False, 0.1)
     arguments = {"center": True, "assign_first": False, "running": False, "init": "random"} | changes
     shift = np.zeros(X.shape[1])
-    objective = JointAssignment(model, floor, n_clusters=k, key=KEY, shift=shift, **arguments)
+    objective = JointAssignment(model, on, n_clusters=k, key=KEY, shift=shift, **arguments)
     data = as_batch(X, X, np.ones(n, dtype) if weights is None else weights.astype(dtype), shift)
     return objective, data, objective.start(data, 0)
 
@@ -109,7 +109,7 @@ def test_an_empty_cluster_gets_the_worst_fitted_sample_and_its_donors_parameters
             assert not view[1:].any()
 
 
-def test_a_donor_keeps_its_only_sample_and_weightless_samples_are_no_seeds():
+def test_a_donor_keeps_its_only_sample_and_weightless_samples_are_not_used():
     weights = np.zeros(60)
     weights[:2] = 1
     objective, data, run = empty_cluster(weights=weights)
@@ -117,7 +117,7 @@ def test_a_donor_keeps_its_only_sample_and_weightless_samples_are_no_seeds():
     np.testing.assert_array_equal(np.sort(run.state["counts"]), [0, 1, 1])
 
 
-def test_duplicate_rows_and_too_few_distinct_ones_do_no_harm():
+def test_duplicate_rows_and_too_few_distinct_rows_are_harmless():
     X = np.repeat([[0.0, 1.0], [2.0, 3.0]], 20, axis=0)
     model = TensorizedAutoencoder(n_clusters=4, epochs=5, hidden=(1,), random_state=0).fit(X)
     assert np.isfinite(model.loss_)
@@ -241,7 +241,7 @@ def test_a_users_gradient_is_checked_by_finite_differences_through_the_estimator
         ("gradient", lambda *a: {"direction": np.ones((3, 5))}, r"gradient\['direction'\] has shape \(3, 5\)"),
     ],
 )
-def test_a_users_mistake_is_named(method, wrong, message):
+def test_a_wrong_method_of_a_users_model_is_named(method, wrong, message):
     X, _ = datasets.make_lines_3d(random_state=0)
     model = Lines()
     setattr(model, method, wrong)
@@ -261,7 +261,7 @@ def test_a_model_of_an_earlier_convention_is_named():
 
 @pytest.mark.parametrize("estimator", [lambda **a: ClusterSpecific(Lines(), **a), TensorizedAutoencoder])
 @pytest.mark.parametrize("batch_size", [None, 50])
-def test_the_first_assignment_stands_as_long_as_is_said(estimator, batch_size):
+def test_the_first_assignment_stands_for_standing_epochs(estimator, batch_size):
     X, y = datasets.make_lines_3d(random_state=0)
     wrong, seen = np.random.default_rng(0).permutation(y), []
 

@@ -1,4 +1,4 @@
-"""Files that are whole at any time: permissions, links, and what killed writers leave."""
+"""Atomic writing: permissions, links, and temporary files of killed writers."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_killed_writers_left_is_cleared_away(tmp_path):
+def test_temporary_files_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "mo[de]l"
     for _ in range(2):
         process = subprocess.run([sys.executable, "-c", KILLED.format(path=str(path))], check=False)
@@ -32,7 +32,7 @@ def test_what_killed_writers_left_is_cleared_away(tmp_path):
     left = [name for name in names(tmp_path) if name.endswith(".part")]
     assert len(left) == 2
     for other in (".mo[de]l.part", ".mo[de]l.123.part", ".other.0123456789abcdef.part"):
-        (tmp_path / other).write_bytes(b"not ours")
+        (tmp_path / other).write_bytes(b"another file")
     write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert names(tmp_path) == [".mo[de]l.123.part", ".mo[de]l.part", ".other.0123456789abcdef.part", "mo[de]l"]
@@ -48,11 +48,11 @@ def test_a_file_that_is_being_written_is_left_alone(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
-def test_a_writer_that_was_taken_for_dead_begins_anew(tmp_path, monkeypatch):
+def test_a_writer_whose_file_was_removed_creates_another(tmp_path, monkeypatch):
     path, lock, taken = tmp_path / "model", atomic_files._lock, []
 
     def late(descriptor, wait):
-        if wait and not taken:  # another writer clears away between this one's open and its lock
+        if wait and not taken:  # another writer removes the file between this writer's open and its lock
             taken.extend(tmp_path.iterdir())
             taken[0].unlink()
         return lock(descriptor, wait)
@@ -89,7 +89,7 @@ def test_the_umask_is_obeyed_and_never_set(tmp_path, monkeypatch, mask):
     before = os.umask(mask)
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(os, "umask", None)  # whoever sets it to read it changes it for all threads
+            patched.setattr(os, "umask", None)  # to read it one must set it, for all threads
             write_atomically(tmp_path / "model", b"")
         assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o666 & ~mask
     finally:

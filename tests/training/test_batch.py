@@ -1,4 +1,4 @@
-"""A model with one loss of a batch under the same loop: gradients, state, draws, and a run that goes on."""
+"""A `BatchModel` in the same loop: gradients, state, random numbers, and resuming a run."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_its_gradient_is_that_of_the_loss():
         np.testing.assert_allclose((ends[0] - ends[1]) / 2e-6, gradient[i], rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_goes_on_to_the_same_curve():
+def test_a_resumed_run_has_the_same_curve():
     whole, half = trainer(6), trainer(3)
     expected = whole.train(whole.objective.start(whole.data, 0))
     run = half.train(half.objective.start(half.data, 0))
@@ -79,7 +79,7 @@ def test_a_run_goes_on_to_the_same_curve():
     assert run.loss_curve == expected.loss_curve
 
 
-def test_it_stops_where_nothing_improves():
+def test_it_stops_when_nothing_improves():
     made = trainer(200, tol=1e9, n_iter_no_change=3)
     assert made.train(made.objective.start(made.data, 0)).epoch == 4
 

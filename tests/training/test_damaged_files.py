@@ -1,4 +1,4 @@
-"""Files that are damaged, forged or old: what is refused by name, and what is still read."""
+"""Damaged and forged files are refused with the name of the wrong entry; old files are still read."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def forge(files, tmp_path):
-    """A function that writes a file anew with entries changed and a right checksum; returns what reads it."""
+    """A function that rewrites a file with changed entries and a valid checksum; it returns what reads the file."""
 
     def write(name, change):
         header, arrays = parts(files[name])
@@ -137,17 +137,17 @@ def unsay(*path):
         ("model", lose("loss_curve"), "lacks the array 'loss_curve'"),
         ("model", unsay("numbers", "loss_"), "the number loss_ is missing; expected a float"),
         ("model", unsay("numbers"), "has numbers=None in its header"),
-        ("model", say("numbers", "n_features_in_", 5), "parameters have shapes .*its arguments are those of"),
+        ("model", say("numbers", "n_features_in_", 5), "parameters have shapes .*its arguments give"),
         ("model", say("numbers", "n_steps_", -1), "the number n_steps_ is -1"),
-        ("model", say("arguments", "hidden", [40, 10]), "parameters have shapes .*its arguments are those of"),
+        ("model", say("arguments", "hidden", [40, 10]), "parameters have shapes .*its arguments give"),
         ("model", say("arguments", "hidden", 3), "arguments that TensorizedAutoencoder cannot have: .*'hidden'"),
-        ("model", say("arguments", "n_clusters", 10**18), "arguments that make no model"),
+        ("model", say("arguments", "n_clusters", 10**18), "arguments that no model can have"),
         ("model", say("arguments", "assignment", "likelihood"), "lacks the array 'state.scatter'"),
         ("model", say("arguments", "epochs", None), "arguments that TensorizedAutoencoder cannot have: .*'epochs'"),
         (
             "model",
             say("arguments", "momentum", 0.5),
-            "the argument 'momentum', which TensorizedAutoencoder does not know",
+            "the argument 'momentum', which TensorizedAutoencoder does not have",
         ),
         ("model", say("shapes", "encoder.0.weight", [3, 4, -2]), "'encoder.0.weight' has the shape"),
         ("model", unsay("shapes"), "has shapes=None in its header"),
@@ -165,29 +165,29 @@ def test_forged_entries_are_named(forge, name, change, message):
         forge(name, change)()
 
 
-def test_what_is_not_forged_is_read(forge):
+def test_files_that_are_not_forged_are_read(forge):
     for name in ("model", "machine", "checkpoint"):
         forge(name, lambda header, arrays: None)()
 
 
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[" * 100_000])
-def test_a_header_that_is_no_json(tmp_path, text):
+def test_a_header_that_is_not_json(tmp_path, text):
     (tmp_path / "model").write_bytes(safetensors.numpy.save({"a": np.ones(1)}, {"csrl_core": text}))
-    with pytest.raises(ModelFileError, match="has a header that is no JSON"):
+    with pytest.raises(ModelFileError, match="has a header that is not JSON"):
         csrl_core.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '"model"'])
-def test_a_header_that_is_no_object(tmp_path, text):
+def test_a_header_that_is_not_an_object(tmp_path, text):
     (tmp_path / "model").write_bytes(safetensors.numpy.save({"a": np.ones(1)}, {"csrl_core": text}))
-    with pytest.raises(ModelFileError, match="no object"):
+    with pytest.raises(ModelFileError, match="not an object"):
         csrl_core.load(tmp_path / "model")
 
 
-def test_a_bit_that_turned_is_noticed(files, tmp_path):
+def test_a_flipped_bit_is_noticed(files, tmp_path):
     whole = files["model"].read_bytes()
     length = int.from_bytes(whole[:8], "little")
-    for at in range(8 + length, len(whole), 7):  # in the arrays, where nothing else would show it
+    for at in range(8 + length, len(whole), 7):  # in the arrays, where only the checksum shows it
         data = bytearray(whole)
         data[at] ^= 1
         (tmp_path / "model").write_bytes(data)
@@ -244,7 +244,7 @@ def test_models_of_the_second_format_are_read(name):
 
 @pytest.mark.parametrize("name", ["autoencoder", "rbm"])
 def test_checkpoints_of_the_second_format_are_resumed(name):
-    """After two of five epochs: what follows is what a fit without a stop has."""
+    """Saved after two of five epochs: the other three are those of an uninterrupted fit."""
     path = HERE / "data" / f"{name}-checkpoint-format-2.safetensors"
     common = {"n_clusters": 3, "random_state": 0, "epochs": 5}
     machine = {"n_hidden": 4, "batch_size": 20, "persistent": True, "n_chains": 5}

@@ -1,4 +1,4 @@
-"""Random numbers of a model's methods: functions of seed, restart, step and sample, and of nothing else."""
+"""Random numbers of a model's methods depend only on seed, restart, step and sample."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_a_samples_numbers_do_not_depend_on_its_batch(method):
     np.testing.assert_array_equal(getattr(draw(rows=rows), method)((3, 2, 3)), whole[rows])
 
 
-def test_bits_are_those_of_a_samples_probabilities():
+def test_bits_have_the_given_probabilities():
     p = np.random.default_rng(0).random((5, 4)).astype(np.float32)
     bits, rows = draw().bernoulli(p), np.array([2, 0])
     assert bits.dtype == np.float32
@@ -29,7 +29,7 @@ def test_bits_are_those_of_a_samples_probabilities():
     np.testing.assert_array_equal(draw().bernoulli(np.ones((5, 4))), 1)
 
 
-def test_every_array_is_another_and_again_begins_anew():
+def test_successive_arrays_differ_and_again_repeats_them():
     one = draw()
     first, second = one.normal((5, 2)), one.normal((5, 2))
     assert (first != second).all()
@@ -49,7 +49,7 @@ def test_words_are_what_kernels_take():
     assert (label, step) == (stream(Use.GIBBS_TRAINING, 4, 1), 7)
 
 
-def test_training_is_known():
+def test_training_is_true_in_training_steps_only():
     assert draw().training
     assert not draw(use=Use.EVALUATION_NOISE).training
 
@@ -65,6 +65,6 @@ def test_moments():
 
 @pytest.mark.parametrize("use", [Use.TRAINING_NOISE, Use.INITIAL_PARAMETERS, Use.INITIAL_STATE])
 def test_backends_draw_alike(use):
-    ours, theirs = draw(use=use), draw("numba", use=use)
-    np.testing.assert_allclose(ours.normal((5, 3)), theirs.normal((5, 3)), rtol=1e-14)
-    np.testing.assert_array_equal(ours.uniform((5, 3)), theirs.uniform((5, 3)))
+    numpy_draw, numba_draw = draw(use=use), draw("numba", use=use)
+    np.testing.assert_allclose(numpy_draw.normal((5, 3)), numba_draw.normal((5, 3)), rtol=1e-14)
+    np.testing.assert_array_equal(numpy_draw.uniform((5, 3)), numba_draw.uniform((5, 3)))

@@ -1,4 +1,4 @@
-"""The exact solver: principal components by another route, the optimum that gradients reach, and refusals."""
+"""The exact solver: principal components computed in another way, the optimum of gradient training, and refusals."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_principal_axes_are_singular_vectors(shape, weighted):
 @pytest.mark.parametrize(
     "Z", [np.ones((1, 9)), np.zeros((4, 9)), np.ones((12, 9)), np.outer(np.arange(5.0), np.ones(9))]
 )
-def test_axes_without_variance_are_filled_up(Z):
+def test_missing_axes_are_completed(Z):
     axes = principal_axes(Z, np.ones(len(Z)), 3)
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-14)
     np.testing.assert_allclose(Z @ axes @ axes.T, Z, atol=1e-12)
@@ -91,7 +91,7 @@ def test_the_loss_never_rises_and_it_stops_by_itself(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
-def test_gradient_descent_reaches_it_within_a_hundredth_and_does_not_pass_it(name):
+def test_gradient_descent_comes_within_a_hundredth_and_not_below(name):
     Z, y = SETS[name]
     k = len(np.unique(y))
     exact = fit(Z, n_clusters=k, n_init=200, init="random")  # milliseconds each
@@ -129,7 +129,7 @@ def test_more_features_than_samples():
     assert model.loss_ < Z.var(axis=0).mean()
 
 
-def test_empty_clusters_are_seeded_again():
+def test_empty_clusters_are_re_seeded():
     Z = np.repeat([[0.0, 1.0, 0], [2.0, 3.0, 0]], 10, axis=0)
     model = fit(Z, n_clusters=3, init=np.zeros(20, int), hidden=(1,))
     assert model.n_reseeded_ > 0
@@ -141,9 +141,9 @@ def test_lloyds_centres_are_kmeans():
 
     Z, _ = SETS["triangle"]
     model = fit(Z, init="k-means", epochs=0)
-    found = KMeans(3, init=model.cluster_centers_, n_init=1).fit(Z)
-    np.testing.assert_array_equal(model.state_["assign"], found.labels_)
-    np.testing.assert_allclose(model.cluster_centers_, found.cluster_centers_, atol=1e-10)
+    kmeans = KMeans(3, init=model.cluster_centers_, n_init=1).fit(Z)
+    np.testing.assert_array_equal(model.state_["assign"], kmeans.labels_)
+    np.testing.assert_allclose(model.cluster_centers_, kmeans.cluster_centers_, atol=1e-10)
 
 
 @pytest.mark.parametrize(

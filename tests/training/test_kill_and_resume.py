@@ -1,4 +1,4 @@
-"""The short form of bench/kill_and_resume.py: every model is killed a few times and comes to the same fit."""
+"""The short form of bench/kill_and_resume.py: every model is killed a few times and ends with the same fit."""
 
 import subprocess
 import sys

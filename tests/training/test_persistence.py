@@ -1,4 +1,4 @@
-"""Models and checkpoints on disk: what comes back, what is refused, and what survives a kill."""
+"""Models and checkpoints on disk: round trips, refused files, and files after a kill."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("changes", [{}, {"init": Y, "hidden": [3, 2], "bias": True}, {"n_clusters": np.int64(2)}])
-def test_a_model_comes_back_as_it_was_and_goes_on(tmp_path, changes):
+def test_a_loaded_model_is_the_same_and_continues(tmp_path, changes):
     model = make(**changes).fit(X)
     model.save(tmp_path / "model")
     back = csrl_core.load(tmp_path / "model")
@@ -50,7 +50,7 @@ def test_a_model_comes_back_as_it_was_and_goes_on(tmp_path, changes):
     np.testing.assert_array_equal(back.params_, model.params_)
 
 
-def test_feature_names_come_back(tmp_path):
+def test_feature_names_are_loaded(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcdef"))
     model = make(epochs=1).fit(frame)
@@ -63,7 +63,7 @@ def test_a_models_backend_can_be_changed(tmp_path):
     assert csrl_core.load(tmp_path / "model", backend="numpy").backend == "numpy"
 
 
-def test_a_users_model_comes_back_with_its_class(tmp_path):
+def test_a_users_model_is_loaded_with_its_class(tmp_path):
     from test_algorithm import Lines
 
     model = ClusterSpecific(Lines(), n_clusters=3, epochs=3, random_state=0).fit(X)
@@ -172,7 +172,7 @@ def test_a_saved_file_has_ordinary_permissions(tmp_path):
 
 
 class StopAt(callbacks.LossHistory):
-    """Raise at the end of some epoch, as Ctrl-C would."""
+    """Raises KeyboardInterrupt at the end of an epoch."""
 
     def __init__(self, restart, epoch, error=KeyboardInterrupt):
         super().__init__()

@@ -1,4 +1,4 @@
-"""fit → resume is fit: whatever the model, the callbacks and the epoch it was cut off at, the last one included."""
+"""A resumed fit equals an uninterrupted one, for any model, callbacks and epoch of the interruption."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ class Slopes(ClusterModel):
 
 
 class Noisy(Slopes):
-    """The same, learnt from noisy samples, with a running scale of every cluster, and a count of steps."""
+    """The same, trained on noisy samples, with a running scale for every cluster and a count of steps."""
 
     standing_epochs = 1
 
@@ -133,7 +133,7 @@ def own_model(rng, model=None):
     arguments = common(rng) | pick(rng, assignment=["loss", "likelihood"], center=[True, False])
     return ClusterSpecific(
         model or Slopes(), **arguments | {"optimizer": "adam"}
-    )  # its quartic loss is too steep for SGD
+    )  # the quartic loss is too steep for SGD
 
 
 MODELS = {
@@ -147,7 +147,7 @@ MODELS = {
 
 
 def watchers(rng, model, X):
-    """New callbacks, none to three."""
+    """Zero to three new callbacks."""
     make = [
         lambda: callbacks.EarlyStopping(patience=2, min_delta=0.01),
         callbacks.LossHistory,
@@ -159,7 +159,7 @@ def watchers(rng, model, X):
 
 
 def problem(kind, seed):
-    """An estimator of random arguments, data, and `fit`'s other arguments."""
+    """An estimator with random arguments, data, and further arguments of `fit`."""
     rng = np.random.default_rng([seed, *kind.encode()])
     model, fit = MODELS[kind](rng), {}
     X = BINARY if getattr(model, "visible", "") == "bernoulli" else REAL
@@ -176,7 +176,7 @@ def problem(kind, seed):
 def test_a_fit_resumed_at_any_epoch_is_the_uninterrupted_one(kind, seed, tmp_path):
     rng, model, X, fit = problem(kind, seed)
     watching, saver = watchers(rng, model, X), EveryEpoch(tmp_path)
-    # Some may come before the one that saves, some after: what they decide must be in the file in any case.
+    # Some come before the checkpoint callback and some after it: the file must hold the decisions of all.
     model.set_callbacks(*([*watching, saver] if rng.random() < 0.5 else [saver, *watching])).fit(X, **fit)
     histories = [callback.state_dict() for callback in watching]
     points = {0, len(saver.paths) - 1, *rng.integers(len(saver.paths), size=2).tolist()}

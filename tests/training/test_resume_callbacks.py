@@ -1,4 +1,4 @@
-"""What a checkpoint remembers of a fit and its callbacks, and which ones are refused."""
+"""Fits and callbacks resumed from checkpoints, and checkpoints that are refused."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_a_converged_fit_resumed_has_the_fine_estimate_of_log_z(n_init, tmp_path
     same_estimators(resumed, whole, BINARY)
 
 
-def test_a_stopped_fit_resumed_trains_no_other_epoch(tmp_path):
+def test_a_stopped_fit_trains_no_further_epoch_when_resumed(tmp_path):
     path = tmp_path / "checkpoint"
     for order in (1, -1):
         stopping = [callbacks.EarlyStopping(patience=3, min_delta=1e-3), callbacks.Checkpoint(path)][::order]
@@ -39,13 +39,13 @@ def test_a_stopped_fit_resumed_trains_no_other_epoch(tmp_path):
         assert whole.n_iter_ < 300
         for _ in range(2):
             same(held(autoencoder_of().set_callbacks(*stopping).fit(REAL, resume=path)), held(whole))
-        more = autoencoder_of(epochs=400).fit(REAL, resume=path)  # nor does it without the callback
+        more = autoencoder_of(epochs=400).fit(REAL, resume=path)  # not without the callback either
         assert more.loss_curve_ == whole.loss_curve_
 
 
 @pytest.mark.parametrize("at", [0, 2, 5])
 def test_the_gap_of_free_energies_stops_a_resumed_fit_at_the_same_epoch(at, tmp_path, monkeypatch):
-    # the least gap is that of the second epoch, so a history that begins later would stop later
+    # the smallest gap is that of the second epoch, so with a history that starts later the fit would stop later
     monkeypatch.setattr(TensorizedRBM, "free_energy_gap", lambda self, *data: abs(self.n_iter_ - 2.0))
     gap, saver = callbacks.FreeEnergyGap(BINARY, BINARY, patience=4), EveryEpoch(tmp_path)
     whole = TensorizedRBM(**FAST, epochs=20).set_callbacks(saver, gap).fit(BINARY)
@@ -62,7 +62,7 @@ def test_a_stopped_restart_is_written_however_many_epochs_lie_between_two_writes
     whole = autoencoder_of().set_callbacks(callbacks.Checkpoint(path, every=1000), stopping).fit(REAL)
     history = callbacks.LossHistory()
     same(held(autoencoder_of().set_callbacks(history).fit(REAL, resume=path)), held(whole))
-    assert history.history == []  # nothing was left to train
+    assert history.history == []  # no epoch is left to train
 
 
 def test_callbacks_of_one_class_each_get_their_own_state(tmp_path):
@@ -74,7 +74,7 @@ def test_callbacks_of_one_class_each_get_their_own_state(tmp_path):
     assert (first.seen, second.seen) == (2, -2)
 
 
-def test_a_callback_that_has_nothing_in_the_checkpoint_begins_anew(tmp_path):
+def test_a_callback_without_a_state_in_the_checkpoint_starts_anew(tmp_path):
     path, countdown = tmp_path / "checkpoint", Countdown(4)
     autoencoder_of(epochs=3).set_callbacks(callbacks.Checkpoint(path)).fit(REAL)
     assert autoencoder_of(epochs=30).set_callbacks(countdown).fit(REAL, resume=path).n_iter_ == 7
@@ -111,7 +111,7 @@ def test_tasks_of_a_resumed_fit_have_the_numbers_of_their_restart_and_epoch(tmp_
 # -- refused -------------------------------------------------------------------------------------------------
 
 
-def test_counts_under_which_a_fit_would_not_have_come_by_the_checkpoint_are_refused(tmp_path):
+def test_counts_with_which_a_fit_would_not_have_reached_the_checkpoint_are_refused(tmp_path):
     saver = EveryEpoch(tmp_path)
     model = autoencoder_of(epochs=4, n_init=3).set_callbacks(saver).fit(REAL)
     for point, changes, message in [
@@ -128,7 +128,7 @@ def test_counts_under_which_a_fit_would_not_have_come_by_the_checkpoint_are_refu
 def test_a_state_that_json_cannot_hold_is_named(tmp_path):
     countdown = Countdown(np.int64(3))
     countdown.state_dict = lambda: {"seen": np.arange(3)}
-    with pytest.raises(TypeError, match=r"Countdown\.state_dict\(\) gave what JSON cannot hold: .*ndarray"):
+    with pytest.raises(TypeError, match=r"Countdown\.state_dict\(\) returned values that JSON cannot hold: .*ndarray"):
         autoencoder_of(epochs=2).set_callbacks(countdown, callbacks.Checkpoint(tmp_path / "c")).fit(REAL)
 
 
@@ -145,9 +145,9 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("states", "message"),
     [
-        ([{"class": "LossHistory", "state": {}}], "a state of LossHistory that it cannot read: KeyError"),
-        ([{"class": "LossHistory", "state": {"history": [[0, 1]]}}], "LossHistory that it cannot read: ValueError"),
-        ([{"class": "LossHistory", "state": 3}], "LossHistory that it cannot read: TypeError"),
+        ([{"class": "LossHistory", "state": {}}], "a state that LossHistory cannot read: KeyError"),
+        ([{"class": "LossHistory", "state": {"history": [[0, 1]]}}], "that LossHistory cannot read: ValueError"),
+        ([{"class": "LossHistory", "state": 3}], "that LossHistory cannot read: TypeError"),
         ([{"class": "LossHistory"}], r"has callbacks=\[\{'class': 'LossHistory'\}\]; expected a list of their"),
         (5, "has callbacks=5; expected a list of their classes and states"),
     ],

@@ -1,4 +1,4 @@
-"""save → load, and pickle, change nothing: what an estimator holds, answers, and goes on to learn."""
+"""Saving, loading and pickling change nothing in an estimator: attributes, predictions, and further training."""
 
 import pickle
 
@@ -14,7 +14,7 @@ from csrl_core.training.persistence import ModelFileError
 
 @pytest.mark.parametrize("seed", range(20, 24))
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_saved_or_pickled_estimator_goes_on_as_the_one_in_memory(kind, seed, tmp_path):
+def test_a_saved_or_pickled_estimator_continues_like_the_one_in_memory(kind, seed, tmp_path):
     _, model, X, fit = problem(kind, seed)
     model.fit(X, **fit).save(tmp_path / "model")
     loaded = csrl_core.load(tmp_path / "model", model=getattr(model, "model", None))
@@ -22,7 +22,7 @@ def test_a_saved_or_pickled_estimator_goes_on_as_the_one_in_memory(kind, seed, t
         same_estimators(back, saved_copy(model), X)
 
 
-def test_what_set_output_chose_comes_back(tmp_path):
+def test_the_choice_of_set_output_is_loaded(tmp_path):
     pandas, path = pytest.importorskip("pandas"), tmp_path / "model"
     frame = pandas.DataFrame(REAL, columns=list("abcde"))
     model = TensorizedAutoencoder(n_clusters=3, epochs=2, random_state=0).fit(frame)

@@ -1,4 +1,4 @@
-"""Which first assignment ``init="auto"`` takes, and that defaults keep a good one."""
+"""The first assignment that ``init="auto"`` chooses; the defaults keep a good one."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_clean_lines_are_found_whatever_the_seed():
     "name", ["Bernoulli, two", "Bernoulli, unequal", "Gaussian, small", "digits 3 5", "digits 0 4 6 9"]
 )
 def test_a_good_start_is_kept(name):
-    """Where seeds of k-means++ lead to likelihoods that are higher by chance, or by a spike."""
+    """On data where seeds of k-means++ give likelihoods that are higher by chance, or by a spike."""
     X, y, k = SETS[name].load(2)
     start = adjusted_rand_index(y, KMeans(k, n_init=10, random_state=2).fit_predict(X))
     assert start > 0.75
@@ -47,7 +47,7 @@ def test_one_objective_finds_digits_and_crossing_planes(n_init):
     assert index_of(X, y, n_init=n_init, **EXACT) > 0.9
 
 
-def test_the_starts_are_those_of_restarts_of_their_own():
+def test_the_starts_are_those_of_separate_restarts():
     X, _ = crossing_lines(0)
     arguments = {"n_clusters": 3, "epochs": 0, "random_state": 0, "start": "components", "assignment": "loss"}
     first, again = (TensorizedAutoencoder(**arguments).fit(X) for _ in range(2))
@@ -66,7 +66,7 @@ def test_backends_start_alike():
     np.testing.assert_allclose(numpy.loss_curve_, numba.loss_curve_, rtol=1e-7)
 
 
-def test_rows_without_weight_say_nothing():
+def test_rows_without_weight_have_no_effect():
     X, y = crossing_lines(1)
     weight = np.r_[np.ones(300), np.zeros(60)]
     more = np.r_[X, 5 + np.zeros((60, 3))]
@@ -74,7 +74,7 @@ def test_rows_without_weight_say_nothing():
     assert adjusted_rand_index(y, model.labels_[:300]) > 0.9
 
 
-def test_a_model_that_knows_nothing_of_clusters_starts_at_k_means():
+def test_a_model_that_cannot_tell_clusters_apart_starts_at_k_means():
     X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0]], 20, axis=0) + np.random.default_rng(0).normal(size=(60, 2))
     model = TensorizedAutoencoder(n_clusters=3, activation="tanh", hidden=(1,), epochs=0, random_state=0).fit(X)
     assert adjusted_rand_index(np.arange(60) // 20, model.state_["assign"]) == 1
@@ -82,7 +82,7 @@ def test_a_model_that_knows_nothing_of_clusters_starts_at_k_means():
 
 
 class Means(ClusterModel):
-    """k-means as a model of one's own, whose parameters are the centres."""
+    """k-means as a user's model, whose parameters are the centres."""
 
     follows_clusters = True
 
@@ -103,7 +103,7 @@ class Means(ClusterModel):
         return X[:, None] - params["mean"]
 
 
-def test_a_model_of_ones_own_can_follow_clusters():
+def test_a_users_model_can_follow_clusters():
     X, y = datasets.load("iris").data, datasets.load("iris").target
     model = ClusterSpecific(Means(), n_clusters=3, epochs=0, random_state=0).fit(X)
     best = KMeans(3, n_init=20, random_state=0).fit(X)
@@ -111,7 +111,7 @@ def test_a_model_of_ones_own_can_follow_clusters():
     assert adjusted_rand_index(y, model.labels_) > 0.7
 
 
-def test_a_fit_goes_on_from_its_checkpoint(tmp_path):
+def test_a_fit_continues_from_its_checkpoint(tmp_path):
     X, _ = crossing_lines(0)
     arguments = {"n_clusters": 3, "epochs": 12, "random_state": 0, "n_init": 2}
     whole = TensorizedAutoencoder(**arguments)
@@ -126,7 +126,7 @@ def test_automatic_rules():
     model = TensorizedAutoencoder(n_clusters=3, epochs=2, random_state=0).fit(X)
     by_likelihood = TensorizedAutoencoder(n_clusters=3, assignment="likelihood", epochs=2, random_state=0).fit(X)
     np.testing.assert_array_equal(model.predict_proba(X), by_likelihood.predict_proba(X))
-    # One cluster assigns nothing, a code as wide as the data leaves nothing over, an output that bends has no density.
+    # No density: one cluster assigns nothing, a code as wide as the data has no residual, an output may be nonlinear.
     for changes in ({"n_clusters": 1}, {"hidden": (3,)}, {"output_activation": "tanh"}):
         other = TensorizedAutoencoder(**{"n_clusters": 3, "epochs": 2, "random_state": 0} | changes).fit(X)
         np.testing.assert_array_equal(other.labels_, other.cluster_losses(X).argmin(axis=1))
@@ -151,7 +151,7 @@ def test_refusals():
         TensorizedRBM(init="kmeans").fit((X > 0).astype(float))
 
 
-def test_equal_solutions_are_told_apart_by_their_place():
+def test_the_first_of_equal_solutions_is_taken():
     assert _first_best([1.0, 1.0 + 1e-9, 0.5]) == 0
     assert _first_best([-2.0, -1.0, -1.0 + 1e-7]) == 1
     assert _first_best([3.0, -np.inf, 4.0]) == 2

@@ -1,4 +1,4 @@
-"""The loop, driven by an objective so small that every number can be checked by hand."""
+"""The training loop, with an objective so small that every number can be checked by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ KEY = np.array([7, 11], np.uint32)
 
 
 class Mean(Objective):
-    """Σ w ‖x − θ‖²: its minimiser is the weighted mean. Records what it was given."""
+    """Σ w ‖x − θ‖²: its minimiser is the weighted mean. Records the batches that it gets."""
 
     def __init__(self, break_at=None, error=None):
         self.seen, self.break_at, self.error = [], break_at, error
@@ -142,20 +142,20 @@ def test_an_interrupted_epoch_is_undone_and_replayed_to_the_same_curve(error):
     np.testing.assert_array_equal(run.params, whole.params)
 
 
-def test_a_copy_is_independent_and_take_restores_it():
+def test_a_copy_is_independent_and_copy_from_restores_it():
     run = Run(np.ones(3), {"a": np.zeros(2)}, loss_curve=[1.0, 2.0], epoch=2, step=5)
     kept = run.copy()
     run.params += 1
     run.state["a"] += 1
     run.loss_curve.append(3.0)
     run.epoch, run.step = 3, 6
-    run.take(kept)
+    run.copy_from(kept)
     assert (run.epoch, run.step, run.loss_curve) == (2, 5, [1.0, 2.0])
     np.testing.assert_array_equal(run.params, np.ones(3))
     np.testing.assert_array_equal(run.state["a"], np.zeros(2))
 
 
-def test_numbers_of_the_optimizer_are_floats_whatever_they_are_given_as():
+def test_the_optimizers_constants_are_floats_for_any_type_of_argument():
     for optimizer in ("adam", "sgd"):
         hyper = Settings(epochs=1, batch_size=None, optimizer=optimizer, learning_rate=2**70).hyper()
         assert hyper.dtype == np.float64

@@ -76,7 +76,7 @@ def turned_product(A, W, out):
     else:
         turned = np.empty((W.shape[1], W.shape[0]), W.dtype)
         transpose(W, turned)
-        product(A, turned, out, False)
+        product(A, turned, out, np.bool_(0))  # a literal would be a signature of its own
 
 
 @_jit

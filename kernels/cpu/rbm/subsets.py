@@ -15,7 +15,7 @@ from numba import int32, njit, uint8, uintp
 from .disjoint import disjoint
 
 _TABLES = 8  # groups whose sums are kept at a time, 16 rows of a table each
-_BYTES = 1024  # of a table's row: tables stay in the second-level cache
+_BYTES = 512  # of a table's row: tables stay in the second-level cache
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
@@ -64,8 +64,7 @@ def _multiply(numbers, B, out):
                     row = B[g + q * groups, left:right] if g + q * groups < p else nothing
                     for s in range(1 << q):
                         _sum(sums[s], row, sums[s + (1 << q)])
-            for i in range(len(out)):
-                _add(table, numbers[i, first : first + _TABLES], out[i, left:right])
+            _add(table, numbers, uintp(first), out, uintp(left), uintp(right - left))
 
 
 @_jit
@@ -77,12 +76,15 @@ def _sum(x, y, out):
 
 
 @_jit
-def _add(table, q, out):
-    """out ← out + a row of each of the tables, those of the numbers q."""
+def _add(table, numbers, g, out, left, width):
+    """out[:, left : left + width] ← that + a row of each table, those that numbers[:, g : g + 8] say."""
     disjoint()
-    a, b, c, d = uintp(q[0]), uintp(16) + q[1], uintp(32) + q[2], uintp(48) + q[3]
-    e, f, g, h = uintp(64) + q[4], uintp(80) + q[5], uintp(96) + q[6], uintp(112) + q[7]
-    for l in range(len(out)):
-        out[l] += ((table[a, l] + table[b, l]) + (table[c, l] + table[d, l])) + (
-            (table[e, l] + table[f, l]) + (table[g, l] + table[h, l])
-        )
+    for i in range(len(out)):
+        a, b = uintp(numbers[i, g]), uintp(16) + numbers[i, g + uintp(1)]
+        c, d = uintp(32) + numbers[i, g + uintp(2)], uintp(48) + numbers[i, g + uintp(3)]
+        e, f = uintp(64) + numbers[i, g + uintp(4)], uintp(80) + numbers[i, g + uintp(5)]
+        h, k = uintp(96) + numbers[i, g + uintp(6)], uintp(112) + numbers[i, g + uintp(7)]
+        for l in range(width):
+            out[i, left + l] += ((table[a, l] + table[b, l]) + (table[c, l] + table[d, l])) + (
+                (table[e, l] + table[f, l]) + (table[h, l] + table[k, l])
+            )

@@ -85,13 +85,13 @@ def _walk(sample_visible, energy):
         n_steps : int, 0 for F and P of V as it is, H being without use; F may be (0,), where it and P are not wanted
         """
         W, a, b, j, k = machine
-        (d, m), one = W.shape, V.dtype.type(1)
+        (d, m), one, replace = W.shape, V.dtype.type(1), np.bool_(0)  # a literal would be a signature of its own
         hidden, visible = words.copy(), words.copy()
         visible[4] += np.uint32(VISIBLE_STREAM)
         for t in range(n_steps):
             if t > 0:
                 # 1. hidden units
-                product(V, W, H, False)
+                product(V, W, H, replace)
                 hidden[2] = words[2] + np.uint32(t - lag)
                 _bits(H, one, a, hidden, places, k * m, j * m)
             # 2. visible units
@@ -102,7 +102,7 @@ def _walk(sample_visible, energy):
             return
         # 3. free energies
         A = np.empty(P.shape, P.dtype)
-        product(V, W, A, False)
+        product(V, W, A, replace)
         softplus_and_probabilities(A, one, a, P)
         for i in range(len(V)):
             F[i] = energy(V[i], b) - _sum(A[i])

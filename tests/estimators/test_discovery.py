@@ -1,4 +1,4 @@
-"""Estimators are found by walking their folder: names, the class of a file, and what a name that exists is told."""
+"""Estimators are found by searching their folder: names, files, and the message for a name that exists already."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ def test_every_estimator_is_found_and_public():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("TensorizedRBM", "twin.py defines the estimator TensorizedRBM, which rbm.py beside it defines too"),
+        ("TensorizedRBM", "twin.py defines the estimator TensorizedRBM, which rbm.py in the same folder defines too"),
         ("ClusterModel", "twin.py defines ClusterModel, a name that csrl_core has already"),
     ],
 )
