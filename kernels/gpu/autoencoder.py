@@ -116,7 +116,7 @@ def decode(params, layers, Z, assign, centers):
     params, Z, centers = array("params", params), array("Z", Z), array("centers", centers)
     assign = array("assign", assign, np.int64)
     (n, _), (k, d) = Z.shape, centers.shape
-    own = Own(*_by_cluster(assign, k))
+    own = Own(*by_cluster(assign, k))
     order, Y = own.order, Z[own.order]
     for layer in layers[len(layers) // 2 :]:
         Y = _forward_own(params, layer, Y, own)
@@ -261,7 +261,7 @@ def _forward_all(params, layers, X, centers):
     return outputs
 
 
-def _by_cluster(assign, k):
+def by_cluster(assign, k):
     """(order (n,), begins): samples sorted by cluster, stably; where every cluster begins, k + 1 ints on the host."""
     n = len(assign)
     order = xp.argsort(assign, kind="stable").astype(np.int64, copy=False)
@@ -289,7 +289,7 @@ class Own:
 
 def _grouped(assign, k, layers, itemsize):
     """`Own` of a batch: padded where the products of zeros cost less than the launches that they save."""
-    order, begins = _by_cluster(assign, k)
+    order, begins = by_cluster(assign, k)
     height, widest = int(np.diff(begins).max()), int(layers[:, : dense.FAN_OUT + 1].max())
     weights = int((layers[:, dense.FAN_IN] * layers[:, dense.FAN_OUT]).sum())
     extra, saved = 6 * (k * height - len(assign)) * weights, 3 * (k - 1) * len(layers) * LAUNCH_FLOPS
@@ -303,7 +303,7 @@ def _grouped(assign, k, layers, itemsize):
     return Own(padded, begins, height)
 
 
-def _shares(copies, begins):
+def shares(copies, begins):
     """(copy, rows) of every copy of a layer that has samples."""
     if copies == 1:
         return [(0, slice(0, begins[-1]))] if begins[-1] else []
@@ -323,7 +323,7 @@ def _forward_own(params, layer, Y, own):
         if bias is not None or activation != dense.LINEAR:
             dense.offset_activate(out, h, own.height * h, bias, activation, own.by_cluster(out))
         return out
-    for copy, rows in _shares(copies, own.begins):
+    for copy, rows in shares(copies, own.begins):
         part = out[rows]
         xp.matmul(Y[rows], W[copy], out=part)
         if bias is not None or activation != dense.LINEAR:
@@ -347,7 +347,7 @@ def _backward_own(params, gradient, layer, Y, G, own, wanted):
         if wanted:
             xp.matmul(g, W.transpose(0, 2, 1), out=own.by_cluster(below))
         return below
-    for copy, rows in [(0, slice(0, len(Y)))] if own.height else _shares(len(W), own.begins):
+    for copy, rows in [(0, slice(0, len(Y)))] if own.height else shares(len(W), own.begins):
         xp.matmul(Y[rows].T, G[rows], out=dW[copy])
         if db is not None:
             db[copy] = dense.column_sums(G[rows], xp.zeros(rows.stop - rows.start, np.int64), 1)[0]

@@ -11,7 +11,7 @@ import numpy as np
 from . import assign as assignment
 from . import philox
 from ._platform.launch import array, blocks_for, launch, xp
-from .autoencoder import _by_cluster, _shares
+from .autoencoder import by_cluster, shares
 
 BERNOULLI, GAUSSIAN = range(2)
 _DRAW = {BERNOULLI: "bernoulli_units", GAUSSIAN: "gaussian_units"}
@@ -52,7 +52,7 @@ class Rows:
         self.n, self.own = n, int(assign is not None)
         if self.own:
             self.s = assign
-            self.order, self.begins = _by_cluster(assign, k)
+            self.order, self.begins = by_cluster(assign, k)
         else:
             self.s = self.order = xp.empty(1, np.int64)  # an address that nobody reads
 
@@ -61,7 +61,7 @@ class Rows:
         if not self.own:
             return xp.matmul(Y, W)
         out = xp.empty((self.n, W.shape[2]), Y.dtype)
-        for j, rows in _shares(len(W), self.begins):
+        for j, rows in shares(len(W), self.begins):
             xp.matmul(Y[rows], W[j], out=out[rows])
         return out
 
@@ -276,7 +276,7 @@ class Gradient:
     def add(self, statistics):
         """What these rows contribute."""
         S, P = statistics.S, statistics.P
-        for j, rows in _shares(len(self._views.W), statistics.begins):
+        for j, rows in shares(len(self._views.W), statistics.begins):
             place = self._views.W[j]
             for start in range(rows.start, rows.stop, CHUNK):
                 chunk = slice(start, min(start + CHUNK, rows.stop))
