@@ -78,22 +78,6 @@ def _one_thread_optimizer():
         yield
 
 
-@contextmanager
-def _any_address():
-    """Arrays wherever NumPy puts them, in place of those that begin on a cache line."""
-    from csrl_core import backends
-    from csrl_core.training import parameters, run
-
-    def hold(backend, array):
-        return backend.own(array)
-
-    with ExitStack() as stack:
-        for module in (backends, parameters, run):
-            stack.enter_context(mock.patch.object(module, "aligned_empty", np.empty))
-        stack.enter_context(mock.patch.object(backends.Backend, "hold", hold))
-        yield
-
-
 # name → (case, threads, fits, context without it)
 PIECES = {
     "fused": ("lines_3D", 1, autoencoder, _autoencoder(fused_epoch_applies=lambda *_: False)),
@@ -103,7 +87,6 @@ PIECES = {
     ),
     "skinny": ("MNIST-5", 2, autoencoder, _autoencoder(regime=lambda _: "wide")),
     "skinny, one thread": ("MNIST-5", 1, autoencoder, _autoencoder(regime=lambda _: "wide")),
-    "whole cache lines": ("MNIST-5", 1, autoencoder, _any_address),
     "parts of the optimizer's step": ("wide", 2, autoencoder, _one_thread_optimizer),
 }
 # "small" itself is measured kernel by kernel on both sides: the fused epoch is "small" and one call.

@@ -74,7 +74,7 @@ class Problem:
             self.X, self.source = (datasets.load("mnist").data[: s.n] / 255).astype(np.float32), "MNIST"
         else:
             self.X = (rng.random((s.n, s.d)) < 0.13).astype(np.float32)
-        self.X = backend.get("numba").hold(self.X)  # for all contestants
+        self.X = backend.get("numba").own(self.X)
         size = s.k * s.d * s.m
         self.params = np.concatenate([0.01 * rng.standard_normal(size), np.zeros(s.k * s.m + s.d)]).astype(np.float32)
         self.rows = [slice(first, first + s.batch) for first in range(0, s.n, s.batch)]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from math import prod
 
 import numpy as np
 
@@ -33,14 +32,6 @@ class BackendError(RuntimeError):
 
 class DeviceMemoryError(MemoryError):
     """The device has too little memory; the message names what was wanted, what is free, and what would fit."""
-
-
-def aligned_empty(shape, dtype):
-    """Like ``np.empty``, from a multiple of 64 bytes on, so that no vector load crosses a cache line."""
-    size = prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -114,15 +105,6 @@ class Backend:
         if not self.on_device:
             return np.ascontiguousarray(as_numpy(array), dtype)
         return self.xp.ascontiguousarray(self.xp.asarray(array), dtype)
-
-    def hold(self, array):
-        """As `own`, for what every step works on: on the host no vector of it straddles a cache line."""
-        held = self.own(array)
-        if self.on_device or held.ctypes.data % 64 == 0:
-            return held
-        place = aligned_empty(held.shape, held.dtype)
-        place[...] = held
-        return place
 
     def check_memory(self, fixed, of_batch, rows):
         """Raise `DeviceMemoryError` unless the device holds ``fixed`` bytes and a batch of ``rows`` rows.

@@ -34,7 +34,7 @@ class BatchObjective(Objective):
         """Add the arrays of the model's state that the run does not have yet."""
         draw = self._draw(Use.INITIAL_STATE, run.restart)
         missing = self.model.init_state(self._parameters(run), data, None, None, draw)
-        run.state |= {name: self.backend.hold(array) for name, array in missing.items()}
+        run.state |= {name: self.backend.own(array) for name, array in missing.items()}
 
     def step(self, run, batch):
         """Loss and gradient of a batch."""

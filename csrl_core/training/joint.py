@@ -94,7 +94,7 @@ class JointAssignment(Objective):
                 raise ValueError(
                     f"{type(self.model).__name__}.init_state returned {name!r}, a name that the state has already"
                 )
-            state[name] = self.backend.hold(array)
+            state[name] = self.backend.own(array)
 
     def set_layout(self, shapes):
         """Set the names and shapes of the parameters; the first axis must have length k or 1."""

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from csrl_core.backends import aligned_empty, is_device_array
+from csrl_core.backends import is_device_array
 
 
 class Layout:
@@ -49,7 +49,7 @@ class Layout:
         parts = [array.astype(dtype or array.dtype, copy=False).ravel() for array in arrays]
         if not parts or is_device_array(parts[0]):
             return np.concatenate(parts) if parts else np.empty(0, dtype or np.float64)
-        return np.concatenate(parts, out=aligned_empty((self.size,), np.result_type(*parts)))
+        return np.concatenate(parts)
 
     def cluster(self, flat, j, n_clusters):
         """List of views, one for each cluster-specific parameter: cluster j's own copy."""

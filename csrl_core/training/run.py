@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from csrl_core.backends import aligned_empty, is_device_array
+from csrl_core.backends import is_device_array
 
 
 class Batch(NamedTuple):
@@ -23,17 +23,9 @@ class Batch(NamedTuple):
 
     def take(self, rows, number):
         """The batch of the given rows, taken from this batch of all samples."""
-        X = _rows(self.X, rows)
-        target = X if self.target is self.X else _rows(self.target, rows)
+        X = self.X[rows]
+        target = X if self.target is self.X else self.target[rows]
         return Batch(X, target, rows, self.weight[rows], number)
-
-
-def _rows(array, rows):
-    """``array[rows]``; on the host in aligned memory."""
-    if not isinstance(array, np.ndarray):
-        return array[rows]
-    # All rows exist; with mode="raise" NumPy would write them to a buffer first.
-    return np.take(array, rows, axis=0, out=aligned_empty((len(rows), *array.shape[1:]), array.dtype), mode="clip")
 
 
 @dataclass(frozen=True)
@@ -87,8 +79,8 @@ class Run:
 
     def on(self, backend):
         """The run with its arrays on a backend; arrays that are there already are not copied."""
-        state = {name: backend.hold(array) for name, array in self.state.items()}
-        return replace(self, params=backend.hold(self.params), moments=backend.hold(self.moments), state=state)
+        state = {name: backend.own(array) for name, array in self.state.items()}
+        return replace(self, params=backend.own(self.params), moments=backend.own(self.moments), state=state)
 
     def _arrays(self):
         return [self.params, self.moments, *self.state.values()]
@@ -126,4 +118,4 @@ def _subtract(array, shift):
     """``array − shift``; on the host in aligned memory."""
     if is_device_array(array):
         return array - shift
-    return np.subtract(array, shift, out=aligned_empty(array.shape, array.dtype))
+    return np.subtract(array, shift, out=np.empty(array.shape, array.dtype))
