@@ -40,32 +40,21 @@ def product(A, B, out, add):
     Cost: 2 m n p flops by BLAS
     """
     how = way(A)
+    part = np.empty(out.shape, out.dtype) if add and how == BLAS else out
     if how == BLAS:
-        part = np.empty(out.shape, out.dtype) if add else out
         np.dot(A, B, part)
-        if add:
-            _add(part, out)
-        return
-    if not add:
-        _clear(out)
+        if not add:
+            return
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            if how == BLAS:
+                out[i, j] += part[i, j]
+            elif not add:
+                out[i, j] = 0
     if how == LISTS:
         _multiply_listed(A, B, out)
-    else:
+    elif how == SUBSETS:
         _multiply_bits(A, B, out)
-
-
-@_jit
-def _add(part, out):
-    for i in range(len(out)):
-        for j in range(out.shape[1]):
-            out[i, j] += part[i, j]
-
-
-@_jit
-def _clear(out):
-    for i in range(len(out)):
-        for j in range(out.shape[1]):
-            out[i, j] = 0
 
 
 @_jit

@@ -1,7 +1,6 @@
 """Gibbs chains of a block of rows under one machine, and where they end: the formulas of ``reference.rbm``, compiled.
 
-One call does all that happens to a block, for two threads that take Python's lock around every product mostly wait for
-it: an epoch of one machine (784×256, batches of 100) took 156 ms so, 90 without.
+One call does all that happens to a block: two threads that take Python's lock around every product mostly wait for it.
 
 V : (r, d), visible units in the machine's coordinates, H : (r, m), hidden ones, contiguous, overwritten; places : (r,)
 int64, whose random numbers the rows get.
