@@ -68,13 +68,14 @@ class SharedArguments:
     Parameters
     ----------
     n_clusters : int
-        k.
+        The number of clusters, k.
     epochs : int
         Passes over the data.
     batch_size : int or None
         None: full batch.
     learning_rate : float
     optimizer : {"adam", "sgd"}
+        How a gradient becomes a step.
     clip_norm : float or None
         Global norm to which the mean gradient is clipped.
     center : bool

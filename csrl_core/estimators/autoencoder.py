@@ -24,7 +24,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     Parameters
     ----------
     n_clusters : int, default=2
-        k. With 1 and ``center=False`` this is the standard autoencoder.
+        The number of clusters, k. With 1 and ``center=False`` this is the standard autoencoder.
     hidden : tuple of int, default=(2, 1)
         Widths of the encoder's layers; the last is the embedding's. The decoder mirrors them.
     shared : int, default=0
@@ -32,7 +32,9 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     activation : {"linear", "relu", "leaky_relu", "tanh", "sigmoid"}, default="linear"
         Follows every encoder layer and no decoder layer. The leaky slope is 0.2.
     output_activation : same names, default="linear"
+        Follows the last decoder layer.
     bias : bool, default=False
+        Whether layers have biases.
     reg : float, default=0.1
         λ, the k-means penalty on the embedding.
     center : bool, default=True

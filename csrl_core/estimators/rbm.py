@@ -42,7 +42,7 @@ class TensorizedRBM(BaseClusterSpecific):
     Parameters
     ----------
     n_clusters : int, default=2
-        k. With 1 this is the standard machine.
+        The number of clusters, k. With 1 this is the standard machine.
     n_hidden : int, default=500
         m, the number of hidden units of each machine.
     visible : {"bernoulli", "gaussian"}, default="bernoulli"
