@@ -4,8 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
-# Tests in two processes, all of a file in one of them: most of the suite is Python and compilation, on one thread.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test quick sensitive oracle lint bench device clean
 

@@ -32,7 +32,7 @@ if hasattr(os, "sched_yield"):
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
     _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, fastmath=False)
     def _wait_for(working):
         """Return when all flags are 0. The functions of the system may change memory, so flags are read each time."""
         for flag in range(len(working)):
@@ -44,7 +44,7 @@ if hasattr(os, "sched_yield"):
                 else:
                     _usleep(np.uint32(50))
 
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, fastmath=False)
     def _look_out(calls, seen):
         """Return when there is another call, or when none has come for a moment."""
         for _ in range(_YIELDS):

@@ -45,7 +45,6 @@ def test_agreement(cupy, function):
     assert not [str(result) for result in results if not result.ok]
 
 
-@pytest.mark.sensitive
 @pytest.mark.parametrize("arguments", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fits_of_host_and_device_arrays(cupy, lines, arguments, dtype):

@@ -177,7 +177,6 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
 
-@pytest.mark.sensitive
 @pytest.mark.parametrize(
     "arguments",
     [
