@@ -47,7 +47,7 @@ class Kernels:
         self.rbm, self.optimizer = (importlib.import_module(f"{name}.{stem}") for stem in ("rbm", "optimizer"))
         flat = not (folder / "_engine").exists()
         self.threads = importlib.import_module(f"{name}.pool" if flat else f"{name}._engine.pool").threads
-        self.xp, self.hold, self.own = like.xp, like.hold, like.own
+        self.xp, self.own = like.xp, like.own
 
 
 def without(piece, parent):

@@ -95,10 +95,10 @@ class Ours:
     def __init__(self, problem, threads, name="numba"):
         self.p, self.threads, self.step = problem, threads, 0
         self.backend, s = backend.get(name), problem.setting
-        xp, hold = self.backend.xp, self.backend.hold
-        self.X, self.params = hold(problem.X), hold(problem.params.copy())
+        xp, own = self.backend.xp, self.backend.own
+        self.X, self.params = own(problem.X), own(problem.params.copy())
         self.centers, self.moments = xp.zeros((s.k, s.d), np.float32), xp.zeros((2, len(self.params)), np.float32)
-        self.chains, self.hidden = (hold(xp.zeros((s.k, s.batch, width), np.float32)) for width in (s.d, s.m))
+        self.chains, self.hidden = (own(xp.zeros((s.k, s.batch, width), np.float32)) for width in (s.d, s.m))
         self.weights, self.index = xp.ones(s.n, np.float32), xp.arange(s.n)
 
     def context(self):
