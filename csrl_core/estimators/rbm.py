@@ -16,6 +16,7 @@ from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.bernoulli_rbm import as_machine
 from csrl_core.estimators.fitted import to_device_of
+from csrl_core.models.partition import PartitionRule
 from csrl_core.models.rbm import RBMModel
 from csrl_core.reference.rbm import VISIBLE
 from csrl_core.training.draws import Use, draw_key
@@ -166,12 +167,7 @@ class TensorizedRBM(BaseClusterSpecific):
     def _state_shapes(self):
         required, optional = super(BaseClusterSpecific, self)._state_shapes()
         k, d, m = self.n_clusters, self.n_features_in_, self.n_hidden
-        partition = {
-            "log_partition": ((k,), np.float64),
-            "log_partition_error": ((k,), np.float64),
-            "n_estimates": ((1,), np.int64),
-            "age": ((1,), np.int64),
-        }
+        partition = PartitionRule.shapes(k)
         chains = {"chains": ((k, None, d), None), "chains_hidden": ((k, None, m), None)}
         needed = self.assignment == "likelihood" and k > 1
         return (required | partition, chains) if needed else (required, optional | partition | chains)

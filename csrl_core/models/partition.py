@@ -25,6 +25,12 @@ class PartitionRule(Rule):
 
     names = ("log_partition", "log_partition_error", "n_estimates", "age")
 
+    @classmethod
+    def shapes(cls, k):
+        """Name → (shape, dtype) of its arrays for k clusters."""
+        numbers, counts = ((k,), np.float64), ((1,), np.int64)
+        return dict(zip(cls.names, (numbers, numbers, counts, counts), strict=True))
+
     def __init__(self, model, chains, betas, centered, every=None):
         self.model, self.chains, self.betas = model, chains, betas
         self.centered, self.every = centered, every
@@ -36,9 +42,7 @@ class PartitionRule(Rule):
 
     def state(self, parameters, data, centers, draw):
         """Zeros: there is no estimate yet."""
-        k = len(centers)
-        shapes = (k, np.float64), (k, np.float64), (1, np.int64), (1, np.int64)
-        return {name: self.model.own(np.zeros(*shape)) for name, shape in zip(self.names, shapes, strict=True)}
+        return {name: self.model.own(np.zeros(*shape)) for name, shape in self.shapes(len(centers)).items()}
 
     def base(self, parameters, state):
         """Visible bias (k, d) of the machines without weights at which annealing starts.
