@@ -120,7 +120,7 @@ def in_turns(sides, repeats):
     return {name: sorted(values) for name, values in times.items()}
 
 
-def row(piece, case, threads, times, commits=("", "")):
+def row(piece, case, threads, times):
     """A row of the table, from the sorted times of "with" and "without"."""
     with_, without = times["with"], times["without"]
     return {
@@ -135,8 +135,6 @@ def row(piece, case, threads, times, commits=("", "")):
         "ratio": percentile(without, 50) / percentile(with_, 50),
         "ratio_min": without[0] / with_[0],
         "repeats": len(with_),
-        "with_commit": commits[0],
-        "without_commit": commits[1],
     }
 
 
@@ -153,7 +151,7 @@ def measure(piece, repeats):
         return run
 
     times = in_turns({"with": side(WITH.get(piece, _as_it_is)), "without": side(without)}, repeats)
-    return row(piece, case, threads, times)
+    return row(piece, case, threads, times) | {"with_commit": "", "without_commit": ""}
 
 
 def measure_against(path, piece, repeats, cases):
@@ -179,7 +177,8 @@ def measure_against(path, piece, repeats, cases):
     for case in cases:
         for threads in (1, 2):
             times = in_turns({"with": side(there, case, threads), "without": side(here, case, threads)}, repeats)
-            rows.append(row(piece, case, threads, times, commits))
+            both = dict(zip(("with_commit", "without_commit"), commits, strict=True))
+            rows.append(row(piece, case, threads, times) | both)
     return rows
 
 

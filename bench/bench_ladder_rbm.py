@@ -22,8 +22,9 @@ from pathlib import Path
 # Machine code of copies belongs to names that no other process knows.
 os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="csrl-ladder-")
 
+from bench_ladder import row
 from bench_rbm import SETTINGS, Ours, Problem
-from common import append_rows, machine, percentile, print_table, time_in_turns
+from common import append_rows, print_table, time_in_turns
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels" / "cpu"
 # piece → (file, what stands there, what stands there without it)
@@ -96,16 +97,7 @@ def main():
             here = times.pop("")
             for name, found in times.items():
                 with_, without_ = (found, here) if options.against and name == options.against[1] else (here, found)
-                rows.append(
-                    {
-                        **machine(),
-                        **{"piece": name, "case": setting.title(), "threads": threads},
-                        **{"with_min": with_[0], "with_p50": percentile(with_, 50)},
-                        **{"without_min": without_[0], "without_p50": percentile(without_, 50)},
-                        "ratio": percentile(without_, 50) / percentile(with_, 50),
-                        **{"ratio_min": without_[0] / with_[0], "repeats": len(found)},
-                    }
-                )
+                rows.append(row(name, setting.title(), threads, {"with": with_, "without": without_}))
     print_table(rows, ["piece", "case", "threads", "with_min", "with_p50", "without_min", "without_p50", "ratio"])
     if not options.quick:
         print("appended to", append_rows("ladder_rbm", rows))
