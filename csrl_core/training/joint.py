@@ -6,23 +6,21 @@ Source: Sabanayagam, Al-Dabooni, Esser, arXiv 2412.03471. A model (`csrl_core.mo
 losses and their gradient; the objective keeps assignments, centres and weights.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.training import starts
-from csrl_core.training.draws import LAYERS, Draw, Use
+from csrl_core.training.draws import LAYERS, Use
 from csrl_core.training.file_checks import ModelFileError
-from csrl_core.training.loop import Objective
-from csrl_core.training.parameters import Layout, Parameters, check_shape
+from csrl_core.training.objective import ModelObjective
+from csrl_core.training.parameters import Layout, check_shape
 from csrl_core.training.reseeding import RESEEDINGS, reseed
 
 STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # arrays of every run
 CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 
 
-class JointAssignment(Objective):
+class JointAssignment(ModelObjective):
     """Joint minimisation over parameters and assignments.
 
     The state of a run: assign (n,) int64; centers (k, d), sums (k, d), totals (k,), all float64; counts (k,) int64, the
@@ -63,14 +61,12 @@ class JointAssignment(Objective):
         rule=None,
         standing_steps=0,
     ):
-        self.model, self.backend, self.n_clusters = model, backend, n_clusters
+        super().__init__(model, backend, n_clusters, key)
         self.center, self.assign_first, self.running = center, assign_first, running
-        self.init, self.key, self.shift = init, key, shift
-        self.layout = self._last_pass = None
+        self.init, self.shift, self._last_pass = init, shift, None
         self.rule, self.standing_steps = rule, standing_steps
         # The arrays of a rule depend on the parameters too, not on the assignment alone.
         self.moves_every_epoch = rule is not None and model.minimise is None
-        self.loss_falls = model.loss_falls
 
     # The start of a run
 
@@ -80,21 +76,9 @@ class JointAssignment(Objective):
 
     def begin(self, run, data):
         """Add the arrays of the model's state that the run does not have yet, at its start or when it is resumed."""
-        self._add_state(run, data)
-
-    def _add_state(self, run, data):
-        n, state = len(data.X), run.state
-        assign = state["assign"] if len(state["assign"]) == n else np.zeros_like(data.index)  # else of an earlier batch
-        draw = self.draw(Use.INITIAL_STATE, run.restart)
-        missing = self.model.init_state(
-            self.parameters(run), data, assign, self.loss_centers(state, data.X.dtype), draw
-        )
-        for name, array in missing.items():
-            if name in state:
-                raise ValueError(
-                    f"{type(self.model).__name__}.init_state returned {name!r}, a name that the state has already"
-                )
-            state[name] = self.backend.own(array)
+        n, known = len(data.X), run.state["assign"]
+        assign = known if len(known) == n else np.zeros_like(data.index)  # else of an earlier batch
+        self.add_state(run, data, assign, self.loss_centers(run.state, data.X.dtype))
 
     def set_layout(self, shapes):
         """Set the names and shapes of the parameters; the first axis must have length k or 1."""
@@ -117,10 +101,6 @@ class JointAssignment(Objective):
 
     # Arguments of the model's methods
 
-    def parameters(self, run):
-        """The run's parameters by name, with the run's state."""
-        return Parameters(self.layout, run.params, run.state)
-
     def model_state(self, run):
         """The arrays of the run's state that belong to the model, a dict."""
         others = {*STATE, *(self.rule.names if self.rule is not None else ())}
@@ -131,10 +111,6 @@ class JointAssignment(Objective):
         if self.center:
             return state["centers"].astype(dtype)
         return np.zeros_like(state["centers"], dtype=dtype)
-
-    def draw(self, use, restart, step=0, rows=None):
-        """The `Draw` for one call of a model's method."""
-        return Draw(self.backend.philox, self.key, restart, step, use=use, rows=rows)
 
     def _evaluation_draw(self, run, rows=None):
         return self.draw(Use.EVALUATION_NOISE, run.restart, rows=rows)
@@ -165,7 +141,7 @@ class JointAssignment(Objective):
         kernel, state, rule = self.backend.assign, run.state, self.rule
         if run.step < self.standing_steps and not assigned:
             state["assign"] = kernel.nearest(batch.target, self.backend.own(state["centers"], batch.target.dtype))
-        self._add_state(run, batch)
+        self.begin(run, batch)
         if rule is not None:
             rule.before_batch(self.parameters(run), state, self._evaluation_draw(run))
         assign, new = self._assignments(run, batch, assigned and not self.assign_first)
@@ -192,17 +168,14 @@ class JointAssignment(Objective):
 
     def _arguments(self, run, batch, assign):
         """The arguments of a model's `losses_and_gradient`."""
-        draw = self.draw(Use.TRAINING_NOISE, run.restart, run.step, batch.index)
-        centers = self.loss_centers(run.state, batch.X.dtype)
+        centers, draw = self.loss_centers(run.state, batch.X.dtype), self.training_draw(run, batch)
         return self.parameters(run), batch.X, batch.target, centers, assign, batch.weight, draw
 
     def _checked(self, evaluated, run, batch, assign, new):
         """(L, assignment for the gradient, flat gradient, new assignment), checked and as kernels expect them."""
         (L, used, gradient), own = evaluated, self.backend.own
         self._check(L, (len(batch.X), self.n_clusters), "losses")
-        if isinstance(gradient, Mapping):
-            gradient = self.layout.flatten(gradient, run.params.dtype, "gradient")
-        self._check(gradient, run.params.shape, "gradient")
+        gradient = self.flat_gradient(gradient, run, "gradient")
         L = own(L, batch.X.dtype)
         if assign is None:
             assign = self._checked_assignment(own(used, np.int64), len(batch.X))

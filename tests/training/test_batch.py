@@ -47,7 +47,7 @@ def trainer(epochs, name="numpy", **changes):
 def test_it_learns():
     made = trainer(80)
     run = made.train(made.objective.start(made.data, 0))
-    params = made.objective._parameters(run)
+    params = made.objective.parameters(run)
     np.testing.assert_allclose(params["offset"][0], X.mean(axis=0), atol=0.1)
     assert Decorrelated().value(params, X) < 1e-2
     assert run.state["steps"][0] == run.step == 80 * 3
