@@ -34,14 +34,14 @@ def free_parameters(n_clusters, n_features, latent):
 
 
 def bic(estimator, X):
-    """−2 Σ_i log p(x_i) + m log n of a fitted estimator with ``assignment="likelihood"``; the lower, the better.
+    """−2 Σ_i log p(x_i) + m log n of a fitted estimator that assigns by likelihood; the lower, the better.
 
     X : (n, d); returns float
     """
-    if getattr(estimator, "assignment", None) != "likelihood":
+    if not hasattr(estimator, "gaussians") and getattr(estimator, "assignment", None) != "likelihood":
         raise ValueError(
-            f"bic needs an estimator with assignment='likelihood', got assignment="
-            f"{getattr(estimator, 'assignment', None)!r}: a loss is not a likelihood"
+            f"bic needs an estimator with assignment='likelihood', got {_assignment(estimator)}: a loss is not a "
+            f"likelihood"
         )
     scores = np.asarray(estimator.score_samples(X), dtype=np.float64)
     h = estimator.gaussians().covariance.shape[1]
@@ -146,7 +146,8 @@ def select(
     folds : int
         Number of random folds for "held-out"; each sample is left out once.
     estimator : TensorizedAutoencoder, optional
-        With ``assignment="likelihood"``; ``n_clusters`` and ``hidden`` are replaced. Default: `default_estimator`.
+        With ``assignment="likelihood"``, or "auto" if that is by likelihood for several clusters; then candidates of
+        one cluster get a likelihood too. ``n_clusters`` and ``hidden`` are replaced. Default: `default_estimator`.
     random_state : int or None
         For the folds and the default estimator.
     done : callable, optional
@@ -165,6 +166,7 @@ def select(
     n_clusters, latent = _numbers(n_clusters, "n_clusters"), _numbers(latent, "latent")
     estimator = default_estimator(random_state) if estimator is None else clone(estimator)
     _check(X, n_clusters, latent, criterion, folds, estimator)
+    estimator.set_params(assignment="likelihood")  # "auto" as well: one cluster alone would be fitted by loss
     grid = [(k, h) for h in latent for k in n_clusters]
     candidates, fitted = [], {}
     for count, (k, h) in enumerate(grid, 1):
@@ -196,11 +198,23 @@ def _check(X, n_clusters, latent, criterion, folds, estimator):
     fewest = len(X) - -(-len(X) // folds) if criterion == "held-out" else len(X)
     if n_clusters[-1] > fewest:
         raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
-    if estimator.assignment != "likelihood":
+    if "hidden" not in estimator.get_params():
+        raise ValueError(f"estimator is a {type(estimator).__name__}; expected a TensorizedAutoencoder")
+    several = clone(estimator).set_params(n_clusters=2, hidden=(latent[-1],))
+    if not hasattr(several, "gaussians"):
         raise ValueError(
-            f"estimator has assignment={estimator.assignment!r}; expected 'likelihood': losses of different "
-            f"numbers of clusters cannot be compared"
+            f"estimator has {_assignment(several)}; expected 'likelihood': losses of different numbers of clusters "
+            f"cannot be compared"
         )
+
+
+def _assignment(estimator):
+    """What an estimator that does not assign by likelihood has as ``assignment``, for messages."""
+    assignment = getattr(estimator, "assignment", None)
+    if assignment != "auto":
+        return f"assignment={assignment!r}"
+    names = [name for name in ("n_clusters", "output_activation", "hidden") if hasattr(estimator, name)]
+    return f"assignment='auto', which is by loss with {', '.join(f'{n}={getattr(estimator, n)!r}' for n in names)}"
 
 
 def _held_out(model, X, folds, random_state):

@@ -7,7 +7,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, KFold
 
-from csrl_core import TensorizedAutoencoder, datasets, plotting
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, datasets, plotting
 from csrl_core.selection import CRITERIA, bic, default_estimator, free_parameters, negative_bic, select
 
 X, Y = datasets.make_triangle(random_state=0)
@@ -71,6 +71,24 @@ def test_scikit_learns_search_does_the_same(how):
     np.testing.assert_allclose(found, values, rtol=1e-9)
 
 
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_automatic_assignment_is_by_likelihood_also_with_one_cluster(criterion):
+    both = [
+        select(X, n_clusters=(1, 3), latent=(2,), criterion=criterion, folds=3, random_state=0, estimator=each)
+        for each in (estimator(assignment="auto"), estimator(assignment="likelihood"))
+    ]
+    assert [c.value for c in both[0].candidates] == [c.value for c in both[1].candidates]
+    assert both[0].best.n_clusters == 3
+    assert hasattr(both[0].estimator, "gaussians")
+
+
+def test_bic_of_automatic_assignment():
+    found = [bic(estimator(assignment=how, n_clusters=2).fit(X), X) for how in ("auto", "likelihood")]
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="got assignment='auto', which is by loss with n_clusters=1"):
+        bic(estimator(assignment="auto", n_clusters=1).fit(X), X)
+
+
 def test_curve_and_table(tmp_path):
     selection = select(X, n_clusters=(2, 3), latent=(1, 2), estimator=estimator())
     selection.write(tmp_path / "curve.csv")
@@ -96,7 +114,12 @@ def test_curve_and_table(tmp_path):
         ({"criterion": "aic"}, r"criterion='aic' is unknown; expected one of 'bic', 'held-out'"),
         ({"criterion": "held-out", "folds": 1}, r"folds=1; expected 2 to n_samples=150"),
         ({"n_clusters": 151}, r"n_clusters=151 is more than the 150 samples"),
-        ({"estimator": TensorizedAutoencoder()}, r"estimator has assignment='auto'; expected 'likelihood'"),
+        ({"estimator": TensorizedAutoencoder(assignment="loss")}, r"has assignment='loss'; expected 'likelihood'"),
+        (
+            {"estimator": TensorizedAutoencoder(output_activation="relu")},
+            r"has assignment='auto', which is by loss with n_clusters=2, output_activation='relu', hidden=\(1,\); exp",
+        ),
+        ({"estimator": TensorizedRBM()}, r"estimator is a TensorizedRBM; expected a TensorizedAutoencoder"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
