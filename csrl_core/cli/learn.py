@@ -59,7 +59,9 @@ class FitCommand(TyperCommand):
 
     def make_context(self, info_name, args, parent=None, **extra):
         """That of the command with all options."""
-        return _with_all_options().make_context(info_name, args, parent=parent, **extra)
+        from csrl_core.cli import options
+
+        return _with_all_options().make_context(info_name, options.spelled_out(args), parent=parent, **extra)
 
 
 @app.command(cls=FitCommand)

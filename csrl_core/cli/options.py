@@ -7,101 +7,19 @@ default, the first sentence of its description the help.
 import inspect
 import re
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
-from numbers import Integral
+from functools import cache, reduce
+from operator import or_
 from typing import Annotated
 
 import typer
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core import estimators
-from csrl_core.cli.base import WrongUsage, integers
+from csrl_core.cli.base import WrongUsage
+from csrl_core.cli.values import Values, values_of
 
 FIRST = "autoencoder"  # the model by default, whose defaults the help shows first
 FLAGS = {"n_clusters": ("--clusters", "-k"), "n_jobs": ("--jobs",), "random_state": ("--seed",)}
 HELP = {"random_state": "The same seed gives the same model."}  # of what the estimators' docstrings leave unsaid
-
-
-@dataclass(frozen=True)
-class Values:
-    """The values of an argument that a command line can give.
-
-    number : int, float or None; least : the least int, None where any is; words : names; flag, widths : bool;
-    zero_is_none : whether 0, which is no value of its own, stands for None
-    """
-
-    number: type | None = None
-    least: int | None = None
-    words: frozenset = frozenset()
-    flag: bool = False
-    widths: bool = False
-    zero_is_none: bool = False
-
-    def read(self, option, value):
-        """The argument's value, from what was typed or what click made of it; WrongUsage where there is none."""
-        value = getattr(value, "value", value)
-        if self.flag or value in self.words:
-            return value
-        if self.number:
-            try:
-                number = self.number(value)
-            except ValueError:
-                number = None
-            if number is None or (not isinstance(value, str) and number != value):
-                expected = " or ".join([_A_NUMBER[self.number], *sorted(self.words)])
-                raise WrongUsage(f"{option} {value}: expected {expected}")
-            return None if self.zero_is_none and number == 0 else number
-        return integers(option, value) if self.widths else value
-
-    def __or__(self, other):
-        """The values that either of two models takes; both take a flag, or neither does."""
-        leasts = [each.least for each in (self, other) if each.number]
-        return Values(
-            number=float if float in (self.number, other.number) else self.number or other.number,
-            least=None if None in leasts else min(leasts, default=None),
-            words=self.words | other.words,
-            flag=self.flag,
-            widths=self.widths or other.widths,
-        )
-
-    def annotation(self, name):
-        """(type for typer, further settings of the option)."""
-        if self.flag:
-            return bool, {}
-        if self.number and not (self.words or self.widths):
-            return self.number, {"min": self.least} if self.number is int else {}
-        if self.words and not (self.number or self.widths):
-            return StrEnum(name, {word: word for word in sorted(self.words)}), {}
-        number = [_METAVAR[self.number]] if self.number else []
-        return str, {"metavar": "|".join([*number, *sorted(self.words), *["W,W,…"] * self.widths])}
-
-
-_A_NUMBER = {int: "an integer", float: "a number"}
-_METAVAR = {int: "INTEGER", float: "FLOAT"}
-
-
-def values_of(constraints):
-    """`Values` of a list of scikit-learn's parameter constraints; None if a command line can give none of them."""
-    if constraints in (["random_state"], ["verbose"]):
-        return Values(int, 0)
-    if isinstance(constraints, str):  # "no_validation"
-        return None
-    if "boolean" in constraints:
-        return Values(flag=True)  # of True, False or "auto" only the first two can be asked for
-    intervals = [each for each in constraints if isinstance(each, Interval)]
-    words = frozenset().union(*(each.options for each in constraints if isinstance(each, StrOptions)))
-    widths = "array-like" in constraints and not words  # beside names an array is labels or centres, say
-    if not (intervals or words or widths):
-        return None
-    zero_is_none = None in constraints and bool(intervals) and not any(0 in each for each in intervals)
-    if not intervals or any(each.type is not Integral for each in intervals):
-        return Values(float if intervals else None, None, words, False, widths, zero_is_none)
-    leasts = [None if each.left is None else each.left + (each.closed in ("right", "neither")) for each in intervals]
-    least = None if None in leasts else min(leasts)
-    return Values(
-        int, min(least, 0) if least is not None and zero_is_none else least, words, False, widths, zero_is_none
-    )
 
 
 @dataclass(frozen=True)
@@ -113,6 +31,7 @@ class Argument:
     text: str
 
 
+@cache
 def arguments_of(kind):
     """Name → `Argument` of what the command line can give of an estimator class."""
     texts, found = parameter_texts(inspect.getdoc(kind) or ""), {}
@@ -184,30 +103,50 @@ def panel(owners):
     return None if len(owners) == len(models()[0]) else f"Of --model {' and '.join(owners)}"
 
 
-def parameters():
-    """The options of all models, as a list of `inspect.Parameter` that typer understands: shared ones first."""
+@cache
+def merged():
+    """Name → (dict of model → `Argument`, `Values` of all of them) of the options of all models: shared ones first."""
     owners = {}
     for model, kind in models()[0].items():
         for name, argument in arguments_of(kind).items():
             owners.setdefault(name, {})[model] = argument
     shared = len(models()[0])
     order = sorted(owners, key=lambda name: (name not in FLAGS, len(owners[name]) < shared))
-    return [_parameter(name, owners[name]) for name in order]
+    return {name: (owners[name], reduce(or_, (each.values for each in owners[name].values()))) for name in order}
 
 
-def _parameter(name, owners):
-    """owners : dict of model → Argument."""
-    values, *others = (argument.values for argument in owners.values())
-    for other in others:
-        values |= other
+def spelled_out(args):
+    """A command line in which options that need a value have one: --center is --center=yes, --no-center --center=no."""
+    args = list(args)
+    alone = {flags(name)[0]: values for name, (_, values) in merged().items() if values.flag and not values.is_switch}
+    for at, typed in enumerate(args):
+        if typed == "--":
+            break
+        option = typed.replace("--no-", "--", 1)
+        if option not in alone:
+            continue
+        if option != typed:
+            args[at] = f"{option}=no"
+        elif at + 1 == len(args) or not alone[option].accept(args[at + 1]):
+            args[at] = f"{option}=yes"
+    return args
+
+
+def parameters():
+    """The options of all models, as a list of `inspect.Parameter` that typer understands: shared ones first."""
+    return [_parameter(name, *each) for name, each in merged().items()]
+
+
+def _parameter(name, owners, values):
+    """owners : dict of model → Argument; values : of all of them."""
     kind, settings = values.annotation(name)
     typed = flags(name)
-    if values.flag:
-        typed = (f"{typed[0]}/--no-{typed[0].removeprefix('--')}",)
+    if values.is_switch:
+        typed = (f"{typed[0]}/{_opposite(typed[0])}",)
     option = typer.Option(
         *typed,
-        help=_help(name, owners),
-        show_default=_shown_default(name, owners),
+        help=_help(name, owners, values),
+        show_default=_shown_default(name, owners, values),
         rich_help_panel=panel(list(owners)),
         **settings,
     )
@@ -215,30 +154,41 @@ def _parameter(name, owners):
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _help(name, owners):
+def _opposite(flag):
+    return f"--no-{flag.removeprefix('--')}"
+
+
+def _help(name, owners, values):
+    flag = flags(name)[0]
+    also = f" {flag} alone is yes, {_opposite(flag)} is no." if values.flag and not values.is_switch else ""
+    return f"{_text(name, owners)}{also}".strip()
+
+
+def _text(name, owners):
     texts = {model: argument.text for model, argument in owners.items() if argument.text}
     if not texts:
         return HELP.get(name, "")
     model, text = next(iter(texts.items()))
     if owners[model].values.zero_is_none:
         text = re.sub(r"\bNone\b", "0", text) if "None" in text else f"{text} 0: none."
-    known = {each for kind in models()[0].values() for each in kind._get_param_names()}
-    text = re.sub(r"``(.*?)``", lambda found: flags(found[1])[0] if found[1] in known else found[1], text)
+    text = re.sub(r"``(.*?)``", lambda name: flags(name[1])[0] if name[1] in merged() else name[1], text)
     return text if model == next(iter(owners)) else f"{model}: {text}"
 
 
-def _shown_default(name, owners):
+def _shown_default(name, owners, values):
     """The default of the first model, and those of others where they differ; False where there is nothing to show."""
-    shown = {model: _default_text(name, argument) for model, argument in owners.items()}
+    shown = {model: _default_text(name, argument, values) for model, argument in owners.items()}
     first, *others = shown
     differing = [f"{model}: {shown[model] or 'none'}" for model in others if shown[model] != shown[first]]
     return "; ".join([shown[first] or "none", *differing]) if shown[first] or differing else False
 
 
-def _default_text(name, argument):
+def _default_text(name, argument, values):
     default = argument.default
     if default is None:
         return "0" if argument.values.zero_is_none else ""
+    if isinstance(default, bool) and not values.is_switch:
+        return "yes" if default else "no"
     if isinstance(default, bool):
         return name.replace("_", "-") if default else f"no-{name.replace('_', '-')}"
     if isinstance(default, (tuple, list)):

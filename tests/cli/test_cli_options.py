@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, estimators
 from csrl_core.cli import options
 from csrl_core.cli.base import WrongUsage
-from csrl_core.cli.options import Values, first_sentence, parameter_texts, values_of
+from csrl_core.cli.options import first_sentence, parameter_texts
+from csrl_core.cli.values import Values, values_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ESTIMATOR = '''
@@ -91,7 +93,7 @@ def test_the_help_shows_the_estimators_defaults_and_whose_an_option_is():
     found = shown()
     assert found["epochs"] == ("150; rbm: auto", None)
     assert found["batch_size"] == ("0; rbm: 64", None)
-    assert found["center"] == ("center; rbm: auto", None)
+    assert found["center"] == ("yes; rbm: auto", None)
     assert found["learning_rate"] == ("0.01; rbm: auto", None)
     assert found["n_clusters"] == ("2", None)
     assert found["hidden"] == ("2,1", "Of --model autoencoder")
@@ -128,20 +130,21 @@ def test_the_section_of_parameters():
 
 
 def test_what_constraints_allow():
-    from numbers import Integral, Real
-
     at_least_one = Interval(Integral, 1, None, closed="left")
     assert values_of([at_least_one]) == Values(int, 1)
     assert values_of([None, at_least_one]) == Values(int, 0, zero_is_none=True)
-    assert values_of([None, Interval(Integral, 0, None, closed="left")]) == Values(int, 0)
+    assert values_of([None, Interval(Integral, 0, None, closed="left")]) == Values(int, 0, none=True)
     assert values_of([None, at_least_one, Interval(Integral, None, -1, closed="right")]) == Values(
         int, None, zero_is_none=True
     )
     assert values_of([Interval(Real, 0, None, closed="neither")]) == Values(float)
     assert values_of([StrOptions({"auto"}), at_least_one]) == Values(int, 1, frozenset({"auto"}))
-    assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True)
+    assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True, words=frozenset({"auto"}))
+    assert values_of(["boolean", None]) == Values(flag=True, none=True)
+    assert values_of([None, StrOptions({"auto"})]) == Values(words=frozenset({"auto"}), none=True)
     assert values_of(["array-like"]) == Values(widths=True)
-    assert values_of(["random_state"]) == values_of(["verbose"]) == Values(int, 0)
+    assert values_of(["random_state"]) == Values(int, 0, none=True)
+    assert values_of(["verbose"]) == Values(int, 0)
     assert values_of([Interval(Real, -np.inf, None, closed="left")]) == Values(float)
     for constraints in ("no_validation", [callable], [dict], [], [Options(Real, {1.0})]):
         assert values_of(constraints) is None
@@ -154,6 +157,15 @@ def test_what_is_typed_becomes_a_value():
     assert Values(int, 0, zero_is_none=True).read("--x", 0) is None
     assert Values(flag=True).read("--x", False) is False
     assert Values(int).read("--x", 3.0) == 3
+    assert Values(int, 0, none=True).read("--x", "0") == 0
+    assert Values(int, 0, none=True).read("--x", "none") is None
+    assert [Values(flag=True, words=frozenset({"auto"})).read("--x", each) for each in ("yes", "no", "auto")] == [
+        True, False, "auto",
+    ]  # fmt: skip
+    with pytest.raises(WrongUsage, match="--x auto: expected yes or no"):
+        Values(flag=True).read("--x", "auto")
+    with pytest.raises(WrongUsage, match="--x -1: expected an integer of at least 0 or none"):
+        Values(int, 0, none=True).read("--x", "-1")
     for unit in (3.5, "3.5"):
         with pytest.raises(WrongUsage, match=r"--x 3\.5: expected an integer"):
             Values(int).read("--x", unit)
@@ -175,6 +187,58 @@ def test_one_option_serves_models_that_take_different_values():
 # ------------------------------------------------------------------------------------- from the command line
 
 
+def typable(constraints):
+    """Pairs (what can be typed after the option, None where nothing is; value) of an argument's constraints."""
+    for each in constraints if isinstance(constraints, list) else ():
+        if isinstance(each, StrOptions):
+            yield from ((word, word) for word in sorted(each.options))
+        elif isinstance(each, Interval):
+            low, high = each.left, each.right
+            number = high if low is None else low if low in each else low + (1 if each.type is Integral else 0.5)
+            yield str(number), number if each.type is Integral else float(number)
+        elif each == "boolean":
+            yield from ((None, True), ("no", False))
+        elif each is None:
+            yield ("0" if any(isinstance(i, Interval) and 0 not in i for i in constraints) else "none"), None
+        elif each == "random_state":
+            yield from (("none", None), ("7", 7))
+        elif each == "verbose":
+            yield "2", 2
+        elif each == "array-like" and not any(isinstance(other, StrOptions) for other in constraints):
+            yield "5,3", (5, 3)
+
+
+def every_value():
+    for model, kind in options.models()[0].items():
+        for name in kind._get_param_names():
+            values = list(typable(kind._parameter_constraints[name]))
+            assert values, name
+            for typed, value in values:
+                yield pytest.param(model, name, typed, value, id=f"{model}-{name}-{typed}")
+
+
+@pytest.mark.parametrize(("model", "name", "typed", "value"), list(every_value()))
+def test_every_value_of_every_argument_can_be_given(monkeypatch, model, name, typed, value):
+    made = []
+    monkeypatch.setattr("csrl_core.cli.fit.fit", lambda request, estimator, say: made.append((request, estimator)))
+    flag = options.flags(name)[0]
+    words = [flag] if typed is None else [flag, typed]
+    if isinstance(value, bool) and not value:
+        words = [flag.replace("--", "--no-", 1)]
+    run("fit", "--model", model, "-o", "m", *words, "x.csv")
+    ((request, estimator),) = made
+    assert (request.data, getattr(estimator, name)) == ("x.csv", value)
+    assert type(getattr(estimator, name)) is type(value)
+
+
+def test_an_option_that_may_stand_alone():
+    assert options.spelled_out(["x", "--center"]) == ["x", "--center=yes"]
+    assert options.spelled_out(["--center", "x", "--no-center"]) == ["--center=yes", "x", "--center=no"]
+    for unchanged in (["--center", "auto"], ["--center=no", "x"], ["--bias", "x"], ["--", "--center"]):
+        assert options.spelled_out(unchanged) == unchanged
+    assert "--center alone is yes, --no-center is no" in plain(run("fit", "--help").stdout)
+
+
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -192,6 +256,9 @@ def empty(tmp_path, monkeypatch):
         (["--activation", "cubic"], 2, None),
         (["--model", "cluster_specific"], 2, None),
         (["--n-iter-no-change", "0"], 2, None),
+        (["--center", "auto"], 2, "--center auto: expected yes or no"),
+        (["--model", "rbm", "--center", "maybe"], 2, None),
+        (["--seed", "-1"], 2, "--seed -1: expected an integer of at least 0 or none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -181,7 +181,7 @@ def test_plot(csrl, options):
         (["--solver", "exact"], 2, "--solver is an option of --model autoencoder"),
         (["--output-activation", "relu"], 2, "--output-activation is an option of --model autoencoder"),
         (["--target", "x.npy"], 2, "--target is an option of --model autoencoder"),
-        (["--assignment", "loss"], 1, "'assignment'"),
+        (["--assignment", "loss"], 2, "--assignment loss: expected cd or likelihood"),
         (["--momentum", "0.9"], 1, "momentum=0.9 needs optimizer='sgd', got 'adam'"),
         (["--filters-gif", "f.png"], 2, "--filters-gif f.png: the suffix is '.png', expected .gif"),
         (["--filters-gif", "f.gif", "--image-shape", "2,2"], 1, "image_shape=(2, 2); expected (height, width)"),
