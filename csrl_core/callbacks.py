@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -48,6 +49,16 @@ class Epoch:
     run: Run
     save_checkpoint: Callable
     fitted: Callable
+
+
+@contextmanager
+def ending(estimator, epoch):
+    """Within this context an estimator's callbacks find an `Epoch`: scikit-learn passes ``metadata`` on to scorers."""
+    estimator._epoch = epoch
+    try:
+        yield
+    finally:
+        del estimator._epoch
 
 
 class EpochCallback:

@@ -1,6 +1,7 @@
 """The rooms: which may import which, how many files stand at the top, how long functions and argument lists are."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,36 @@ def test_no_module_imports_anothers_private_name():
         for module, leaf in imports(path):
             private = leaf and leaf.startswith("_") and leaf not in ("__version__", "_engine", "_platform")
             assert not private, f"{path.relative_to(ROOT)} imports {leaf} of {'.'.join(module)}"
+
+
+# Private names by which scikit-learn lets estimators and those who know them work together.
+SKLEARN = {"_get_param_names", "_init_callback_context", "_parameter_constraints", "_skl_callbacks", "_validate_params"}
+HOOKS = {"_parameter_shapes", "_state_shapes"}  # of estimators: what their files must contain
+
+
+def defined_in(folder):
+    """Names of functions, of what is assigned, and of attributes that are installed by name."""
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield node.name
+            elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                yield node.id if isinstance(node, ast.Name) else node.attr
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_private_attributes_are_used_in_the_folder_that_defines_them():
+    for path in modules("csrl_core"):
+        uses = {
+            node.attr: node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+            if not isinstance(node.value, ast.Call) and node.attr not in SKLEARN | HOOKS
+        }
+        foreign = set(uses).difference(defined_in(path.parent))
+        assert not foreign, f"{path.relative_to(ROOT)} uses {[ast.unparse(uses[name]) for name in foreign]}"
 
 
 def functions():

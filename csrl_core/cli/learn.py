@@ -41,7 +41,7 @@ class FitRequest:
 OWN_FLAGS = {"--" + name.replace("_", "-") for name in FitRequest.__dataclass_fields__} | {"-o", "--debug", "--help"}
 # Options that only some models take, and how an estimator class tells whether it does.
 TAKES = {
-    "target": lambda kind: getattr(kind, "_takes_target", True),
+    "target": lambda kind: getattr(kind, "takes_target", True),
     "filters_gif": lambda kind: hasattr(kind, "free_energy"),
     "image_shape": lambda kind: hasattr(kind, "free_energy"),
 }

@@ -28,7 +28,7 @@ from csrl_core.training.run import Run, Settings, as_batch
 class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, BaseEstimator):
     """The joint objective as a scikit-learn estimator; a subclass adds its arguments and its model."""
 
-    _takes_target = True  # whether `fit` accepts a target other than X
+    takes_target = True  # whether `fit` accepts a target other than X
 
     @with_callbacks
     def fit(self, X, y=None, *, target=None, sample_weight=None, resume=None):

@@ -158,7 +158,7 @@ class TensorizedRBM(BaseClusterSpecific):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
 
     _DESCRIBING = ("n_clusters", "n_hidden", "visible", "assignment")
-    _takes_target = False
+    takes_target = False
 
     def _parameter_shapes(self):
         k, d, m = self.n_clusters, self.n_features_in_, self.n_hidden

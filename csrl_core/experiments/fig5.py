@@ -14,13 +14,13 @@ them: of 400 images trained on, and of up to 400 others. Classes serve for the s
 
 import time
 import warnings
-from copy import copy
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedRBM, datasets, metrics
+from csrl_core.estimators.uncentred import uncentred
 from csrl_core.experiments.runs import Keyed
 from csrl_core.plotting.images import reconstructions
 from csrl_core.training.loop import NonFiniteLossError
@@ -177,23 +177,6 @@ def binary(X):
     return (X >= 0.5).astype(X.dtype)
 
 
-def of_binary_images(model):
-    """A machine of centred units as the one that gives binary images the same energies, but for a constant.
-
-    The hidden units' input a + Wᵀ(x − c) is (a − Wᵀc) + Wᵀx: what training took from x goes into the biases. Only so
-    has a machine that was trained on x − c a distribution over binary images, with a log Z of its own; it assigns by
-    that.
-    """
-    if not model._centred:
-        return model
-    other = copy(model).set_params(center=False, assignment="likelihood")
-    other.params_ = model.params_.copy()
-    other._fitted_as = other._description()  # the parameters are adapted to it below
-    named, centers = other.named_parameters(), model.cluster_centers_
-    named["hidden_bias"] -= np.einsum("jd,jdm->jm", centers, named["weight"])
-    return other
-
-
 def make_run(job):
     """Make a job's run: (`Run`, images to draw); a fit that diverges gives a row of NaN and no images."""
     problem, seed = PROBLEMS[job.data], job.seed + job.repetition
@@ -248,7 +231,7 @@ def _measure(model, order, X, y, T, t):
     images, own = reconstructions(model, T)
     errors = np.mean((images - T[:, None]) ** 2, axis=2, dtype=np.float64)
     by_cluster = dict(zip(("error_first", "error_second"), errors.mean(axis=0)[order].tolist()))
-    machine = of_binary_images(model)
+    machine = uncentred(model)
     _, log_error = machine.estimate_log_partition()
     weight = machine.predict_proba(binary(T)).mean(axis=0, dtype=np.float64)
     return {

@@ -2,16 +2,15 @@
 
 import json
 
-from csrl_core.callbacks import Epoch, LogLines
+from csrl_core.callbacks import Epoch, LogLines, ending
 from csrl_core.training.persistence import ModelFileError
 
 
 class Reporter:
     """Calls an estimator's callbacks at the start and end of the fit, of restarts and of epochs.
 
-    The callbacks of this package find their `Epoch` in the estimator's ``_epoch`` during the fit, since scikit-learn
-    passes ``metadata`` on to scorers. Contexts live until the fit ends. So there is one for each epoch, never one for
-    each batch, and none without callbacks.
+    Contexts live until the fit ends. So there is one for each epoch, never one for each batch, and none without
+    callbacks.
     """
 
     def __init__(self, estimator, X, y, n_init, epochs, save_checkpoint, fitted):
@@ -106,11 +105,8 @@ class Reporter:
             return
         context = self.restart.subcontext("epoch")
         self._begin(context)
-        self.estimator._epoch = epoch
-        try:
+        with ending(self.estimator, epoch):
             run.stopped = self._end(context, attributes) or run.stopped
-        finally:
-            del self.estimator._epoch
         ends = run.stopped or run.epoch >= self.epochs
         for path, last_only in requests:
             if ends or not last_only:

@@ -9,8 +9,9 @@ from cli_helpers import error_of
 from cli_helpers import run as csrl
 
 from csrl_core import TensorizedRBM, datasets, metrics
+from csrl_core.estimators.uncentred import uncentred
 from csrl_core.experiments import fig5
-from csrl_core.experiments.fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run, of_binary_images
+from csrl_core.experiments.fig5 import MACHINES, PROBLEMS, SAME_SIZE, Run, binary, jobs, make_run
 from csrl_core.experiments.fig5_summary import GAIN, Images, complete, draw, lines, missing, summarise, table
 from csrl_core.training.loop import NonFiniteLossError
 
@@ -93,13 +94,13 @@ def test_one_machine_of_two_machines_size(made):
     assert run.error_first == run.error_own
 
 
-def test_a_centred_machine_as_one_of_binary_images():
+def test_a_centred_machine_as_one_uncentred():
     rng = np.random.default_rng(0)
     X = (rng.random((60, 6)) < np.repeat([[0.2], [0.7]], 30, axis=0)).astype(float)
     arguments = {"n_hidden": 3, "epochs": 30, "learning_rate": 0.1, "random_state": 1, "backend": "numpy"}
     model = TensorizedRBM(center=True, ais_chains=300, ais_betas=300, **arguments)
     model.set_params(assignment="cd", standing_epochs=30).fit(X)
-    other = of_binary_images(model)
+    other = uncentred(model)
     assert model.state_["totals"].min() > 0
     # The same energies but for a constant of each cluster, so the same distribution of one unit given the others.
     difference = model.free_energy(X) - other.free_energy(X)
@@ -109,7 +110,7 @@ def test_a_centred_machine_as_one_of_binary_images():
     # Each log Z is within four standard errors of what enumeration gives, and a mixture's no further than the worst.
     np.testing.assert_allclose(other.score_samples(X), exact, atol=4 * error.max(), rtol=0)
     np.testing.assert_allclose(enumerated(model, X), exact, atol=1e-9)
-    assert of_binary_images(other) is other
+    assert uncentred(other) is other
 
 
 def test_a_fit_that_diverges_is_a_row_of_nan(monkeypatch, tmp_path):
