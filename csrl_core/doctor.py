@@ -1,6 +1,7 @@
 """What ``csrl doctor`` says about this machine: versions, backends, models, threads, JIT cache, data; and --warm."""
 
 import os
+import pkgutil
 import platform
 import sys
 import time
@@ -124,34 +125,39 @@ def threads():
     return rows
 
 
-def cache_folder():
-    """Where Numba keeps compiled kernels; None if there is no kernel that is cached."""
-    for stem in ("autoencoder", "assign"):
-        try:
-            module = import_module(f"csrl_core.kernels.cpu.{stem}")
-        except ImportError:
-            continue
-        for value in vars(module).values():
-            if type(value).__name__ == "CPUDispatcher" and value.stats.cache_path:
-                return Path(value.stats.cache_path)
-    return None
+def cache_folders():
+    """Where Numba keeps compiled kernels: sorted list of paths, one for each folder of kernels that are cached."""
+    from csrl_core.kernels import cpu
+
+    names = [module.name for module in pkgutil.walk_packages(cpu.__path__, f"{cpu.__name__}.")]
+    values = [value for name in names for value in list(vars(import_module(name)).values())]
+    kernels = [value for value in values if type(value).__name__ == "CPUDispatcher"]
+    return sorted({Path(kernel.stats.cache_path) for kernel in kernels if kernel.stats.cache_path})
 
 
 def cache():
     """Where compiled kernels lie, and whether they can be kept."""
-    folder = cache_folder()
-    if folder is None:
+    try:
+        folders = cache_folders()
+    except (ImportError, RuntimeError) as error:  # no Numba, or no place where it can keep anything
+        return [("folder", f"none: {error}", False)]
+    if not folders:
         return [("folder", "none: no kernel is cached, each process compiles anew", False)]
-    compiled = [path for path in folder.glob("*.nb[ic]") if path.is_file()] if folder.is_dir() else []
+    compiled = [path for folder in folders for path in folder.glob("*.nb[ic]") if path.is_file()]
     size = sum(path.stat().st_size for path in compiled)
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    writable = os.access(nearest, os.W_OK)
+    writable = all(os.access(_nearest(folder), os.W_OK) for folder in folders)
     advice = "" if writable else "; set NUMBA_CACHE_DIR to a folder that is"
+    shared = Path(os.path.commonpath(folders))
     return [
-        ("folder", str(folder), None),
+        ("folder", str(shared) if len(folders) == 1 else f"{len(folders)} folders in {shared}", None),
         ("writable", ("yes" if writable else "no") + advice, writable),
         ("kept", f"{len(compiled)} files, {size / 2**20:.1f} MiB", None),
     ]
+
+
+def _nearest(folder):
+    """The folder itself, or the nearest above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def warm(say, dtypes=("float64", "float32")):

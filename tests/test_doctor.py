@@ -1,14 +1,17 @@
 """``csrl doctor``: models, and compiling ahead."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli_helpers import run
 
 from csrl_core import doctor, estimators
 
+ROOT = Path(__file__).resolve().parents[1]
 AFTERWARDS = """
 import numpy as np
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, datasets
@@ -53,6 +56,46 @@ def test_an_estimator_that_cannot_be_fitted_is_named_and_the_others_are(monkeypa
         "Other: all was compiled before",
     ]
     assert fitted == ["float32"]
+
+
+TINY_FIT = """
+import numpy as np
+from csrl_core import TensorizedAutoencoder, doctor
+TensorizedAutoencoder(epochs=1, random_state=0).fit(np.random.default_rng(0).random((60, 4)))
+print(dict((name, finding) for name, finding, _ in doctor.cache())["kept"])
+"""
+
+
+def test_compiled_files_of_all_folders_are_counted(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TINY_FIT],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len({path.parent for path in kept}) > 1
+    size = sum(path.stat().st_size for path in kept)
+    assert said.strip() == f"{len(kept)} files, {size / 2**20:.1f} MiB"
+
+
+def test_compiled_files_beside_the_kernels_are_counted(tmp_path):
+    for name in ("csrl_core", "kernels", "reference"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("", "autoencoder", "rbm"):
+        place = tmp_path / "kernels" / "cpu" / folder / "__pycache__"
+        place.mkdir(exist_ok=True)
+        (place / "a.nbi").write_bytes(bytes(1 << 20))
+        (place / "a.pyc").write_bytes(b"is none")
+    environment = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    code = "from csrl_core import doctor; print(*[finding for _, finding, _ in doctor.cache()], sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    folders, writable, kept = done.stdout.splitlines()
+    assert folders.endswith(f" folders in {tmp_path / 'csrl_core' / 'kernels' / 'cpu'}")
+    assert (writable, kept) == ("yes", "3 files, 3.0 MiB")
 
 
 @pytest.mark.slow
