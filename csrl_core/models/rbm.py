@@ -10,7 +10,7 @@ from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
 from csrl_core.models.partition import PartitionRule
 from csrl_core.training.draws import Use
-from csrl_core.training.joint import CHUNK
+from csrl_core.training.passes import CHUNK
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
 ERRORS = 3  # standard errors by which a machine must be less likely than independent units, to be warned of

@@ -1,0 +1,132 @@
+"""What the joint objective computes of all samples: losses, codes and costs in chunks of rows, labels, scores."""
+
+import numpy as np
+
+from csrl_core.backends import as_numpy
+from csrl_core.training.draws import Use
+from csrl_core.training.objective import ModelObjective
+from csrl_core.training.parameters import check_shape
+
+STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # arrays of every run
+CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
+
+
+class FullPasses(ModelObjective):
+    """Passes over the data for a `ClusterModel`, whose parameters they do not change.
+
+    center : bool, whether losses use the centres; rule : `csrl_core.training.likelihood.Rule` or None
+    standing_steps : int or inf, steps during which the first assignment stands
+    """
+
+    def __init__(self, model, backend, n_clusters, key, center, rule, standing_steps):
+        super().__init__(model, backend, n_clusters, key)
+        self.center, self.rule, self.standing_steps, self._last_pass = center, rule, standing_steps, None
+
+    # Arguments of the model's methods
+
+    def model_state(self, run):
+        """The arrays of the run's state that belong to the model, a dict."""
+        others = {*STATE, *(self.rule.names if self.rule is not None else ())}
+        return {name: array for name, array in run.state.items() if name not in others}
+
+    def loss_centers(self, state, dtype):
+        """The centres that the loss uses, (k, d)."""
+        if self.center:
+            return state["centers"].astype(dtype)
+        return np.zeros_like(state["centers"], dtype=dtype)
+
+    def _evaluation_draw(self, run, rows=None):
+        return self.draw(Use.EVALUATION_NOISE, run.restart, rows=rows)
+
+    # Passes
+
+    def losses(self, run, X, target):
+        """L (n, k) of any samples, computed in chunks."""
+        parameters, centers = self.parameters(run), self.loss_centers(run.state, X.dtype)
+        L = np.empty_like(X, shape=(len(X), self.n_clusters))
+        for rows, numbers in self._chunks(X):
+            part = self.model.losses(parameters, X[rows], target[rows], centers, self._evaluation_draw(run, numbers))
+            self._check(part, L[rows].shape, "losses")
+            L[rows] = part
+        return L
+
+    def _chunks(self, X):
+        """Pairs (slice of rows, row numbers)."""
+        for first in range(0, len(X), CHUNK):
+            rows = slice(first, min(first + CHUNK, len(X)))
+            yield rows, self.backend.own(np.arange(rows.start, rows.stop))
+
+    def _codes(self, run, X):
+        """Codes for the rule; kept from the last full pass if data, parameters and centres are the same."""
+        centers = self.loss_centers(run.state, X.dtype)
+        if self._last_pass is not None:
+            last_X, last_params, last_centers, codes = self._last_pass
+            if X is last_X and bool((run.params == last_params).all()) and bool((centers == last_centers).all()):
+                return codes
+        return self.rule.codes(self.parameters(run), X, centers, self._evaluation_draw(run))
+
+    def costs(self, run, X):
+        """A (n, k) of any samples, computed in chunks: the costs that the rule minimises."""
+        if len(X) <= CHUNK:
+            return self.rule.costs(run.state, self._codes(run, X))
+        A = np.empty_like(X, shape=(len(X), self.n_clusters))
+        for rows, _ in self._chunks(X):
+            A[rows] = self.rule.costs(run.state, self._codes(run, X[rows]))
+        return A
+
+    def refresh(self, run, data):
+        """Compute the rule's arrays anew from a full pass."""
+
+        def passes():
+            whole = len(data.X) <= CHUNK
+            for rows, _ in self._chunks(data.X):
+                codes = self._codes(run, data.X if whole else data.X[rows])
+                yield codes, run.state["assign"][rows], data.weight[rows]
+            if whole:  # the next full batch is assigned by the same codes, at the same parameters
+                self._last_pass = data.X, run.params.copy(), self.loss_centers(run.state, data.X.dtype), codes
+
+        standing = run.step < self.standing_steps
+        self.rule.refresh(self.parameters(run), run.state, passes(), standing, self._evaluation_draw(run))
+
+    def final(self, run, data):
+        """Labels (n,) and mean loss of a full pass; the state's assignment stays as it is."""
+        kernel = self.backend.assign
+        L = self.losses(run, data.X, data.target)
+        if self.rule is not None:
+            missing = self.rule.missing_arrays(self.parameters(run), run.state, self._evaluation_draw(run))
+            for name, array in missing.items():
+                run.state[name][...] = array
+        labels = kernel.assign(L if self.rule is None else self.costs(run, data.X))
+        loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
+        return labels, loss_sum / weight_sum
+
+    def loss(self, run, data):
+        """The mean loss of a full pass."""
+        return self.final(run, data)[1]
+
+    def finish(self, run, data):
+        """Let the rule bring its arrays up to date with the last parameters, on which the labels rest."""
+        if self.rule is not None:
+            self.rule.finish(self.parameters(run), run.state, self._evaluation_draw(run))
+
+    def selection_score(self, run, data):
+        """The mean log-likelihood; without a rule the mean of the model's `quality`, or −loss of a full pass."""
+        if self.rule is not None:
+            scores = self.scores(run, data)
+        else:
+            labels, loss = self.final(run, data)
+            centers = self.loss_centers(run.state, data.X.dtype)
+            draw = self._evaluation_draw(run, data.index)
+            scores = self.model.quality(self.parameters(run), data, labels, centers, draw)
+            if scores is None:
+                return -loss
+        return float(np.average(scores, weights=as_numpy(data.weight).astype(np.float64)))
+
+    def scores(self, run, data):
+        """The scores by which starts are compared, (n,) float64 on the host: −min_j L, or the log-density."""
+        if self.rule is None:
+            return -as_numpy(self.losses(run, data.X, data.target)).min(axis=1).astype(np.float64)
+        return self.rule.log_density(self.costs(run, data.X))
+
+    def _check(self, array, shape, what):
+        check_shape(self.model, array, shape, what)
