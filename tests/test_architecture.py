@@ -152,5 +152,14 @@ def test_functions_are_short():
     assert not long
 
 
+LONGER = {"kernels/cpu/rbm/__init__.py", "kernels/cpu/_engine/pool.py", "csrl_core/contract/cases/autoencoder.py"}
+
+
+def test_files_can_be_read_in_one_sitting():
+    files = [path for path in OURS if path.is_relative_to(ROOT / "csrl_core")] + modules("kernels/cpu")
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert not {name: size for name, size in sizes.items() if size > 300 and name not in LONGER}
+
+
 def test_the_cpu_kernels_stay_small():
     assert sum(len(path.read_text().splitlines()) for path in modules("kernels/cpu")) <= 3800
