@@ -38,7 +38,7 @@ def predict(
 ):
     """Write the cluster of every sample; an NPY file may be larger than memory."""
     estimator, table = _read(model, data, out, backend, jobs, key, label_column, divide_by)
-    _write(out, estimator.predict, table, "cluster", divide_by)
+    _write(out, estimator.predict, data, table, "cluster", divide_by)
 
 
 @command
@@ -55,7 +55,7 @@ def transform(
 ):
     """Write every sample's embedding under its cluster; an NPY file may be larger than memory."""
     estimator, table = _read(model, data, out, backend, jobs, key, label_column, divide_by)
-    _write(out, estimator.transform_all if all_ else estimator.transform, table, "z", divide_by)
+    _write(out, estimator.transform_all if all_ else estimator.transform, data, table, "z", divide_by)
 
 
 def _read(model, data, out, backend, jobs, key, label_column, divide_by):
@@ -66,18 +66,25 @@ def _read(model, data, out, backend, jobs, key, label_column, divide_by):
     files.check_outputs({"--out": (out, files.TABLES)}, [model, data])
     estimator = saved.load(model, backend=backend and backend.value)
     estimator.n_jobs = jobs
-    return estimator, files.read_data(
-        data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say
-    )
+    table = files.read_data(data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say)
+    files.check_features(data, table, model, estimator.n_features_in_)
+    if not files.is_on_disk(table.X):
+        files.check_finite(data, table.X, table.columns)
+    return estimator, table
 
 
-def _write(out, method, table, name, divide_by):
+def _write(out, method, data, table, name, divide_by):
     """A method's answers, from file to file in chunks of rows."""
     from csrl_core.cli import files
 
-    left = divide_by if files.is_on_disk(table.X) else 1.0
-    parts = (method(rows) for rows in files.row_chunks(table.X, divide_by=left))
-    files.write_table(out, parts, len(table.X), name)
+    def answers():
+        left, before = divide_by if files.is_on_disk(table.X) else 1.0, 0
+        for rows in files.row_chunks(table.X, divide_by=left):
+            files.check_finite(data, rows, table.columns, before)
+            yield method(rows)
+            before += len(rows)
+
+    files.write_table(out, answers(), len(table.X), name)
     say(f"{len(table.X)} rows  {out}")
 
 
@@ -111,6 +118,8 @@ def plot(
     table = None
     if data is not None and kind not in (Kind.loss, Kind.filters):
         table = files.read_data(data, key=key, label_column=label_column, divide_by=divide_by, say=say)
+        files.check_features(data, table, model, estimator.n_features_in_)
+        files.check_finite(data, table.X, table.columns)
     if kind in (Kind.filters, Kind.samples):
         shape = files.image_shape(image_shape, estimator.n_features_in_)
     plotting.save_figure(_figure(kind, estimator, table, shape, images), out)

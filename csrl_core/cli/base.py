@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import inspect
 import sys
+import warnings
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -91,7 +93,8 @@ def reporting(function):
     @functools.wraps(function)
     def run(*args, **kwargs):
         try:
-            code = function(*args, **kwargs)
+            with _warnings_in_a_line():
+                code = function(*args, **kwargs)
         except (BrokenPipeError, typer.Exit):
             raise
         except KeyboardInterrupt:
@@ -111,6 +114,15 @@ def reporting(function):
         raise typer.Exit(code or 0)
 
     return run
+
+
+@contextmanager
+def _warnings_in_a_line():
+    """Warnings are for the user: a line each, without the place in the program where they arose."""
+    with warnings.catch_warnings():
+        if not _debug:
+            warnings.showwarning = lambda message, *place, **more: typer.echo(f"warning: {message}", err=True)
+        yield
 
 
 def _expected(error):

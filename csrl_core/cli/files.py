@@ -4,6 +4,7 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import isqrt
 from pathlib import Path
 
@@ -86,7 +87,12 @@ def _read_data(source, key, label_column, memory_map, say):
     is_csv = path.name.lower().removesuffix(".gz").endswith((".csv", ".txt", ".tsv"))
     if wanted is not None and is_csv:
         return _read_labelled_csv(path, wanted)
-    X, columns = datasets.read_table(path, array=key)
+    try:
+        X, columns = datasets.read_table(path, array=key)
+    except datasets.DataFileError as error:
+        text = _text_column(path) if is_csv else None
+        advice = f"; is it a column of classes? --label-column {text} leaves it out" if text else ""
+        raise datasets.DataFileError(f"{error}{advice}") from None
     if wanted is None:
         suspects = [column for column in columns if column.lower() in LABEL_NAMES]
         if suspects and label_column is None:
@@ -107,9 +113,23 @@ def _find_column(path, columns, wanted):
     return columns.index(wanted)
 
 
+def _delimiter(path):
+    return "\t" if ".tsv" in path.name.lower() else ","
+
+
+def _text_column(path):
+    """The one column of a CSV file with a header whose first cell is text; None where there is no such column."""
+    try:
+        header, first = (cells for _, cells in islice(csv_rows(path, _delimiter(path)), 2))
+    except ValueError:  # fewer than two rows, or rows that cannot be read
+        return None
+    texts = [name for name, cell in zip(header, first) if cell and not is_number(cell)]
+    return texts[0] if len(texts) == 1 < len(header) and not any(map(is_number, header)) else None
+
+
 def _read_labelled_csv(path, wanted):
     """A CSV file whose column ``wanted`` may be text; all others must be numbers."""
-    rows = csv_rows(path, "\t" if ".tsv" in path.name.lower() else ",")
+    rows = csv_rows(path, _delimiter(path))
     _, header = next(rows, (0, []))
     if not header:
         raise datasets.DataFileError(f"{path}: found no rows, expected a header and rows of numbers")
@@ -151,15 +171,27 @@ def open_npy(path):
     return X
 
 
-def check_finite(source, table):
-    """Raise ValueError that names the first row and column that are not finite."""
-    bad = np.argwhere(~np.isfinite(table.X))
+def check_finite(source, X, columns, before=None):
+    """Raise ValueError that names the first row and column that are not finite.
+
+    X : rows of ``source`` (a file); before : int, how many rows come before them; None where they are all
+    """
+    bad = np.argwhere(~np.isfinite(X))
     if len(bad):
         i, j = bad[0]
+        count = f" ({len(bad)} such values)" if before is None and len(bad) > 1 else ""
         raise ValueError(
-            f"{source}: row {i + 1}, column {table.columns[j]!r} is {table.X[i, j]} ({len(bad)} such values); "
-            f"expected finite numbers"
+            f"{source}: row {(before or 0) + i + 1}, column {columns[j]!r} is {X[i, j]}{count}; expected finite numbers"
         )
+
+
+def check_features(source, table, model, n_features):
+    """Raise ValueError where a table has not as many features as a model was fitted to. model : its file"""
+    n = table.X.shape[1]
+    if n != n_features:
+        names = ", ".join(map(str, table.columns[:8])) + ", …" * (n > 8)
+        advice = "; --label-column leaves out a column of classes" if n > n_features and table.y is None else ""
+        raise ValueError(f"{source} has {n} features ({names}); {model} was fitted to {n_features}{advice}")
 
 
 def check_outputs(outputs, inputs=()):

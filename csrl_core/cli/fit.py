@@ -159,7 +159,7 @@ def _read(request, model, say):
     """(data, target or None), finite and in the range that the model needs."""
     options = {"key": request.key, "divide_by": request.divide_by, "say": say}
     data = files.read_data(request.data, label_column=request.label_column, **options)
-    files.check_finite(request.data, data)
+    files.check_finite(request.data, data.X, data.columns)
     if getattr(model, "visible", None) == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
         raise ValueError(
             f"{request.data} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
@@ -169,7 +169,7 @@ def _read(request, model, say):
         return data, None
     label_column = None if request.target.startswith(files.BUILT_IN) else request.label_column
     clean = files.read_data(request.target, label_column=label_column, **options)
-    files.check_finite(request.target, clean)
+    files.check_finite(request.target, clean.X, clean.columns)
     return data, clean.X
 
 

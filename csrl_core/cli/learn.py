@@ -20,7 +20,7 @@ class FitRequest:
 
     data: DataPath
     out: Annotated[Path, typer.Option("--out", "-o", help="The model.")]
-    model: Annotated[str, typer.Option(help="What each cluster gets: the file of an estimator.")] = "autoencoder"
+    model: Annotated[str, typer.Option(help="The kind of model that each cluster gets.")] = "autoencoder"
     labels: Annotated[Path | None, typer.Option(help="Write the cluster of every sample (.csv, .npy).")] = None
     embedding: Annotated[Path | None, typer.Option(help="Write the embedding (.csv, .npy).")] = None
     target: Annotated[

@@ -30,6 +30,7 @@ def main(request, say):
         {"--out": (request.out, (".csv",)), "--plot": (request.picture, files.PICTURES)}, [request.data]
     )
     table = files.read_data(request.data, key=request.key, label_column=request.label_column, say=say)
+    files.check_finite(request.data, table.X, table.columns)
     estimator = selection.default_estimator(request.seed)
     estimator.set_params(backend=request.backend.value, n_init=request.n_init)
     with compiling.announced(say, type(estimator), estimator.backend):

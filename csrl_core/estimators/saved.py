@@ -68,7 +68,10 @@ def load(path, *, model=None, backend=None):
     header, arrays = read(path, "model")
     if header["class"] not in estimators.homes():
         known = ", ".join(estimators.homes())
-        raise ModelFileError(f"{path} holds a {header['class']!r:.99}; expected one of {known}")
+        raise ModelFileError(
+            f"{path} holds a {header['class']!r:.99}; expected one of {known}. It was written by csrl_core "
+            f"{header.get('version')!s:.99}"
+        )
     check_header(path, header, {"numbers": dict})
     arguments = {
         name: tuple(value) if isinstance(value, list) else value for name, value in header["arguments"].items()

@@ -179,7 +179,9 @@ def check_arguments(path, cls, arguments, version):
         estimator = cls(**arguments)
         estimator._validate_params()
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"{path} has arguments that {cls.__name__} cannot have: {error}") from None
+        raise ModelFileError(
+            f"{path} has arguments that {cls.__name__} cannot have: {error}; it was written by csrl_core {version}"
+        ) from None
     return estimator
 
 

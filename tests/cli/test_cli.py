@@ -113,7 +113,8 @@ def test_a_fit_that_diverges_saves_the_last_finite_parameters(csrl):
 def test_plain_lines_where_there_is_no_terminal(csrl):
     result = csrl(*IRIS, "--out", "model")
     lines = [line for line in result.stderr.splitlines() if line]
-    assert lines[-1].startswith("restart 1, epoch 20/20, loss ")
+    assert lines[-2].startswith("restart 1, epoch 20/20, loss ")
+    assert lines[-1].startswith("warning: training stopped at epochs=20 before it had converged")
     assert "\x1b" not in result.output
     assert "\r" not in result.output
 

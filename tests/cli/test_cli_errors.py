@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_helpers import IRIS, error_of, listing, run
+from sklearn.exceptions import ConvergenceWarning
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder
@@ -83,6 +84,63 @@ def test_bad_cells_beside_a_column_of_labels(csrl):
     assert "has no column but 's'" in said("s\nu\n", "--label-column", "s")
 
 
+def test_a_column_of_text_may_be_one_of_classes(csrl):
+    def said(content):
+        Path("x.csv").write_text(content)
+        return error_of(csrl("fit", "x.csv", "--out", "m", code=1))
+
+    text = "line 2, column 2 ('s'): found 'u', expected a number (cells are separated by ',')"
+    assert said("a,s\n1,u\n2,v\n").endswith(f"{text}; is it a column of classes? --label-column s leaves it out")
+    assert said("a,s,t\n1,u,u\n2,v,v\n").endswith(text)  # two columns cannot be left out
+    assert said("a;s\n1;2\n").endswith("found '1;2', expected a number (cells are separated by ',')")
+    assert said("a,s\n1,2\n2,v\n").endswith("column 2 ('s'): found 'v', expected a number (cells are separated by ',')")
+    assert listing() == ["x.csv"]
+
+
+@pytest.mark.parametrize("command", ["predict", "transform", "plot"])
+def test_data_that_a_model_was_not_fitted_to(csrl, model, command):
+    out = "a.png" if command == "plot" else "a.csv"
+
+    def said(content, *options):
+        Path("x.csv").write_text(content)
+        return error_of(csrl(command, "model", "x.csv", "--out", out, *options, code=1))
+
+    assert said("a,b\n1,2\n").endswith("x.csv has 2 features (a, b); model was fitted to 4")
+    wide = said("a,b,c,d,class\n1,2,3,4,5\n")
+    assert wide.endswith("(a, b, c, d, class); model was fitted to 4; --label-column leaves out a column of classes")
+    assert "x.csv has 3 features (b, c, d)" in said("a,b,c,d\n1,2,3,4\n", "--label-column", "a")
+    assert said("a,b,c,d\n1,2,3,4\n1,2,nan,inf\n").endswith(
+        "x.csv: row 2, column 'c' is nan (2 such values); expected finite numbers"
+    )
+    assert listing() == ["model", "x.csv"]
+
+
+def test_a_row_far_down_in_a_file_on_disk(csrl, model):
+    X = np.ones((9000, 4), np.float32)
+    X[8500, 1] = np.inf
+    np.save("x.npy", X)
+    said = error_of(csrl("predict", "model", "x.npy", "--out", "a.npy", code=1))
+    assert said.endswith("x.npy: row 8501, column 'x1' is inf; expected finite numbers")
+    assert listing() == ["model", "x.npy"]
+
+
+def test_select_names_what_is_not_finite(csrl):
+    Path("x.csv").write_text("a,b\n1,2\n3,nan\n")
+    assert error_of(csrl("select", "x.csv", code=1)).endswith(
+        "x.csv: row 2, column 'b' is nan; expected finite numbers"
+    )
+
+
+def test_warnings_are_a_line_each(csrl):
+    Path("x.csv").write_text("a,b\n" + "1,2\n" * 3)
+    fit = ["fit", "x.csv", "-o", "m", "--backend", "numpy", "--epochs", "2"]
+    lines = [line for line in csrl(*fit).stderr.splitlines() if "arning" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: cluster 1 has no samples after training (sizes: 3, 0)")
+    with pytest.warns(ConvergenceWarning, match="cluster 1 has no samples"):
+        csrl("--debug", *fit)
+
+
 def test_data_that_is_not_there(csrl):
     assert "x.csv does not exist" in error_of(csrl("fit", "x.csv", "--out", "m", code=1))
     assert "is a folder" in error_of(csrl("fit", ".", "--out", "m", code=1))
@@ -114,7 +172,8 @@ def test_bad_model_files(csrl, model, command):
 
 def test_data_of_another_width(csrl, model):
     said = error_of(csrl("predict", "model", "data:wine", "--out", "a.csv", code=1))
-    assert "X has 13 features" in said
+    assert "data:wine has 13 features (alcohol, " in said
+    assert said.endswith(", …); model was fitted to 4")
     assert listing() == ["model"]
 
 

@@ -114,7 +114,20 @@ def test_other_versions_kinds_and_classes_are_refused(tmp_path):
     rewrite(path, format=2, **{"class": "os.system"})
     with pytest.raises(ModelFileError, match=r"holds a 'os\.system'; expected one of"):
         csrl_core.load(path)
+    rewrite(path, **{"class": "TensorizedVAE", "version": "9.1"})
+    with pytest.raises(ModelFileError, match=r"holds a 'TensorizedVAE'; .* It was written by csrl_core 9\.1"):
+        csrl_core.load(path)
     rewrite(path, **{"class": "TensorizedAutoencoder"})
+    with safetensors.safe_open(path, framework="numpy") as file:
+        arguments = json.loads(file.metadata()["csrl_core"])["arguments"]
+    for change, message in (
+        ({"optimizer": "lion"}, r"cannot have: .*'lion'.*; it was written by csrl_core 9\.1"),
+        ({"dropout": 0.5}, r"the argument 'dropout', which .* does not have; it was written by csrl_core 9\.1"),
+    ):
+        rewrite(path, arguments=arguments | change)
+        with pytest.raises(ModelFileError, match=message):
+            csrl_core.load(path)
+    rewrite(path, arguments=arguments)
     with pytest.raises(ModelFileError, match="is a model; expected a checkpoint"):
         make().fit(X, resume=path)
 
