@@ -43,8 +43,8 @@ def versions():
         ("csrl_core", f"{__version__} in {Path(__file__).parent}", None),
     ]
     for name in CORE:
-        found = _version(name)
-        rows.append((name, found or "not installed; pip install csrl_core installs it", found is not None))
+        installed = _version(name)
+        rows.append((name, installed or "not installed; pip install csrl_core installs it", installed is not None))
     for name, extra in OPTIONAL.items():
         rows.append((name, _version(name) or f"not installed (optional: pip install 'csrl_core[{extra}]')", None))
     return rows
@@ -81,8 +81,8 @@ def models():
     """The estimators that csrl fit finds, and the files of estimators that cannot be used."""
     from csrl_core import estimators
 
-    found, faults = estimators.ready()
-    rows = [(name, kind.__name__, True) for name, kind in found.items()]
+    classes, faults = estimators.ready()
+    rows = [(name, kind.__name__, True) for name, kind in classes.items()]
     return rows + [(name, fault, False) for name, fault in faults.items()]
 
 
@@ -178,11 +178,11 @@ def warm(say, dtypes=("float64", "float32")):
     from csrl_core import estimators
     from csrl_core.training import compiling
 
-    found, faults = estimators.ready()
+    classes, faults = estimators.ready()
     for fault in faults.values():
         say(fault)
     fine, begin = not faults, time.perf_counter()
-    for kind in found.values():
+    for kind in classes.values():
         with compiling.announced(say, kind) as compiled:
             try:
                 for dtype in dtypes:

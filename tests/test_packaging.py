@@ -1,4 +1,4 @@
-"""What an installation contains, what importing costs, and what the floors may import."""
+"""What an installation contains, what importing costs, and what kernels may import."""
 
 import ast
 import shutil

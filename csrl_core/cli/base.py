@@ -1,4 +1,4 @@
-"""The frame of ``csrl``: its errors and exit codes, and options that several commands share. Imports only typer."""
+"""What all commands of ``csrl`` share: errors, exit codes, common options. Imports only typer."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ class WrongUsage(ValueError):
 
 
 class Group(TyperGroup):
-    """``--debug`` is understood wherever it stands."""
+    """The group of all commands, in which ``--debug`` may stand anywhere."""
 
     def parse_args(self, ctx, args):
         """Move it to the front, where it belongs."""
@@ -83,8 +83,8 @@ def command_taking(record):
 def parameter(field, **changes):
     """A field of a record as a parameter of a command; changes : of the parameter."""
     default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-    found = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
-    return found.replace(**changes)
+    kept = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type)
+    return kept.replace(**changes)
 
 
 def reporting(function):
@@ -143,7 +143,9 @@ def _version(wanted):
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="And exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ):
     """Cluster-specific representation learning: clusters and their representations, learnt together."""
     global _debug
@@ -154,11 +156,14 @@ DataPath = Annotated[str, typer.Argument(metavar="DATA", help="CSV, NPY or NPZ f
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that csrl fit wrote.")]
 Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Array of an NPZ file.")]
 LabelColumn = Annotated[
-    str | None, typer.Option("--label-column", metavar="NAME", help="A column of known classes, no feature; or none.")
+    str | None,
+    typer.Option(
+        "--label-column", metavar="NAME", help="A column of known classes, which is not used as a feature; or none."
+    ),
 ]
-BackendOption = Annotated[Backend, typer.Option(help="What computes.")]
+BackendOption = Annotated[Backend, typer.Option(help="Which kernels compute.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Threads; default all usable cores.")]
-OtherBackend = Annotated[Backend | None, typer.Option(help="What computes; default: as the model was made.")]
+OtherBackend = Annotated[Backend | None, typer.Option(help="Which kernels compute; default: as in the fit.")]
 TableOut = Annotated[Path, typer.Option("--out", "-o", help="A .csv or .npy file.")]
 ImageShape = Annotated[
     str | None, typer.Option("--image-shape", metavar="H,W", help="Samples are images of this shape; default square.")

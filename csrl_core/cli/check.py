@@ -16,9 +16,9 @@ def doctor(
     warm: Annotated[
         bool, typer.Option("--warm", help="Compile all that default fits need, once for this machine and version.")
     ] = False,
-    dtype: Annotated[Dtypes, typer.Option(help="--warm: of the data to come.")] = Dtypes.both,
+    dtype: Annotated[Dtypes, typer.Option(help="For --warm: the dtype of the data that will be fitted.")] = Dtypes.both,
 ):
-    """Say what is installed, which backends work, threads, JIT cache and data; changes nothing but with --warm."""
+    """Show what is installed, which backends work, threads, JIT cache and data; --warm compiles kernels."""
     from csrl_core import doctor
 
     if warm:
@@ -27,7 +27,7 @@ def doctor(
 
 
 def _show(findings):
-    """Print what was found, section by section; returns whether all is as it should be."""
+    """Print the findings, section by section; returns whether all is as it should be."""
     from rich.console import Console
     from rich.text import Text
 
@@ -47,13 +47,13 @@ def _show(findings):
 def verify(
     backend: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="A backend, or a package with modules named like stems; several times."),
+        typer.Option(metavar="NAME", help="A backend, or a package with modules named like stems; may be repeated."),
     ] = ["numba"],  # noqa: B006
-    stem: Annotated[list[str] | None, typer.Option(help="Kernel family, several times; default all.")] = None,
+    stem: Annotated[list[str] | None, typer.Option(help="A kernel family; may be repeated; default: all.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a case, for programs.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with all cases, too.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a report with all cases.")] = None,
 ):
-    """Do the backends agree with the NumPy reference on this machine? Also for kernels of your own."""
+    """Compare backends, or kernels of your own, with the NumPy reference on this machine."""
     import sys
     from dataclasses import asdict
     from json import dumps

@@ -19,7 +19,7 @@ Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the table and the pictures.")] = Path("csrl-demo"),
     backend: BackendOption = Backend.auto,
-    seed: Annotated[int, typer.Option(min=0, help="Of data and restarts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data and restarts.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions, each with a seed of its own.")] = 3,
 ):
     """Compare k-means, AE + k-means, TAE and PTAE on four data sets, and draw them; under a minute."""
@@ -36,18 +36,22 @@ class ReproduceRequest:
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and pictures.")] = Path("csrl-reproduce")
     data: Annotated[
         list[str] | None,
-        typer.Option(help="fig2, defaults: a data set, several times; default all. fig5: mnist (default) or digits."),
+        typer.Option(
+            help="fig2, defaults: a data set; may be repeated; default: all. fig5: mnist (default) or digits."
+        ),
     ] = None
     version: Annotated[Version, typer.Option(help="fig2, fig5: the papers' models and settings, or ours.")] = (
         Version.both
     )
-    inputs: Annotated[Inputs, typer.Option(help="fig5: pixels that are trained on.")] = Inputs.intensities
+    inputs: Annotated[Inputs, typer.Option(help="fig5: which pixels machines are trained on.")] = Inputs.intensities
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="fig5: K = 1 and small machines; defaults: four sets. To see that it works."),
+        typer.Option(
+            "--quick", help="A small version, to see that it works. fig5: K = 1, small machines; defaults: four sets."
+        ),
     ] = False
     model: Annotated[
-        list[str] | None, typer.Option(help="defaults: TAE, PTAE or TRBM, several times; default all.")
+        list[str] | None, typer.Option(help="defaults: TAE, PTAE or TRBM; may be repeated; default: all.")
     ] = None
     repetitions: Annotated[
         int | None,
@@ -62,13 +66,13 @@ class ReproduceRequest:
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Processes (fig5: threads); default all usable cores.")
     ] = None
-    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: instead of the papers'.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: epochs, instead of the papers'.")] = None
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
 
 
 @command_taking(ReproduceRequest)
 def reproduce(request):
-    """Figures 1, 2 and 5 of the paper, and defaults on many data sets; a rerun goes on where one stopped (not fig1)."""
+    """Make Figures 1, 2 and 5 of the paper, or test the defaults on many data sets; a rerun continues (not fig1)."""
     from csrl_core.cli import reproduce as cli_reproduce
 
     return cli_reproduce.main(
@@ -94,10 +98,12 @@ class SelectRequest:
     """What ``csrl select`` is asked for."""
 
     data: DataPath
-    clusters: Annotated[str, typer.Option("--clusters", "-k", metavar="A-B", help="To try; or A,B,….")] = "1-8"
+    clusters: Annotated[
+        str, typer.Option("--clusters", "-k", metavar="A-B", help="Numbers of clusters to try; or A,B,….")
+    ] = "1-8"
     latent: Annotated[str, typer.Option(metavar="A-B", help="Latent widths to try; or A,B,….")] = "1"
-    criterion: Annotated[Criterion, typer.Option(help="What decides.")] = Criterion.bic
-    folds: Annotated[int, typer.Option(min=2, help="Of held-out.")] = 5
+    criterion: Annotated[Criterion, typer.Option(help="The criterion that decides.")] = Criterion.bic
+    folds: Annotated[int, typer.Option(min=2, help="Folds for held-out likelihood.")] = 5
     n_init: Annotated[int, typer.Option(min=1, help="Restarts.")] = 10
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The table (.csv).")] = None
     picture: Annotated[Path | None, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None

@@ -1,4 +1,4 @@
-"""Data in and tables out, for the command line: nothing half written, nothing found out too late."""
+"""Reading data and writing tables for the command line: no half-written file, and no error after hours of work."""
 
 import os
 import tempfile
@@ -161,9 +161,9 @@ def open_npy(path):
         raise datasets.DataFileError(
             f"{path}: not readable as NPY ({error}); expected a whole file written by numpy.save"
         ) from None
-    found = path.stat().st_size
-    if found != X.offset + X.nbytes:
-        raise datasets.DataFileError(f"{path}: found {found} bytes, expected {X.offset + X.nbytes}")
+    size = path.stat().st_size
+    if size != X.offset + X.nbytes:
+        raise datasets.DataFileError(f"{path}: found {size} bytes, expected {X.offset + X.nbytes}")
     if X.dtype.kind not in "buif" or X.ndim != 2 or not X.size:
         raise datasets.DataFileError(
             f"{path}: found an array of {X.dtype} with shape {X.shape}, expected real numbers (samples, features)"

@@ -134,7 +134,7 @@ def fit(request, model, say):
 
 
 def _no_warning():
-    """Of a loss that overflows: divergence is an error here."""
+    """Context without warnings of a loss that overflows: divergence is an error here."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
@@ -186,7 +186,7 @@ def _callbacks(request, model, n_features):
 
 
 def _write_tables(request, model, data, say):
-    """What was asked for beside the model."""
+    """Write the tables that were asked for beside the model."""
     if request.filters_gif is not None:
         say(f"filters    {request.filters_gif}")
     n = len(data.X)

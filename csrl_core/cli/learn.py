@@ -33,9 +33,9 @@ class FitRequest:
     key: Key = None
     label_column: LabelColumn = None
     divide_by: DivideBy = 1.0
-    checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here while it goes on.")] = None
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two of them.")] = 10
-    resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, to the same curve.")] = None
+    checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here, again and again.")] = None
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two checkpoints.")] = 10
+    resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, as if uninterrupted.")] = None
 
 
 OWN_FLAGS = {"--" + name.replace("_", "-") for name in FitRequest.__dataclass_fields__} | {"-o", "--debug", "--help"}
@@ -72,7 +72,7 @@ def fit():
 def _with_all_options():
     from csrl_core.cli import options
 
-    found, (classes, faults) = options.parameters(), options.models()
+    of_models, (classes, faults) = options.parameters(), options.models()
     names = StrEnum("Model", {name: name for name in [*classes, *faults]})
 
     def run(**given):
@@ -87,7 +87,7 @@ def _with_all_options():
 
     parameters = [_parameter(field, names) for field in dataclasses.fields(FitRequest)]
     # Those of all models first; what is written and read comes where it came before the models' options.
-    run.__signature__ = inspect.Signature([*parameters[:5], *found, *parameters[5:]])
+    run.__signature__ = inspect.Signature([*parameters[:5], *of_models, *parameters[5:]])
     run.__doc__ = fit.__doc__
     frame = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     frame.command("fit", epilog="; ".join(f"--model {name} is left out: {why}" for name, why in faults.items()))(

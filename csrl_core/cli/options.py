@@ -34,12 +34,12 @@ class Argument:
 @cache
 def arguments_of(kind):
     """Name → `Argument` of what the command line can give of an estimator class."""
-    texts, found = parameter_texts(inspect.getdoc(kind) or ""), {}
+    texts, arguments = parameter_texts(inspect.getdoc(kind) or ""), {}
     for name, parameter in inspect.signature(kind).parameters.items():
         values = values_of(kind._parameter_constraints.get(name, []))
         if values is not None:
-            found[name] = Argument(values, parameter.default, first_sentence(texts.get(name, "")))
-    return found
+            arguments[name] = Argument(values, parameter.default, first_sentence(texts.get(name, "")))
+    return arguments
 
 
 def parameter_texts(docstring):
@@ -58,9 +58,9 @@ def parameter_texts(docstring):
 
 
 def first_sentence(text):
-    """The first sentence; one that is a mere symbol is none."""
-    found = re.match(r".*?\w\W?\w\W*[.](?=\s|$)", text)
-    return found.group().strip() if found else text
+    """The first sentence that is more than a symbol."""
+    match = re.match(r".*?\w\W?\w\W*[.](?=\s|$)", text)
+    return match.group().strip() if match else text
 
 
 @cache
@@ -74,8 +74,8 @@ def models():
     """
     from csrl_core.cli.learn import OWN_FLAGS, FitRequest
 
-    found, faults = estimators.ready()
-    known = {model: arguments_of(found[model]) for model in sorted(found, key=lambda name: (name != FIRST, name))}
+    classes, faults = estimators.ready()
+    known = {model: arguments_of(classes[model]) for model in sorted(classes, key=lambda name: (name != FIRST, name))}
     for model, own in known.items():
         for name, argument in own.items():
             if name in FitRequest.__dataclass_fields__ or set(flags(name)) & OWN_FLAGS:
@@ -86,7 +86,7 @@ def models():
                 files = " and ".join(f"{each}.py" for each in unlike)
                 is_a = "is a flag, but not" if argument.values.flag else "is no flag, but one"
                 faults[model] = _fault(model, name, f"{is_a} in {files}")
-    return {model: found[model] for model in known if model not in faults}, faults
+    return {model: classes[model] for model in known if model not in faults}, faults
 
 
 def _fault(model, name, what):

@@ -12,12 +12,12 @@ def numbers(text, option):
     """Ints of "1-8" or "1,2,4"."""
     try:
         low, dash, high = text.partition("-")
-        found = list(range(int(low), int(high) + 1)) if dash else [int(part) for part in text.split(",")]
+        values = list(range(int(low), int(high) + 1)) if dash else [int(part) for part in text.split(",")]
     except ValueError:
-        found = []
-    if not found or min(found) < 1:
+        values = []
+    if not values or min(values) < 1:
         raise WrongUsage(f"{option} {text}: expected ints of at least 1, as in 1-8 or 1,2,4")
-    return found
+    return values
 
 
 def main(request, say):
@@ -34,7 +34,7 @@ def main(request, say):
     estimator = selection.default_estimator(request.seed)
     estimator.set_params(backend=request.backend.value, n_init=request.n_init)
     with compiling.announced(say, type(estimator), estimator.backend):
-        found = selection.select(
+        selected = selection.select(
             np.asarray(table.X),
             n_clusters=clusters,
             latent=latent,
@@ -45,19 +45,19 @@ def main(request, say):
         )
     what = "−BIC/n" if request.criterion.value == "bic" else "held-out log-likelihood"
     say(f"{'clusters':>8}  {'latent':>6}  {'parameters':>10}  {'log-likelihood':>14}  {what:>14}")
-    for candidate in found.candidates:
+    for candidate in selected.candidates:
         error = "" if np.isnan(candidate.error) else f" ± {candidate.error:.3g}"
-        mark = "  best" if candidate is found.best else ""
+        mark = "  best" if candidate is selected.best else ""
         say(
             f"{candidate.n_clusters:>8}  {candidate.latent:>6}  {candidate.parameters:>10}  "
             f"{candidate.log_likelihood:>14.5g}  {candidate.value:>14.5g}{error}{mark}"
         )
     if request.out is not None:
-        found.write(request.out)
+        selected.write(request.out)
         say(f"table    {request.out}")
     if request.picture is not None:
         from csrl_core import plotting
 
-        plotting.save_figure(found.plot().figure, request.picture)
+        plotting.save_figure(selected.plot().figure, request.picture)
         say(f"picture  {request.picture}")
     return 0

@@ -13,13 +13,13 @@ from csrl_core.cli.base import WrongUsage, integers
 class Values:
     """The values of an argument that a command line can give.
 
-    number : int, float or None; least : the least int, None where any is; words : names; flag, widths : bool;
+    number : int, float or None; least : the least int, None where any is; choices : names; flag, widths : bool;
     zero_is_none : whether 0, which is no value of its own, stands for None; none : whether the word "none" does
     """
 
     number: type | None = None
     least: int | None = None
-    words: frozenset = frozenset()
+    choices: frozenset = frozenset()
     flag: bool = False
     widths: bool = False
     zero_is_none: bool = False
@@ -28,17 +28,17 @@ class Values:
     @property
     def names(self):
         """All that is typed as a word, in the order of the help."""
-        return [*("yes", "no") * self.flag, *sorted(self.words | {"none"} if self.none else self.words)]
+        return [*("yes", "no") * self.flag, *sorted(self.choices | {"none"} if self.none else self.choices)]
 
     @property
     def is_switch(self):
         """Whether the option is typed without a value only."""
-        return self.flag and not (self.number or self.words or self.none)
+        return self.flag and not (self.number or self.choices or self.none)
 
     def read(self, option, value):
         """The argument's value, from what was typed or what click made of it; WrongUsage where there is none."""
         value = getattr(value, "value", value)
-        if value in self.words or isinstance(value, bool):
+        if value in self.choices or isinstance(value, bool):
             return value
         if value in self.names:
             return {"yes": True, "no": False, "none": None}[value]
@@ -73,7 +73,7 @@ class Values:
         return Values(
             number=float if float in (self.number, other.number) else self.number or other.number,
             least=None if None in leasts else min(leasts, default=None),
-            words=self.words | other.words,
+            choices=self.choices | other.choices,
             flag=self.flag,
             widths=self.widths or other.widths,
             none=self.none or other.none,
@@ -104,16 +104,16 @@ def values_of(constraints):
     if isinstance(constraints, str):  # "no_validation"
         return None
     intervals = [each for each in constraints if isinstance(each, Interval)]
-    words = frozenset().union(*(each.options for each in constraints if isinstance(each, StrOptions)))
+    choices = frozenset().union(*(each.options for each in constraints if isinstance(each, StrOptions)))
     flag = "boolean" in constraints
-    widths = "array-like" in constraints and not words  # beside names an array is labels or centres, say
-    if not (intervals or words or flag or widths):
+    widths = "array-like" in constraints and not choices  # beside names an array is labels or centres, say
+    if not (intervals or choices or flag or widths):
         return None
     zero_is_none = None in constraints and bool(intervals) and not any(0 in each for each in intervals)
     number, least = _number_of(intervals)
     if least is not None and zero_is_none:
         least = min(least, 0)
-    return Values(number, least, words, flag, widths, zero_is_none, None in constraints and not zero_is_none)
+    return Values(number, least, choices, flag, widths, zero_is_none, None in constraints and not zero_is_none)
 
 
 def _number_of(intervals):

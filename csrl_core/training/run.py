@@ -115,7 +115,7 @@ def as_batch(X, target, weight, shift, backend=None):
 
 
 def _subtract(array, shift):
-    """``array − shift``; on the host in aligned memory."""
+    """``array − shift``, in the array's dtype."""
     if is_device_array(array):
         return array - shift
     return np.subtract(array, shift, out=np.empty(array.shape, array.dtype))

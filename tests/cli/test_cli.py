@@ -161,7 +161,7 @@ def test_single_precision_survives_a_csv_file(csrl, tmp_path):
     np.testing.assert_array_equal(found.astype(np.float32), Z)
 
 
-# ------------------------------------------------------------------------- the rest of the house
+# ------------------------------------------------------------------------- the other commands
 
 
 @pytest.mark.parametrize("kind", ["embedding", "loss", "reconstruction"])

@@ -139,9 +139,9 @@ def test_what_constraints_allow():
     )
     assert values_of([Interval(Real, 0, None, closed="neither")]) == Values(float)
     assert values_of([StrOptions({"auto"}), at_least_one]) == Values(int, 1, frozenset({"auto"}))
-    assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True, words=frozenset({"auto"}))
+    assert values_of(["boolean", StrOptions({"auto"})]) == Values(flag=True, choices=frozenset({"auto"}))
     assert values_of(["boolean", None]) == Values(flag=True, none=True)
-    assert values_of([None, StrOptions({"auto"})]) == Values(words=frozenset({"auto"}), none=True)
+    assert values_of([None, StrOptions({"auto"})]) == Values(choices=frozenset({"auto"}), none=True)
     assert values_of(["array-like"]) == Values(widths=True)
     assert values_of(["random_state"]) == Values(int, 0, none=True)
     assert values_of(["verbose"]) == Values(int, 0)
@@ -159,7 +159,7 @@ def test_what_is_typed_becomes_a_value():
     assert Values(int).read("--x", 3.0) == 3
     assert Values(int, 0, none=True).read("--x", "0") == 0
     assert Values(int, 0, none=True).read("--x", "none") is None
-    assert [Values(flag=True, words=frozenset({"auto"})).read("--x", each) for each in ("yes", "no", "auto")] == [
+    assert [Values(flag=True, choices=frozenset({"auto"})).read("--x", each) for each in ("yes", "no", "auto")] == [
         True, False, "auto",
     ]  # fmt: skip
     with pytest.raises(WrongUsage, match="--x auto: expected yes or no"):
@@ -176,12 +176,12 @@ def test_what_is_typed_becomes_a_value():
 
 
 def test_one_option_serves_models_that_take_different_values():
-    names = Values(words=frozenset({"auto"}))
+    names = Values(choices=frozenset({"auto"}))
     assert (Values(int, 1) | Values(int, 0)).annotation("x") == (int, {"min": 0})
     assert (Values(int, 1) | Values(float)).annotation("x") == (float, {})
     assert (Values(int, 1) | names).annotation("x") == (str, {"metavar": "INTEGER|auto"})
     assert (Values(widths=True) | names).annotation("x") == (str, {"metavar": "auto|W,W,…"})
-    assert list((names | Values(words=frozenset({"a"}))).annotation("x")[0]) == ["a", "auto"]
+    assert list((names | Values(choices=frozenset({"a"}))).annotation("x")[0]) == ["a", "auto"]
 
 
 # ------------------------------------------------------------------------------------- from the command line
@@ -280,8 +280,8 @@ def test_zero_stands_for_none(empty):
 
 
 @pytest.fixture
-def house(tmp_path):
-    """A copy of the package, to which estimators can be added; ``house(name, text)`` adds one."""
+def package(tmp_path):
+    """A copy of the package, to which estimators can be added; ``package(name, text)`` adds one."""
     for folder in ("csrl_core", "kernels", "reference"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 4)))
@@ -301,8 +301,8 @@ def csrl(tmp_path, *arguments, code=0):
     return done
 
 
-def test_a_new_file_is_a_model_and_its_arguments_are_options(house, tmp_path):
-    house("shrunken", ESTIMATOR)
+def test_a_new_file_is_a_model_and_its_arguments_are_options(package, tmp_path):
+    package("shrunken", ESTIMATOR)
     said = plain(csrl(tmp_path, "fit", "--help").stdout)
     for text in ("autoencoder|rbm|shrunken", "Of --model shrunken", "Of --model autoencoder and shrunken",
                  "FLOAT|none", "What X is multiplied with; see --epochs. [default: (0.5)]", "--dark --no-dark",
@@ -342,9 +342,9 @@ FAULTS = {
 }
 
 
-def test_files_that_cannot_be_used_are_named_and_break_nothing_else(house, tmp_path):
+def test_files_that_cannot_be_used_are_named_and_break_nothing_else(package, tmp_path):
     for name, (text, _) in FAULTS.items():
-        house(name, text)
+        package(name, text)
     csrl(tmp_path, "fit", "x.npy", "--backend", "numpy", "--epochs", "1", "-o", "m")
     csrl(tmp_path, "predict", "m", "x.npy", "-o", "p.npy")
     assert csrl(tmp_path, "--help").stdout
