@@ -19,7 +19,6 @@ from csrl_core.cli.values import Values, values_of
 
 FIRST = "autoencoder"  # the model by default, whose defaults the help shows first
 FLAGS = {"n_clusters": ("--clusters", "-k"), "n_jobs": ("--jobs",), "random_state": ("--seed",)}
-HELP = {"random_state": "The same seed gives the same model."}  # of what the estimators' docstrings leave unsaid
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _help(name, owners, values):
 def _text(name, owners):
     texts = {model: argument.text for model, argument in owners.items() if argument.text}
     if not texts:
-        return HELP.get(name, "")
+        return ""
     model, text = next(iter(texts.items()))
     if owners[model].values.zero_is_none:
         text = re.sub(r"\bNone\b", "0", text) if "None" in text else f"{text} 0: none."

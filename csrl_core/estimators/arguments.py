@@ -72,8 +72,9 @@ class SharedArguments:
     epochs : int
         Passes over the data.
     batch_size : int or None
-        None: full batch.
+        Samples in a batch; None: all.
     learning_rate : float
+        The optimizer's step size.
     optimizer : {"adam", "sgd"}
         How a gradient becomes a step.
     clip_norm : float or None
@@ -93,16 +94,18 @@ class SharedArguments:
         Training stops if in ``n_iter_no_change`` epochs no assignment changed and the best loss improved by no more
         than tol·max(1, |best|). With 0 all epochs run.
     n_iter_no_change : int
+        The number of epochs that ``tol`` is about.
     n_init : int
         Restarts; the one with the lowest final loss, or the highest mean log-likelihood, is kept.
     init : {"auto", "k-means++", "k-means", "random"}, labels (n,) or centres (k, d)
         The first assignment. "auto": the best of ten k-means (one, if X has more than 2²⁰ values), or a better start,
         if the model can compare starts before training (`csrl_core.training.starts`).
     backend : {"auto", "numpy", "numba", "cupy", "emulated"}
-        "auto" is numba.
+        The kernels that compute; "auto" is numba.
     n_jobs : int or None
         Threads; None takes all usable cores. Results do not depend on it.
     random_state : int, RandomState or None
+        The same seed gives the same model.
     verbose : int
         1 prints a line every two seconds, 2 a line for every epoch.
     """
