@@ -92,7 +92,7 @@ def _read_data(source, key, label_column, memory_map, say):
     except datasets.DataFileError as error:
         text = _text_column(path) if is_csv else None
         advice = f"; is it a column of classes? --label-column {text} leaves it out" if text else ""
-        raise datasets.DataFileError(f"{error}{advice}") from None
+        raise datasets.DataFileError(f"{error}{advice}".replace("`array=`", "--key")) from None
     if wanted is None:
         suspects = [column for column in columns if column.lower() in LABEL_NAMES]
         if suspects and label_column is None:

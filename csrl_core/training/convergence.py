@@ -5,6 +5,7 @@ import numpy as np
 SHARE = 0.01  # of the whole descent: how much a loss may still fall in the last tenth of the epochs
 RELATIVE = 1e-3  # of the loss itself: a smaller fall is not counted
 ERRORS = 3  # standard errors: a smaller fall may be the noise of batches
+RISE = 10  # times the first loss: a last loss above that is no result
 
 
 def late_descent(curve):
@@ -37,12 +38,16 @@ def unconverged_message(run, settings, loss_falls):
     """
     if run.epoch < settings.epochs or not run.loss_curve:
         return None
+    first, last = run.loss_curve[0], run.loss_curve[-1]
+    if loss_falls and last > RISE * first > 0:
+        return (
+            f"the loss rose from {first:.4g} to {last:.4g}; try a smaller learning_rate than "
+            f"{settings.learning_rate:g}, or scale the data"
+        )
     share = late_descent(run.loss_curve) if loss_falls else 0.0
     if share > SHARE:
-        reason = (
-            f"the loss was still falling, to {run.loss_curve[-1]:.4g}: {100 * share:.0f} % of its descent from "
-            f"{run.loss_curve[0]:.4g} happened in the last tenth of the epochs"
-        )
+        of = f"{100 * share:.0f} % of its descent from {first:.4g} happened in the last tenth of the epochs"
+        reason = f"the loss was still falling, to {last:.4g}" + (f": {of}" if last < first else "")
     elif settings.tol > 0 and run.stale < settings.n_iter_no_change:
         reason = (
             f"tol={settings.tol:g} was not reached: the loss, now {run.loss_curve[-1]:.4g}, or the assignment still "

@@ -97,6 +97,12 @@ def test_a_column_of_text_may_be_one_of_classes(csrl):
     assert listing() == ["x.csv"]
 
 
+def test_an_array_of_several_is_chosen_by_its_option(csrl):
+    np.savez("x.npz", a=np.eye(3), b=np.eye(3))
+    said = error_of(csrl("fit", "x.npz", "--out", "m", code=1))
+    assert said.endswith("found arrays ['a', 'b'], expected one named 'X' (--key chooses another)")
+
+
 @pytest.mark.parametrize("command", ["predict", "transform", "plot"])
 def test_data_that_a_model_was_not_fitted_to(csrl, model, command):
     out = "a.png" if command == "plot" else "a.csv"

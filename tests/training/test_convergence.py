@@ -1,5 +1,6 @@
 """Fits that end before they have converged warn of it; other fits do not."""
 
+import re
 import warnings
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, datasets
-from csrl_core.training.convergence import SHARE, late_descent
+from csrl_core.training.convergence import SHARE, late_descent, unconverged_message
+from csrl_core.training.run import Run, Settings
 
 PAPERS = {"assignment": "loss", "start": "uniform", "init": "k-means++"}
 
@@ -49,6 +51,20 @@ def test_the_warning_of_an_early_end_says_what_to_raise():
     assert message.endswith("Raise epochs, or learning_rate (now 0.003)")
     assert warning.filename == __file__
     assert not warnings_of(TensorizedAutoencoder(**PAPERS | arguments | {"epochs": 3000, "learning_rate": 0.03}), X)
+
+
+def test_a_loss_that_rose_is_no_early_end():
+    X, _ = datasets.make_lines_3d(random_state=0)
+    (warning,) = warnings_of(TensorizedAutoencoder(learning_rate=1e9, random_state=0, backend="numpy"), X)
+    assert re.fullmatch(
+        r"the loss rose from 0\.\S+ to \S+e\+\d+; try a smaller learning_rate than 1e\+09, or scale the data",
+        str(warning.message),
+    )
+    run = Run(np.zeros(1), {})
+    run.epoch, run.loss_curve = 100, [1.0, *np.linspace(4, 2, 99)]
+    settings = Settings(epochs=100, batch_size=None, optimizer="adam", learning_rate=0.5, clip_norm=None, key=None)
+    message = unconverged_message(run, settings, loss_falls=True)
+    assert "; the loss was still falling, to 2. Raise epochs" in message
 
 
 @pytest.mark.parametrize("name", ["lines_3D", "parallel_line", "iris", "wine"])
