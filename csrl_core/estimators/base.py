@@ -64,8 +64,8 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         Warns
         -----
         ConvergenceWarning
-            The loss still fell at the end, ``tol`` was not reached, a cluster has no samples, or a Boltzmann machine
-            has learnt next to nothing; the message says what to change.
+            The loss rose, or still fell at the end, ``tol`` was not reached, a cluster has no samples, or a Boltzmann
+            machine has learnt next to nothing; the message says what to change.
         """
         self._validate_params()
         with self._features_of_the_last_fit():
