@@ -163,6 +163,11 @@ class Ours:
         )
         return L, gradient
 
+    def losses(self):
+        """L alone, as `losses_and_gradient`."""
+        p, x = self.p, self.p.X[self.index[: self.batch]]
+        return self.backend.autoencoder.losses(p.params, p.table, x, x, p.centers.astype(p.dtype), REG)
+
 
 class Torch:
     """The same in torch: batched products over the clusters, autograd, fused Adam, centres from one-hot products."""
@@ -346,13 +351,17 @@ def run(setting, dtype, seconds, quick, rates):
 
 
 def regimes(seconds):
-    """Each way on networks around the bounds between them: milliseconds of losses_and_gradient, one thread."""
+    """Each way on networks around the bounds between them: milliseconds of losses_and_gradient, one thread.
+
+    "skinny, L" and "wide, L" are those of losses without a gradient.
+    """
     from csrl_core.kernels.cpu import autoencoder as kernels
 
-    choose, rows = kernels.regime, []
+    choose, limit, rows = kernels.regime, kernels.SKINNY_LOSSES, []
+    kernels.SKINNY_LOSSES = 1 << 20
     try:
         for d in (16, 32, 64, 128, 784):
-            for h in (1, 2, 4, 8, 16, 32):
+            for h in (1, 2, 4, 6, 8, 16, 32):
                 problem = Problem(Setting("", 2000, d, 4, (h, max(1, h // 2)), None), np.float32)
                 kinds = ["small"] if d <= 128 else []
                 kinds += ["skinny"] if d >= 16 and h <= 16 else []
@@ -360,16 +369,16 @@ def regimes(seconds):
                 for kind in [*kinds, "wide"]:
                     kernels.regime = lambda layers, kind=kind: kind
                     contestant = Ours(problem, 1)
-                    times |= time_in_turns(
-                        {kind: (contestant.losses_and_gradient, contestant.context)}, seconds, 1, 0.0
-                    )
+                    calls = {kind: contestant.losses_and_gradient, f"{kind}, L": contestant.losses}
+                    calls = {name: (call, contestant.context) for name, call in calls.items()}
+                    times |= time_in_turns(calls, seconds, 1, 0.0)
                 row = {"d": d, "hidden": str(problem.setting.hidden), "chosen": choose(problem.table)}
-                for kind in ("small", "skinny", "wide"):
+                for kind in ("small", "skinny", "wide", "skinny, L", "wide, L"):
                     row[kind] = percentile(times[kind], 20) * 1e3 if kind in times else "-"
                 rows.append(row)
     finally:
-        kernels.regime = choose
-    print_table(rows, ["d", "hidden", "chosen", "small", "skinny", "wide"])
+        kernels.regime, kernels.SKINNY_LOSSES = choose, limit
+    print_table(rows, ["d", "hidden", "chosen", "small", "skinny", "wide", "skinny, L", "wide, L"])
 
 
 def main():

@@ -12,6 +12,7 @@ import pytest
 
 from csrl_core import backends as backend
 from csrl_core.contract.cases.autoencoder import SHAPES, SKINNY, SMALL, WIDE, arguments, fused
+from csrl_core.kernels.cpu.autoencoder import skinny
 from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference
 from csrl_core.reference import dense, optimizer
@@ -186,6 +187,14 @@ def test_regimes_are_reached():
     for name, shape in SHAPES.items():
         layers = arguments(np.float32, *shape)["layers"]
         assert numba.autoencoder.regime(layers) == name.partition(",")[0]
+
+
+@pytest.mark.parametrize("width", [6, 7])
+def test_losses_alone_of_many_units_have_nothing_compiled(width, monkeypatch):
+    a, ran = arguments(np.float32, 20, 70, 2, (width,)), []
+    monkeypatch.setattr(skinny, "run", lambda *arguments: ran.append(arguments))
+    numba.autoencoder.losses(a["params"], a["layers"], a["X"], a["target"], a["centers"], 0.1)
+    assert bool(ran) == (width <= 6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

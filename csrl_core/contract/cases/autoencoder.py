@@ -53,6 +53,7 @@ SHAPES = {
     "skinny, many samples": (2500, 65, 2, (2, 1)),
     "skinny, odd widths": (45, 67, 4, (5, 3)),
     "skinny, one unit": (33, 70, 3, (1,)),
+    "skinny, many units": (40, 70, 2, (10,)),
     "wide": (150, 40, 3, (36, 5)),
     "wide, many samples": (2500, 33, 2, (40, 3)),
     "wide, large weights": (270, 130, 2, (140, 4)),

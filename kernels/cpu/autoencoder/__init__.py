@@ -27,6 +27,9 @@ SMALL_SAMPLES = 1024  # fewer are not worth the four seconds for which "small" i
 # Rows of 64 features are so long that those of two arrays never begin within as many vectors as a loop takes at a time:
 # the compiler looks for that and would add up one by one then, with other last bits.
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 64, 16, 512
+# Units up to which "skinny" pays for losses without a gradient. So the likelihood's codes of a wide network have nothing
+# compiled: "skinny" takes ten seconds.
+SKINNY_LOSSES = 6
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
 
 
@@ -40,10 +43,12 @@ def regime(layers):
     return "skinny" if d >= SKINNY_FEATURES and narrow and table[-1][5] == LINEAR else "wide"
 
 
-def _kind(layers, n):
-    """The regime for so many samples: few samples of a small network go the plain way."""
+def _kind(layers, n, with_gradient):
+    """The regime of one call: few samples of a small network, and losses alone of many units, go the plain way."""
     kind = regime(layers)
-    return "wide" if kind == "small" and n < SMALL_SAMPLES else kind
+    few = kind == "small" and n < SMALL_SAMPLES
+    many = kind == "skinny" and not with_gradient and max(layers[0, 1], layers[-1, 0]) > SKINNY_LOSSES
+    return "wide" if few or many else kind
 
 
 def fused_epoch_applies(layers, n, d, k, batch_size):
@@ -62,7 +67,7 @@ def losses(params, layers, X, target, centers, reg):
     Cost: 2 n Σ_layers k fan_in fan_out flops; memory n k and a block of rows a thread, never n k d
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
-    kind = _kind(layers, len(X))
+    kind = _kind(layers, len(X), False)
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses(params, layers, X, target, centers, reg)
@@ -81,7 +86,7 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
     weights, assign = _plain(weights), None if assign is None else _plain(assign, np.int64)
-    kind, L = _kind(layers, len(X)), np.empty((len(X), len(centers)), X.dtype)
+    kind, L = _kind(layers, len(X), True), np.empty((len(X), len(centers)), X.dtype)
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses_and_gradient(params, layers, X, target, centers, assign, weights, reg)
