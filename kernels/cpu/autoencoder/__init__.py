@@ -27,9 +27,7 @@ SMALL_SAMPLES = 1024  # fewer are not worth the four seconds for which "small" i
 # Rows of 64 features are so long that those of two arrays never begin within as many vectors as a loop takes at a time:
 # the compiler looks for that and would add up one by one then, with other last bits.
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 64, 16, 512
-# Units up to which "skinny" pays for losses without a gradient. So the likelihood's codes of a wide network have nothing
-# compiled: "skinny" takes ten seconds.
-SKINNY_LOSSES = 6
+SKINNY_LOSSES = 6  # units up to which "skinny" pays for losses alone; else it is not compiled for the likelihood
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
 
 
@@ -45,10 +43,9 @@ def regime(layers):
 
 def _kind(layers, n, with_gradient):
     """The regime of one call: few samples of a small network, and losses alone of many units, go the plain way."""
-    kind = regime(layers)
-    few = kind == "small" and n < SMALL_SAMPLES
-    many = kind == "skinny" and not with_gradient and max(layers[0, 1], layers[-1, 0]) > SKINNY_LOSSES
-    return "wide" if few or many else kind
+    kind, units = regime(layers), SKINNY_UNITS if with_gradient else SKINNY_LOSSES
+    plainly = n < SMALL_SAMPLES if kind == "small" else max(layers[0, 1], layers[-1, 0]) > units
+    return "wide" if plainly else kind
 
 
 def fused_epoch_applies(layers, n, d, k, batch_size):
