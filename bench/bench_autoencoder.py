@@ -21,7 +21,9 @@ from common import append_rows, machine, peak_memory, percentile, print_table, p
 
 from csrl_core import TensorizedAutoencoder
 from csrl_core import backends as backend
+from csrl_core.reference.assign import Clusters, JointOptions
 from csrl_core.reference.dense import layer_table
+from csrl_core.reference.optimizer import ADAM, OptimizerState
 from csrl_core.training.run import as_batch
 
 try:
@@ -30,7 +32,6 @@ except ImportError:
     torch = None
 
 REG, RATE = 0.1, 1e-3
-HYPER = np.array([RATE, 0.9, 0.999, 1e-8])
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Ours:
         self.params, self.assign, self.centers = problem.params.copy(), problem.assign.copy(), problem.centers.copy()
         self.sums, self.totals, self.counts = problem.sums.copy(), problem.totals.copy(), problem.counts.copy()
         self.moments = np.zeros((2, len(self.params)), problem.dtype)
+        self.clusters = Clusters(self.assign, self.centers, self.sums, self.totals, self.counts)
         s = problem.setting
         self.batch, self.index, self.rng = s.batch or s.n, np.arange(s.n), np.random.default_rng(1)
         self.fused = self.backend.autoencoder.fused_epoch_applies(problem.table, s.n, s.d, s.k, self.batch)
@@ -119,12 +121,16 @@ class Ours:
         else:
             self._composed()
 
+    def optimizer(self):
+        """Adam before its next step."""
+        return OptimizerState(ADAM, self.moments, self.step, RATE)
+
     def _fused(self):
         p = self.p
         order = self.index if self.batch >= p.setting.n else self.rng.permutation(p.setting.n)
         self.backend.autoencoder.fused_epoch(
-            *(self.params, p.table, p.X, p.X, p.weights, REG, order, self.batch, self.assign, self.centers),
-            *(self.sums, self.totals, self.counts, True, False, False, self.moments, 0, self.step, HYPER, 0.0),
+            *(self.params, p.table, p.X, p.X, p.weights, REG, order, self.batch),
+            *(self.clusters, JointOptions(True, False, False), self.optimizer()),
         )
         self.step += -(-p.setting.n // self.batch)
 
@@ -141,10 +147,8 @@ class Ours:
             )
             _, weight = kernels.assign.objective(L, s, w)
             scale = kernels.optimizer.mean_scale(gradient, weight, 0.0)
+            kernels.optimizer.update(self.params, gradient, scale, self.optimizer())
             self.step += 1
-            kernels.optimizer.update(
-                self.params, gradient, scale, self.moments, kernels.optimizer.ADAM, self.step, HYPER
-            )
             new = kernels.assign.assign(L)
             moved += kernels.assign.move(x, rows, new, self.assign, w, self.sums, self.totals, self.counts)
             kernels.assign.means(self.sums, self.totals, self.centers, 0)

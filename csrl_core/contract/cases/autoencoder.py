@@ -9,6 +9,7 @@ from csrl_core.contract.cases import ON_HOST, Case, Kernel
 from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference
 from csrl_core.reference.dense import layer_table
+from csrl_core.reference.optimizer import ADAM, SGD, OptimizerState
 
 ARGUMENTS = {
     "target": ("(n, d)", "float", "what is to be reconstructed"),
@@ -16,6 +17,8 @@ ARGUMENTS = {
     "reg": ("", "float64", "λ"),
     "order": ("(n,)", "int64", "the samples in the order of the epoch"),
     "batch_size": ("", "int", "rows of a batch"),
+    "clusters": (assignment.Clusters, "the state of the assignment"),
+    "options": (assignment.JointOptions, "how the joint algorithm goes"),
     "center": ("", "bool", "whether centres are taken off"),
     "assign_first": ("", "bool", "assignment before the gradient rather than after"),
     "running": ("", "bool", "centres by the running rule"),
@@ -209,8 +212,7 @@ def fused(
     center=True,
     assign_first=False,
     running=False,
-    rule=0,
-    step=3,
+    method=ADAM,
     clip_norm=0.0,
     **options,
 ):
@@ -225,11 +227,12 @@ def fused(
         centers = np.zeros(sums.shape)
         assignment.means(sums, totals, centers, 0)
         moments = np.array([0.1, 1.0])[:, None] * rng.uniform(0.5, 1, size=(2, len(a["params"])))
-        hyper = np.array([0.01, 0.9, 0.999, 1e-8] if rule == 0 else [0.05, 0.9, 0.0, 0.0])
+        rate = 0.01 if method == ADAM else 0.05
         return [
-            *(a["params"], a["layers"], a["X"], a["target"], a["weights"], REG, order, batch_size or n, a["assign"]),
-            *(centers, sums, totals, counts, center, assign_first, running),
-            *(moments.astype(dtype), rule, step, hyper, clip_norm),
+            *(a["params"], a["layers"], a["X"], a["target"], a["weights"], REG, order, batch_size or n),
+            assignment.Clusters(a["assign"], centers, sums, totals, counts),
+            assignment.JointOptions(center, assign_first, running),
+            OptimizerState(method, moments.astype(dtype), 3, rate, momentum=0.9, clip_norm=clip_norm),
         ]
 
     return build
@@ -238,10 +241,13 @@ def fused(
 def _strided(build):
     """The same values in data arrays that skip every other entry."""
 
-    def strided(dtype):
-        return [np.repeat(a, 2, axis=-1)[..., ::2] if np.ndim(a) == 2 and a.dtype == dtype else a for a in build(dtype)]
+    def strided(value, dtype):
+        if isinstance(value, tuple):
+            return type(value)(*(strided(field, dtype) for field in value))
+        gaps = isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == dtype
+        return np.repeat(value, 2, axis=-1)[..., ::2] if gaps else value
 
-    return strided
+    return lambda dtype: [strided(value, dtype) for value in build(dtype)]
 
 
 def _case(function, name, build):
@@ -302,8 +308,8 @@ _EPOCHS = {
     "running centres": {"batch_size": 10, "running": True},
     "no centres": {"center": False},
     "clipped": {"clip_norm": 0.01},
-    "SGD": {"rule": 1},
-    "SGD, mini-batches, clipped": {"rule": 1, "batch_size": 7, "clip_norm": 0.1, "assign_first": True},
+    "SGD": {"method": SGD},
+    "SGD, mini-batches, clipped": {"method": SGD, "batch_size": 7, "clip_norm": 0.1, "assign_first": True},
     **{
         name: _OPTIONS[name]
         for name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "zero weights")

@@ -166,42 +166,15 @@ def decode(params, layers, Z, assign, centers):
         return plain.decode(_plain(params), layers, _plain(Z), _plain(assign, np.int64), _plain(centers, Z.dtype))
 
 
-def fused_epoch(
-    params,
-    layers,
-    X,
-    target,
-    weights,
-    reg,
-    order,
-    batch_size,
-    assign,
-    centers,
-    sums,
-    totals,
-    counts,
-    center,
-    assign_first,
-    running,
-    moments,
-    rule,
-    step,
-    hyper,
-    clip_norm,
-):
+def fused_epoch(params, layers, X, target, weights, reg, order, batch_size, clusters, options, optimizer):
     """One epoch of the joint algorithm, everything updated in place, in one call; see ``reference.autoencoder``.
 
-    order : (n,) int64; assign : (n,) int64; centers, sums : (k, d) float64; totals : (k,) float64;
-    counts : (k,) int64; moments : (2, p); hyper : (4,) float64
+    order : (n,) int64; clusters : ``assign.Clusters``; options : ``assign.JointOptions``
+    optimizer : ``optimizer.OptimizerState``
     returns (loss_sum, weight_sum, moved)
     Cost: that of ``losses_and_gradient``; the networks and a block of samples stay in the first-level cache
     """
-    X, target = _samples(X, target)
-    return fused.epoch(
-        (params, _plain(layers), float(reg)),
-        (X, target, _plain(weights)),
-        (assign, centers, sums, totals, counts),
-        (_plain(order), int(batch_size)),
-        (bool(center), bool(assign_first), bool(running)),
-        (moments, int(rule), int(step), hyper, float(clip_norm)),
-    )
+    network, data = (params, _plain(layers), float(reg)), (*_samples(X, target), _plain(weights))
+    o, batches = optimizer, (_plain(order), int(batch_size))
+    optimizer = o.method, o.moments, o.step, (o.learning_rate, o.beta1, o.beta2, o.epsilon, o.momentum), o.clip_norm
+    return fused.epoch(network, data, batches, tuple(clusters), tuple(options), optimizer)
