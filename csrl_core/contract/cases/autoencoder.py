@@ -152,37 +152,21 @@ def ties(dtype, n, d, k, hidden):
     return a | {"weights": a["weights"].astype(dtype)} | {name: array.astype(dtype) for name, array in arrays.items()}
 
 
-def _losses(shape, **options):
+def _losses(shape, parts=arguments, reg=REG, **options):
     def build(dtype):
-        a = arguments(dtype, *shape, **options)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], REG]
+        a = parts(dtype, *shape, **options)
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], reg]
 
     return build
 
 
-def _gradient(shape, chosen=False, **options):
+def _gradient(shape, chosen=False, parts=arguments, reg=REG, **options):
     """``chosen``: the kernel assigns."""
 
     def build(dtype):
-        a = arguments(dtype, *shape, **options)
+        a = parts(dtype, *shape, **options)
         assign = None if chosen else a["assign"]
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], assign, a["weights"], REG]
-
-    return build
-
-
-def _tied_losses(shape):
-    def build(dtype):
-        a = ties(dtype, *shape)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], TIES_REG]
-
-    return build
-
-
-def _tied_gradient(shape):
-    def build(dtype):
-        a = ties(dtype, *shape)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], None, a["weights"], TIES_REG]
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], assign, a["weights"], reg]
 
     return build
 
@@ -254,15 +238,11 @@ def _case(function, name, build):
     return Case("autoencoder", function, name, build)
 
 
+BUILDERS = {"losses": _losses, "losses_and_gradient": _gradient, "encode": _encode, "decode": _decode}
 CASES = []
 for _name, _shape in (SHAPES | SIZES).items():
-    CASES += [
-        _case("losses", _name, _losses(_shape)),
-        _case("losses_and_gradient", _name, _gradient(_shape)),
-        _case("losses_and_gradient", f"{_name}, chosen", _gradient(_shape, chosen=True)),
-        _case("encode", _name, _encode(_shape)),
-        _case("decode", _name, _decode(_shape)),
-    ]
+    CASES += [_case(_function, _name, _build(_shape)) for _function, _build in BUILDERS.items()]
+    CASES += [_case("losses_and_gradient", f"{_name}, chosen", _gradient(_shape, chosen=True))]
 _OPTIONS = {
     **{
         name: {"activation": name, "bias": bias}
@@ -284,20 +264,16 @@ for _regime, _shape in {"small": SMALL, "skinny": SKINNY, "wide": WIDE}.items():
             _case("losses_and_gradient", f"{_regime}, {_name}, chosen", _gradient(_shape, chosen=True, **_options)),
         ]
     CASES += [
-        _case("losses", f"{_regime}, ties", _tied_losses(TIES[_regime])),
-        _case("losses_and_gradient", f"{_regime}, ties, chosen", _tied_gradient(TIES[_regime])),
+        _case("losses", f"{_regime}, ties", _losses(TIES[_regime], ties, TIES_REG)),
+        _case("losses_and_gradient", f"{_regime}, ties, chosen", _gradient(TIES[_regime], True, ties, TIES_REG)),
     ]
     for _name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "empty cluster"):
         CASES += [
             _case("encode", f"{_regime}, {_name}", _encode(_shape, **_OPTIONS[_name])),
             _case("decode", f"{_regime}, {_name}", _decode(_shape, **_OPTIONS[_name])),
         ]
-    CASES += [
-        _case("losses", f"{_regime}, non-contiguous", _strided(_losses(_shape))),
-        _case("losses_and_gradient", f"{_regime}, non-contiguous", _strided(_gradient(_shape))),
-        _case("encode", f"{_regime}, non-contiguous", _strided(_encode(_shape))),
-        _case("decode", f"{_regime}, non-contiguous", _strided(_decode(_shape))),
-    ]
+    for _function, _build in BUILDERS.items():
+        CASES += [_case(_function, f"{_regime}, non-contiguous", _strided(_build(_shape)))]
 _EPOCHS = {
     "full batch": {},
     "permuted": {"permuted": True},
@@ -310,17 +286,12 @@ _EPOCHS = {
     "clipped": {"clip_norm": 0.01},
     "SGD": {"method": SGD},
     "SGD, mini-batches, clipped": {"method": SGD, "batch_size": 7, "clip_norm": 0.1, "assign_first": True},
-    **{
-        name: _OPTIONS[name]
-        for name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "zero weights")
-    },
-    **{name: _OPTIONS[name] for name in ("target is X", "empty cluster")},
+    **{name: _OPTIONS[name] for name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output")},
+    **{name: _OPTIONS[name] for name in ("zero weights", "target is X", "empty cluster")},
 }
 CASES += [_case("fused_epoch", _name, fused(SMALL, **_options)) for _name, _options in _EPOCHS.items()]
+CASES += [_case("fused_epoch", _name, fused(SIZES[_name])) for _name in ("one sample", "one cluster", "one feature")]
 CASES += [
-    _case("fused_epoch", "one sample", fused(SIZES["one sample"])),
-    _case("fused_epoch", "one cluster", fused(SIZES["one cluster"])),
-    _case("fused_epoch", "one feature", fused(SIZES["one feature"])),
     _case("fused_epoch", "several chunks", fused(SHAPES["small, many samples"])),
     _case("fused_epoch", "several chunks, assignment first", fused(SHAPES["small, many samples"], assign_first=True)),
     _case("fused_epoch", "deep", fused(SHAPES["small, deep"], activation="tanh", bias=True)),
