@@ -21,7 +21,9 @@ from common import append_rows, machine, peak_memory, percentile, print_table, p
 
 from csrl_core import TensorizedAutoencoder
 from csrl_core import backends as backend
+from csrl_core.reference.assign import Clusters, JointOptions
 from csrl_core.reference.dense import layer_table
+from csrl_core.reference.optimizer import ADAM, OptimizerState
 from csrl_core.training.run import as_batch
 
 try:
@@ -30,7 +32,6 @@ except ImportError:
     torch = None
 
 REG, RATE = 0.1, 1e-3
-HYPER = np.array([RATE, 0.9, 0.999, 1e-8])
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Ours:
         self.params, self.assign, self.centers = problem.params.copy(), problem.assign.copy(), problem.centers.copy()
         self.sums, self.totals, self.counts = problem.sums.copy(), problem.totals.copy(), problem.counts.copy()
         self.moments = np.zeros((2, len(self.params)), problem.dtype)
+        self.clusters = Clusters(self.assign, self.centers, self.sums, self.totals, self.counts)
         s = problem.setting
         self.batch, self.index, self.rng = s.batch or s.n, np.arange(s.n), np.random.default_rng(1)
         self.fused = self.backend.autoencoder.fused_epoch_applies(problem.table, s.n, s.d, s.k, self.batch)
@@ -119,12 +121,16 @@ class Ours:
         else:
             self._composed()
 
+    def optimizer(self):
+        """Adam before its next step."""
+        return OptimizerState(ADAM, self.moments, self.step, RATE)
+
     def _fused(self):
         p = self.p
         order = self.index if self.batch >= p.setting.n else self.rng.permutation(p.setting.n)
         self.backend.autoencoder.fused_epoch(
-            *(self.params, p.table, p.X, p.X, p.weights, REG, order, self.batch, self.assign, self.centers),
-            *(self.sums, self.totals, self.counts, True, False, False, self.moments, 0, self.step, HYPER, 0.0),
+            *(self.params, p.table, p.X, p.X, p.weights, REG, order, self.batch),
+            *(self.clusters, JointOptions(True, False, False), self.optimizer()),
         )
         self.step += -(-p.setting.n // self.batch)
 
@@ -141,10 +147,8 @@ class Ours:
             )
             _, weight = kernels.assign.objective(L, s, w)
             scale = kernels.optimizer.mean_scale(gradient, weight, 0.0)
+            kernels.optimizer.update(self.params, gradient, scale, self.optimizer())
             self.step += 1
-            kernels.optimizer.update(
-                self.params, gradient, scale, self.moments, kernels.optimizer.ADAM, self.step, HYPER
-            )
             new = kernels.assign.assign(L)
             moved += kernels.assign.move(x, rows, new, self.assign, w, self.sums, self.totals, self.counts)
             kernels.assign.means(self.sums, self.totals, self.centers, 0)
@@ -162,6 +166,11 @@ class Ours:
             *(p.params, p.table, x, x, p.centers.astype(p.dtype), p.assign[rows], p.weights[rows], REG)
         )
         return L, gradient
+
+    def losses(self):
+        """L alone, as `losses_and_gradient`."""
+        p, x = self.p, self.p.X[self.index[: self.batch]]
+        return self.backend.autoencoder.losses(p.params, p.table, x, x, p.centers.astype(p.dtype), REG)
 
 
 class Torch:
@@ -346,13 +355,17 @@ def run(setting, dtype, seconds, quick, rates):
 
 
 def regimes(seconds):
-    """Each way on networks around the bounds between them: milliseconds of losses_and_gradient, one thread."""
+    """Each way on networks around the bounds between them: milliseconds of losses_and_gradient, one thread.
+
+    "skinny, L" and "wide, L" are those of losses without a gradient.
+    """
     from csrl_core.kernels.cpu import autoencoder as kernels
 
-    choose, rows = kernels.regime, []
+    choose, limit, rows = kernels.regime, kernels.SKINNY_LOSSES, []
+    kernels.SKINNY_LOSSES = 1 << 20
     try:
         for d in (16, 32, 64, 128, 784):
-            for h in (1, 2, 4, 8, 16, 32):
+            for h in (1, 2, 4, 6, 8, 16, 32):
                 problem = Problem(Setting("", 2000, d, 4, (h, max(1, h // 2)), None), np.float32)
                 kinds = ["small"] if d <= 128 else []
                 kinds += ["skinny"] if d >= 16 and h <= 16 else []
@@ -360,16 +373,16 @@ def regimes(seconds):
                 for kind in [*kinds, "wide"]:
                     kernels.regime = lambda layers, kind=kind: kind
                     contestant = Ours(problem, 1)
-                    times |= time_in_turns(
-                        {kind: (contestant.losses_and_gradient, contestant.context)}, seconds, 1, 0.0
-                    )
+                    calls = {kind: contestant.losses_and_gradient, f"{kind}, L": contestant.losses}
+                    calls = {name: (call, contestant.context) for name, call in calls.items()}
+                    times |= time_in_turns(calls, seconds, 1, 0.0)
                 row = {"d": d, "hidden": str(problem.setting.hidden), "chosen": choose(problem.table)}
-                for kind in ("small", "skinny", "wide"):
+                for kind in ("small", "skinny", "wide", "skinny, L", "wide, L"):
                     row[kind] = percentile(times[kind], 20) * 1e3 if kind in times else "-"
                 rows.append(row)
     finally:
-        kernels.regime = choose
-    print_table(rows, ["d", "hidden", "chosen", "small", "skinny", "wide"])
+        kernels.regime, kernels.SKINNY_LOSSES = choose, limit
+    print_table(rows, ["d", "hidden", "chosen", "small", "skinny", "wide", "skinny, L", "wide, L"])
 
 
 def main():

@@ -32,6 +32,7 @@ PIECES = {
     "sparse": ("rbm/products.py", "SPARSE, SPARSE_BITS = 0.25, 0.15", "SPARSE, SPARSE_BITS = -1.0, -1.0"),
     "subsets": ("rbm/products.py", "return BLAS if others else SUBSETS", "return BLAS"),
     "sparse and subsets": ("rbm/products.py", "if len(A) < SEVERAL:", "if len(A) >= 0:"),
+    "parts of the optimizer's step": ("optimizer.py", "_PART = 1 << 16", "_PART = 1 << 40"),
     "disjoint": ("rbm/disjoint.py", 'argument.add_attribute("noalias")', "pass"),
 }
 

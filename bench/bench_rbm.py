@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from csrl_core import backends as backend
 from csrl_core import datasets
 from csrl_core.reference import rbm as reference
+from csrl_core.reference.optimizer import OptimizerState
 
 try:
     import torch
@@ -31,9 +32,8 @@ except ImportError:
 
 KEY, STREAM = np.array([1, 2], np.uint32), 20
 SPREAD = 0.035  # of reconstruction errors by random numbers alone: standard deviation of sixteen torch runs, relative
-HYPER = np.array([1e-3, 0.9, 0.999, 1e-8])
+ADAM_RATE = 1e-3
 SGD_RATE = 0.01
-SGD_HYPER = np.array([SGD_RATE, 0.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Ours:
 
     def _update(self, gradient, scale):
         optimizer = self.backend.optimizer
-        rule, hyper = (optimizer.SGD, SGD_HYPER) if self.p.setting.persistent else (optimizer.ADAM, HYPER)
-        optimizer.update(self.params, gradient, scale, self.moments, rule, self.step, hyper)
+        method, rate = (optimizer.SGD, SGD_RATE) if self.p.setting.persistent else (optimizer.ADAM, ADAM_RATE)
+        optimizer.update(self.params, gradient, scale, OptimizerState(method, self.moments, self.step - 1, rate))
 
     def statistics(self, v, chains):
         """Σ vᵀσ(a + vW) over data less chains, under machine 0, at the parameters of the start: (d, m)."""
@@ -192,7 +192,7 @@ class Torch:
         self.W, self.a, self.b = (torch.from_numpy(array).to(device) for array in (W, a, b))
         self.h = torch.zeros((s.batch, s.m), device=device)
         self.gradients = [torch.empty_like(t) for t in (self.W, self.a, self.b)]
-        self.optimizer = torch.optim.Adam([self.W, self.a, self.b], lr=HYPER[0], fused=True)
+        self.optimizer = torch.optim.Adam([self.W, self.a, self.b], lr=ADAM_RATE, fused=True)
 
     @property
     def params(self):
@@ -303,7 +303,7 @@ def fit_times(problem, threads, quick):
                 n_hidden=s.m,
                 gibbs_steps=1,
                 persistent=s.persistent,
-                learning_rate=SGD_RATE if s.persistent else HYPER[0],
+                learning_rate=SGD_RATE if s.persistent else ADAM_RATE,
                 optimizer="sgd" if s.persistent else "adam",
                 weight_decay=0.0,
                 epochs=epochs,

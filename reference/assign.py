@@ -8,9 +8,33 @@ Sums over samples: products in the working dtype, converted to float64, summed i
 chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n alone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 CHUNK = 1024
+
+
+class Clusters(NamedTuple):
+    """The state of the joint algorithm's assignment; all arrays change in place."""
+
+    assign: np.ndarray
+    centers: np.ndarray
+    sums: np.ndarray
+    totals: np.ndarray
+    counts: np.ndarray
+
+
+class JointOptions(NamedTuple):
+    """How the joint algorithm goes.
+
+    center : bool, whether centres are subtracted; assign_first : bool, assignment before the gradient rather than
+    after; running : bool, the authors' running centres
+    """
+
+    center: bool
+    assign_first: bool
+    running: bool
 
 
 def assign(costs):

@@ -17,7 +17,8 @@ layers (n_layers, 6) int64; assign (n,) int64; reg = λ, a Python float.
 import numpy as np
 
 from . import assign as assignment
-from . import dense, optimizer
+from . import dense
+from .optimizer import mean_scale, update
 
 
 def forward(params, layers, x, cluster):
@@ -115,64 +116,36 @@ def decode(params, layers, Z, assign, centers):
     return X
 
 
-def fused_epoch(
-    params,
-    layers,
-    X,
-    target,
-    weights,
-    reg,
-    order,
-    batch_size,
-    assign,
-    centers,
-    sums,
-    totals,
-    counts,
-    center,
-    assign_first,
-    running,
-    moments,
-    rule,
-    step,
-    hyper,
-    clip_norm,
-):
+def fused_epoch(params, layers, X, target, weights, reg, order, batch_size, clusters, options, optimizer):
     """One epoch of the joint algorithm, everything updated in place: what the loop does with single kernels.
 
     order : (n,) int64, the samples in the order of the epoch, cut into batches of ``batch_size``
-    assign (n,) int64, centers (k, d) float64, sums (k, d) float64, totals (k,) float64,
-    counts (k,) int64 : the state of the assignment, see ``assign``
-    center : bool, whether centres are subtracted; assign_first : bool, assignment before the
-    gradient rather than after; running : bool, the authors' running centres
-    moments : (2, p); rule : int, an ``optimizer`` code; hyper : (4,) float64, (learning rate, β1,
-    β2, ε) for Adam and (learning rate, momentum, -, -) for SGD
-    step : int, optimizer steps taken before this epoch; clip_norm : float, 0 for none
+    clusters : ``assign.Clusters``; options : ``assign.JointOptions``; optimizer : ``optimizer.OptimizerState``
     returns (loss_sum, weight_sum, moved) : Σ w L[i, s_i] before each batch's step, Σ w, and how
     many samples with weight moved
     """
-    n, k = len(X), len(centers)
+    (assign, centers, sums, totals, counts), n, k = clusters, len(X), len(clusters.centers)
     loss_sum = weight_sum = 0.0
     moved = 0
     for b, start in enumerate(range(0, n, batch_size)):
         # 1. batch
         index = order[start : start + batch_size]
         x, t, w, s = X[index], target[index], weights[index], assign[index]
-        c = centers.astype(X.dtype) if center else np.zeros((k, X.shape[1]), X.dtype)
+        c = centers.astype(X.dtype) if options.center else np.zeros((k, X.shape[1]), X.dtype)
         # 2. losses and gradient
-        L, s, gradient = losses_and_gradient(params, layers, x, t, c, None if assign_first else s, w, reg)
+        L, s, gradient = losses_and_gradient(params, layers, x, t, c, None if options.assign_first else s, w, reg)
         batch_loss, batch_weight = assignment.objective(L, s, w)
         loss_sum, weight_sum = loss_sum + batch_loss, weight_sum + batch_weight
         # 3. optimizer step on the mean gradient
         if batch_weight > 0:
-            scale = optimizer.mean_scale(gradient, batch_weight, clip_norm)
-            optimizer.update(params, gradient, scale, moments, rule, step + b + 1, hyper)
+            scale = mean_scale(gradient, batch_weight, optimizer.clip_norm)
+            update(params, gradient, scale, optimizer._replace(step=optimizer.step + b))
         # 4. assignment and centres
         moved += assignment.move(t, index, assignment.assign(L), assign, w, sums, totals, counts)
-        assignment.means(sums, totals, centers, b if running else 0)
+        assignment.means(sums, totals, centers, b if options.running else 0)
     # 5. sums from scratch
     sums[:], totals[:], counts[:] = assignment.cluster_sums(target, assign, weights, k)
-    if not running:
+    if not options.running:
         assignment.means(sums, totals, centers, 0)
     return loss_sum, weight_sum, moved
 

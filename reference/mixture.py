@@ -17,7 +17,7 @@ import numpy as np
 CHUNK = 1024
 
 
-def moments(Z, residuals, assign, weights):
+def statistics(Z, residuals, assign, weights):
     """Σ w z zᵀ, Σ w r and Σ w over each cluster's own samples.
 
     Products in the working dtype, sums in float64: within chunks of ``CHUNK`` rows, the chunks in order.

@@ -11,13 +11,32 @@ beta1, beta2, epsilon, momentum floats; step int, from 1 on.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 ADAM, SGD = 0, 1
-RULES = {"adam": ADAM, "sgd": SGD}
+METHODS = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
+
+
+class OptimizerState(NamedTuple):
+    """A method with its constants, those of the other method unread, and what it keeps from step to step.
+
+    method : int, ADAM or SGD; moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD
+    step : int, steps taken before; clip_norm : float, largest norm of the mean gradient, 0 for no limit
+    """
+
+    method: int
+    moments: np.ndarray
+    step: int
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum: float = 0.0
+    clip_norm: float = 0.0
 
 
 def squared_norm(gradient):
@@ -93,13 +112,13 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
     params -= t(learning_rate) * v
 
 
-def update(params, gradient, scale, moments, rule, step, hyper):
-    """One step of the optimizer ``rule``, in place.
+def update(params, gradient, scale, optimizer):
+    """The next step of an optimizer, in place; clipping is part of ``scale``, see `mean_scale`.
 
-    moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD; rule : int, ADAM or SGD
-    hyper : (4,) float64, (η, β₁, β₂, ε) for Adam, (η, μ, -, -) for SGD
+    optimizer : OptimizerState, whose moments change
     """
-    if rule == ADAM:
-        adam(params, gradient, scale, moments[0], moments[1], step, hyper[0], hyper[1], hyper[2], hyper[3])
+    o, (first, second) = optimizer, optimizer.moments
+    if o.method == ADAM:
+        adam(params, gradient, scale, first, second, o.step + 1, o.learning_rate, o.beta1, o.beta2, o.epsilon)
     else:
-        sgd(params, gradient, scale, moments[0], hyper[0], hyper[1])
+        sgd(params, gradient, scale, first, o.learning_rate, o.momentum)

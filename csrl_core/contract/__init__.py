@@ -39,7 +39,7 @@ CONTRACT = {
 }
 
 # Arrays that stay on the host on every backend: Python reads them to know what to do.
-HOST_ARGUMENTS = tuple(dict.fromkeys(a.name for entry in CONTRACT.values() for a in entry.arguments if a.on_host))
+HOST_ARGUMENTS = tuple(dict.fromkeys(a.name for entry in CONTRACT.values() for a in entry.leaves if a.on_host))
 
 # Losses that couple the samples of a batch and so do not add up; no stem so far has one.
 BATCH_FUNCTIONS = tuple(key for key, entry in CONTRACT.items() if entry.unit == "batch")
@@ -60,8 +60,12 @@ def describe(stem):
     lines = []
     for entry in functions(stem):
         lines += [f"{stem}.{entry.name}({', '.join(entry.signature)})"]
-        for a in entry.arguments:
-            kind = f"{a.shape} {a.dtype}".strip()
-            lines += [f"    {a.name:<14}{kind:<26}{a.meaning}{', changed in place' if a.in_place else ''}"]
-        lines += [f"    returns       {entry.returns}; agreement: {entry.tolerance}; unit: {entry.unit}", ""]
+        for argument in entry.arguments:
+            lines += [_line("    ", argument), *(_line("      ", field) for field in argument.fields)]
+        lines += [f"    returns         {entry.returns}; agreement: {entry.tolerance}; unit: {entry.unit}", ""]
     return "\n".join(lines)
+
+
+def _line(indent, argument):
+    a, changed = argument, ", changed in place" if argument.in_place else ""
+    return f"{indent + a.name:<20}{f'{a.shape} {a.dtype}'.strip():<26}{a.meaning}{changed}"

@@ -10,6 +10,8 @@ from inspect import signature
 
 import numpy as np
 
+from csrl_core.reference.optimizer import OptimizerState
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -40,7 +42,10 @@ UNITS = ("element", "sample", "sum over samples", "parameter", "batch")  # batch
 
 @dataclass(frozen=True)
 class Argument:
-    """``shape`` is "" for a scalar; ``on_host``: an array that Python reads, which no backend moves to a device."""
+    """``shape`` is "" for a scalar; ``on_host``: an array that Python reads, which no backend moves to a device.
+
+    ``fields`` are those of a record, a named tuple of the reference, whose name is the dtype.
+    """
 
     name: str
     shape: str
@@ -48,10 +53,12 @@ class Argument:
     meaning: str
     in_place: bool = False
     on_host: bool = False
+    fields: tuple = ()
 
 
 ON_HOST = True
-# Arguments that several stems have: (shape, dtype, meaning), and ON_HOST. A stem's own stand in its file of cases.
+# Arguments that several stems have: (shape, dtype, meaning), and ON_HOST; of a record (its class, meaning), its fields
+# being described like arguments. A stem's own stand in its file of cases.
 COMMON = {
     # random numbers
     "key": ("(2,)", "uint32", "drawn once a fit", ON_HOST),
@@ -72,10 +79,16 @@ COMMON = {
     # parameters
     "params": ("(p,)", "float", "all trained parameters"),
     "weight": ("", "float64", "Σ w of the batch"),
-    "clip_norm": ("", "float64", "largest norm of the mean gradient, 0 for no limit"),
+    # the optimizer's
+    "optimizer": (OptimizerState, "the method, its constants and what it keeps; steps taken before"),
+    "method": ("", "int", "ADAM or SGD"),
     "moments": ("(2, p)", "float", "(m, v), or (velocity, unused)"),
-    "rule": ("", "int", "ADAM or SGD"),
-    "hyper": ("(4,)", "float64", "(η, β₁, β₂, ε), or (η, μ, -, -)", ON_HOST),
+    "learning_rate": ("", "float64", "η"),
+    "beta1": ("", "float64", "β₁ of Adam"),
+    "beta2": ("", "float64", "β₂ of Adam"),
+    "epsilon": ("", "float64", "ε of Adam, outside the root"),
+    "momentum": ("", "float64", "μ of SGD"),
+    "clip_norm": ("", "float64", "largest norm of the mean gradient, 0 for no limit"),
     # networks
     "A": ("(n, m)", "float", "pre-activations"),
     "Z": ("(n, h)", "float", "embedding"),
@@ -98,8 +111,27 @@ class Function:
 
     @property
     def in_place(self):
-        """The positions of the arguments that change in place."""
-        return tuple(i for i, argument in enumerate(self.arguments) if argument.in_place)
+        """The positions, among the `leaves`, of the arguments that change in place."""
+        return tuple(i for i, argument in enumerate(self.leaves) if argument.in_place)
+
+    @property
+    def leaves(self):
+        """The arguments, fields of a record in its place."""
+        return tuple(leaf for argument in self.arguments for leaf in argument.fields or (argument,))
+
+    def values(self, arguments):
+        """The values of a call's arguments, fields of a record in its place."""
+        pairs = zip(self.arguments, arguments, strict=True)
+        return [leaf for argument, value in pairs for leaf in (value if argument.fields else (value,))]
+
+    def mapped(self, change, arguments):
+        """The arguments of a call with ``change(leaf, value)`` for every value, records being records again."""
+        return [
+            type(value)(*(change(leaf, part) for leaf, part in zip(argument.fields, value, strict=True)))
+            if argument.fields
+            else change(argument, value)
+            for argument, value in zip(self.arguments, arguments, strict=True)
+        ]
 
     @property
     def signature(self):
@@ -113,7 +145,7 @@ class Kernel:
 
     function : of the reference, whose name and arguments every backend has
     returns : shapes and dtypes; tolerance : a key of `TOLERANCES`; unit : one of `UNITS`
-    changes : names of the arguments that change in place, with blanks between them
+    changes : names of the arguments, or fields of records, that change in place, with blanks between them
     arguments : name → description, where an argument is not what it is in the stem's other functions
     """
 
@@ -129,22 +161,26 @@ class Kernel:
         name, known = self.function.__name__, COMMON | described | self.arguments
         parameters, changes = list(signature(self.function).parameters), self.changes.split()
         home = f"csrl_core/contract/cases/{stem}.py"
-        for parameter in parameters:
+
+        def argument(parameter):
             if parameter not in known:
                 raise ImportError(f"{home} does not describe the argument {parameter} of {name}; add it to ARGUMENTS")
+            if isinstance(known[parameter][0], type):
+                record, meaning = known[parameter]
+                return Argument(parameter, "", record.__name__, meaning, fields=tuple(map(argument, record._fields)))
+            shape, dtype, meaning, *on_host = known[parameter]
+            return Argument(parameter, shape, dtype, meaning, parameter in changes, bool(on_host))
+
+        entry = Function(stem, name, tuple(map(argument, parameters)), self.returns, self.tolerance, self.unit)
         for what, given, allowed in (
-            ("changes the argument", changes, parameters),
+            ("changes the argument", changes, [leaf.name for leaf in entry.leaves]),
             ("gives the tolerance", [self.tolerance], TOLERANCES),
             ("gives the unit", [self.unit], UNITS),
         ):
             for word in given:
                 if word not in allowed:
                     raise ImportError(f"{home}: {name} {what} {word!r}, expected one of {', '.join(allowed)}")
-        arguments = []
-        for parameter in parameters:
-            shape, dtype, meaning, *on_host = known[parameter]
-            arguments.append(Argument(parameter, shape, dtype, meaning, parameter in changes, bool(on_host)))
-        return Function(stem, name, tuple(arguments), self.returns, self.tolerance, self.unit)
+        return entry
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def check(case, backend, dtype):
     try:
         budgets = _budgets(case)
         # Where nothing comes in the working dtype, all is float64 whatever the dtype asked for.
-        working = dtype if any(a.dtype in ("float", "dtype") for a in entry.arguments) else np.dtype(np.float64)
+        working = dtype if any(a.dtype in ("float", "dtype") for a in entry.leaves) else np.dtype(np.float64)
         expected = _run(entry, reference, _wide(entry, case.arguments(dtype)))
         typical = _run(entry, reference, case.arguments(dtype))
         arguments = _send(entry, backend, case.arguments(dtype))
@@ -182,14 +182,13 @@ class _Wrong(Exception):
 
 def _wide(entry, arguments):
     """The same values in float64."""
-    return [
-        np.float64
-        if spec.dtype == "dtype"
-        else value.astype(np.float64)
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f"
-        else value
-        for spec, value in zip(entry.arguments, arguments, strict=True)
-    ]
+
+    def wide(spec, value):
+        if spec.dtype == "dtype":
+            return np.float64
+        return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+    return entry.mapped(wide, arguments)
 
 
 def _run(entry, function, arguments):
@@ -202,8 +201,9 @@ def _run(entry, function, arguments):
         several = isinstance(returned, (tuple, list))
         for i, value in enumerate(returned if several else [returned]):
             values[f"return[{i}]" if several else "return"] = backends_.as_numpy(value)
-    for i in entry.in_place:
-        values[entry.arguments[i].name] = backends_.as_numpy(arguments[i])
+    for spec, value in zip(entry.leaves, entry.values(arguments), strict=True):
+        if spec.in_place:
+            values[spec.name] = backends_.as_numpy(value)
     return values
 
 
@@ -218,15 +218,16 @@ def _send(entry, backend, arguments):
     """The arguments as the backend takes them: arrays on its device, with gaps where they have some."""
     if not getattr(backend, "on_device", False):
         return arguments
-    sent = []
-    for spec, value in zip(entry.arguments, arguments, strict=True):
-        if isinstance(value, np.ndarray) and not spec.on_host:
-            gap = 1 if value.flags.c_contiguous else 2
-            place = backend.xp.empty((*value.shape[:-1], gap * value.shape[-1]), value.dtype)[..., ::gap]
-            place[...] = backend.xp.asarray(value)
-            value = place
-        sent.append(value)
-    return sent
+
+    def send(spec, value):
+        if not isinstance(value, np.ndarray) or spec.on_host:
+            return value
+        gap = 1 if value.flags.c_contiguous else 2
+        place = backend.xp.empty((*value.shape[:-1], gap * value.shape[-1]), value.dtype)[..., ::gap]
+        place[...] = backend.xp.asarray(value)
+        return place
+
+    return entry.mapped(send, arguments)
 
 
 @cache
@@ -255,7 +256,7 @@ def _budgets(case):
 
 
 def _check_untouched(entry, arguments, fresh):
-    for spec, value, before in zip(entry.arguments, arguments, fresh):
+    for spec, value, before in zip(entry.leaves, entry.values(arguments), entry.values(fresh), strict=True):
         value = backends_.as_numpy(value) if backends_.is_device_array(value) else value
         same = not isinstance(value, np.ndarray) or np.array_equal(value, before, equal_nan=value.dtype.kind == "f")
         if not (spec.in_place or same):

@@ -5,6 +5,7 @@ import numpy as np
 from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
 from csrl_core.models.components import component_layers, component_weights, principal_axes
+from csrl_core.reference.assign import Clusters
 from csrl_core.reference.dense import layer_table
 from csrl_core.training.likelihood import orthonormal_decoder
 
@@ -122,40 +123,12 @@ class AutoencoderModel(ClusterModel):
         batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
         if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
             return None
-        kernel, table, reg, state = self.kernel.fused_epoch, self.table, self.reg, run.state
-        params, moments, hyper = run.params, run.moments, settings.hyper()
-        X, target, weight = data.X, data.target, data.weight
-        assign, centers, sums, totals, counts = (
-            state[name] for name in ("assign", "centers", "sums", "totals", "counts")
-        )
-        center, assign_first, running = options["center"], options["assign_first"], options["running"]
-        method = options["method"]
-        clip_norm = float(settings.clip_norm or 0.0)
+        clusters = Clusters(*(run.state[name] for name in Clusters._fields))
+        arguments = run.params, self.table, data.X, data.target, data.weight, self.reg
 
         def epoch(order, batch_size):
-            return kernel(
-                params,
-                table,
-                X,
-                target,
-                weight,
-                reg,
-                order,
-                batch_size,
-                assign,
-                centers,
-                sums,
-                totals,
-                counts,
-                center,
-                assign_first,
-                running,
-                moments,
-                method,
-                run.step,
-                hyper,
-                clip_norm,
-            )
+            optimizer = settings.optimizer_state(run)
+            return self.kernel.fused_epoch(*arguments, order, batch_size, clusters, options, optimizer)
 
         return epoch
 

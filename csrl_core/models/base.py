@@ -159,7 +159,7 @@ class ClusterModel(Model):
     def fused_epoch(self, run, data, settings, options):
         """A function (order, batch_size) → (loss_sum, weight_sum, moved) for a whole epoch; None without such a kernel.
 
-        options : dict of bool "center", "assign_first" and "running", and "method", the optimizer's number
+        options : `csrl_core.reference.assign.JointOptions`
         """
         return None
 

@@ -9,6 +9,7 @@ losses and their gradient; the objective keeps assignments, centres and weights.
 import numpy as np
 
 from csrl_core.backends import as_numpy
+from csrl_core.reference.assign import JointOptions
 from csrl_core.training import starts
 from csrl_core.training.draws import LAYERS
 from csrl_core.training.file_checks import ModelFileError
@@ -173,12 +174,7 @@ class JointAssignment(FullPasses):
         """The model's kernel for a whole epoch, or None; such kernels assign by loss."""
         if self.rule is not None or self.model.minimise or self.standing_steps > run.step:
             return None
-        options = {
-            "center": self.center,
-            "assign_first": self.assign_first,
-            "running": self.running,
-            "method": self.backend.optimizer.RULES[settings.optimizer],
-        }
+        options = JointOptions(bool(self.center), bool(self.assign_first), bool(self.running))
         return self.model.fused_epoch(run, data, settings, options)
 
     # Between epochs

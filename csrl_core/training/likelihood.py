@@ -21,7 +21,7 @@ from csrl_core.backends import as_numpy
 
 FLOOR = 1e-6  # of the data's mean variance: the least variance of a Gaussian
 
-MOMENTS = ("scatter", "noise", "moment_totals", "moment_counts")  # sums over a cluster's samples, kept in the state
+STATISTICS = ("scatter", "noise", "moment_totals", "moment_counts")  # sums over a cluster's samples, kept in the state
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,13 @@ class Likelihood(Rule):
     own : function that brings an array to that backend
     """
 
-    names = (*MOMENTS, "floor")
+    names = (*STATISTICS, "floor")
 
     def __init__(self, model, kernel, n_features, own=np.ascontiguousarray):
         self.model, self.kernel, self.d, self.own = model, kernel, n_features, own
 
     def state(self, parameters, data, centers, draw):
-        """Moments of no sample, which are zero, and the floor."""
+        """Statistics of no sample, which are zero, and the floor."""
         Z, _ = self.codes(parameters, data.X[:1], centers, draw)
         (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
         mean = w @ X / w.sum()
@@ -173,41 +173,41 @@ class Likelihood(Rule):
         return self.own(Z, X.dtype), self.own(residuals, X.dtype)
 
     def refresh(self, parameters, state, passes, standing, draw):
-        """Compute the moments of all samples anew."""
+        """Compute the statistics of all samples anew."""
         self._clear(state)
         for codes, assign, weight in passes:
             self._add(state, codes, assign, weight)
 
     def add_batch(self, state, codes, assign, weight, first):
-        """Add the batch to the moments; before the first batch those of its initial assignment are removed."""
+        """Add the batch to the statistics; before the first batch those of its initial assignment are removed."""
         if first:
             self._clear(state)
         self._add(state, codes, assign, weight)
 
     def before_batch(self, parameters, state, draw):
-        """Do nothing: `add_batch` keeps the moments up to date."""
+        """Do nothing: `add_batch` keeps the statistics up to date."""
 
     def missing_arrays(self, parameters, state, draw):
         """An empty dict: the state has all arrays."""
         return {}
 
     def finish(self, parameters, state, draw):
-        """Do nothing: the end of the last epoch has updated the moments."""
+        """Do nothing: the end of the last epoch has updated the statistics."""
 
     def _clear(self, state):
-        for name in MOMENTS:
+        for name in STATISTICS:
             state[name][...] = 0
 
     def _add(self, state, codes, assign, weight):
-        parts = self.kernel.moments(*codes, assign, weight)
-        for name, part in zip(MOMENTS, parts):
+        parts = self.kernel.statistics(*codes, assign, weight)
+        for name, part in zip(STATISTICS, parts):
             state[name] += part
         state["moment_counts"] += np.bincount(assign[weight > 0], minlength=len(state["moment_counts"]))
 
     def gaussians(self, state):
-        """The `Gaussians` that the moments of a state give."""
-        moments = (as_numpy(state[name]) for name in MOMENTS)
-        return gaussians(*moments, self.d, float(state["floor"][0]), self.model.orthonormal_codes)
+        """The `Gaussians` that the statistics of a state give."""
+        statistics = (as_numpy(state[name]) for name in STATISTICS)
+        return gaussians(*statistics, self.d, float(state["floor"][0]), self.model.orthonormal_codes)
 
     def costs(self, state, codes):
         """A (n, k) of samples, less the ½ d log 2π that all clusters share. codes : what `codes` returned."""
@@ -240,7 +240,7 @@ def orthonormal_decoder(weights, biases, k):
     """The affine subspace of a linear decoder's outputs in every cluster: an orthonormal basis and an offset.
 
     D is the product of the layers from the narrowest on. The basis is the orthonormal one nearest to D, (D Dᵀ)^-½ D.
-    It changes smoothly with the parameters, so that codes after a step agree with moments from before it.
+    It changes smoothly with the parameters, so that codes after a step agree with statistics from before it.
 
     weights : list of (k or 1, fan_in, fan_out), in order of application; biases : list of (k or 1, fan_out) or None
     returns (basis (k, h, d), offset (k, d)) float64: the affine subspace is c_j + offset_j + span(basis_j), with the

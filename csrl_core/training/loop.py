@@ -71,17 +71,15 @@ class Optimizer:
     """Updates a run's parameters by a backend's optimizer kernel."""
 
     def __init__(self, backend, settings):
-        self.kernel = backend.optimizer
-        self.method = self.kernel.RULES[settings.optimizer]
-        self.hyper = settings.hyper()
-        self.clip_norm = float(settings.clip_norm or 0.0)
+        self.kernel, self.settings = backend.optimizer, settings
 
     def apply(self, run, gradient, weight_sum):
         """One optimizer step with the mean gradient; a batch without weight changes nothing."""
         if weight_sum <= 0:
             return
-        scale = self.kernel.mean_scale(gradient, weight_sum, self.clip_norm)
-        self.kernel.update(run.params, gradient, scale, run.moments, self.method, run.step + 1, self.hyper)
+        state = self.settings.optimizer_state(run)
+        scale = self.kernel.mean_scale(gradient, weight_sum, state.clip_norm)
+        self.kernel.update(run.params, gradient, scale, state)
 
 
 class Trainer:

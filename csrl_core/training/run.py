@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core.backends import is_device_array
+from csrl_core.reference.optimizer import METHODS, OptimizerState
 
 
 class Batch(NamedTuple):
@@ -42,11 +43,16 @@ class Settings:
     n_iter_no_change: int = 10
     key: np.ndarray = field(default_factory=lambda: np.zeros(2, np.uint32))
 
-    def hyper(self):
-        """The optimizer's constants, (4,) float64, as its kernels take them."""
-        if self.optimizer == "adam":
-            return np.array([self.learning_rate, 0.9, 0.999, 1e-8], np.float64)
-        return np.array([self.learning_rate, self.momentum, 0.0, 0.0], np.float64)
+    def optimizer_state(self, run):
+        """The optimizer of a run, as kernels take it; its moments are the run's own array."""
+        return OptimizerState(
+            method=METHODS[self.optimizer],
+            moments=run.moments,
+            step=run.step,
+            learning_rate=float(self.learning_rate),
+            momentum=float(self.momentum),
+            clip_norm=float(self.clip_norm or 0.0),
+        )
 
 
 @dataclass

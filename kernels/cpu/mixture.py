@@ -15,7 +15,7 @@ CHUNK = 1024
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 
 
-def moments(Z, residuals, assign, weights):
+def statistics(Z, residuals, assign, weights):
     """Σ w z zᵀ, Σ w r and Σ w over each cluster's own samples.
 
     Products in the working dtype, sums in float64: within chunks of ``CHUNK`` rows, the chunks in order.
@@ -26,12 +26,12 @@ def moments(Z, residuals, assign, weights):
     """
     _, k, h = Z.shape
     scatter, noise, totals = np.zeros((k, h, h)), np.zeros(k), np.zeros(k)
-    _moments(Z, residuals, assign, weights, scatter, noise, totals)
+    _statistics(Z, residuals, assign, weights, scatter, noise, totals)
     return scatter, noise, totals
 
 
 @_jit
-def _moments(Z, residuals, assign, weights, scatter, noise, totals):
+def _statistics(Z, residuals, assign, weights, scatter, noise, totals):
     n, k, h = Z.shape
     for start in range(0, n, CHUNK):
         part, left, weight = np.zeros((k, h, h)), np.zeros(k), np.zeros(k)

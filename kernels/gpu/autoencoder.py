@@ -15,8 +15,9 @@ from itertools import pairwise
 import numpy as np
 
 from . import assign as assignment
-from . import dense, optimizer
+from . import dense
 from ._platform.launch import array, blocks_for, launch, xp
+from .optimizer import mean_scale, update
 
 WORKSPACE = 1 << 26  # bytes that a layer's outputs of all clusters may take; more rows go through in parts
 LAUNCH_FLOPS = 5e8  # about what a device does in the time of one launch
@@ -126,62 +127,41 @@ def decode(params, layers, Z, assign, centers):
     return X
 
 
-def fused_epoch(
-    params,
-    layers,
-    X,
-    target,
-    weights,
-    reg,
-    order,
-    batch_size,
-    assign,
-    centers,
-    sums,
-    totals,
-    counts,
-    center,
-    assign_first,
-    running,
-    moments,
-    rule,
-    step,
-    hyper,
-    clip_norm,
-):
+def fused_epoch(params, layers, X, target, weights, reg, order, batch_size, clusters, options, optimizer):
     """One epoch of the joint algorithm, everything updated in place; see ``reference.autoencoder``.
 
-    The composition of the kernels of this floor: a launch takes microseconds whatever it does, and the
+    The composition of the kernels of this backend: a launch takes microseconds whatever it does, and the
     products in between are the array library's.
 
-    order : (n,) int64; assign : (n,) int64; centers, sums : (k, d) float64; totals : (k,) float64;
-    counts : (k,) int64; moments : (2, p); all on the device; hyper : (4,) float64, on the host
+    order : (n,) int64; clusters : ``assign.Clusters``; options : ``assign.JointOptions``
+    optimizer : ``optimizer.OptimizerState``; all arrays on the device
     returns (loss_sum, weight_sum, moved)
     """
     X, target, weights, order = (
         array(name, value) for name, value in [("X", X), ("target", target), ("weights", weights), ("order", order)]
     )
+    assign, centers, sums, totals, counts = clusters
     loss_sum = weight_sum = 0.0
     moved = 0
     for b, start in enumerate(range(0, len(X), batch_size)):
         # 1. batch
         index = order[start : start + batch_size]
         x, t, w, s = X[index], target[index], weights[index], assign[index]
-        c = centers.astype(X.dtype) if center else xp.zeros(centers.shape, X.dtype)
+        c = centers.astype(X.dtype) if options.center else xp.zeros(centers.shape, X.dtype)
         # 2. losses and gradient
-        L, s, gradient = losses_and_gradient(params, layers, x, t, c, None if assign_first else s, w, reg)
+        L, s, gradient = losses_and_gradient(params, layers, x, t, c, None if options.assign_first else s, w, reg)
         batch_loss, batch_weight = assignment.objective(L, s, w)
         loss_sum, weight_sum = loss_sum + batch_loss, weight_sum + batch_weight
         # 3. optimizer step on the mean gradient
         if batch_weight > 0:
-            scale = optimizer.mean_scale(gradient, batch_weight, clip_norm)
-            optimizer.update(params, gradient, scale, moments, rule, step + b + 1, hyper)
+            scale = mean_scale(gradient, batch_weight, optimizer.clip_norm)
+            update(params, gradient, scale, optimizer._replace(step=optimizer.step + b))
         # 4. assignment and centres
         moved += assignment.move(t, index, assignment.assign(L), assign, w, sums, totals, counts)
-        assignment.means(sums, totals, centers, b if running else 0)
+        assignment.means(sums, totals, centers, b if options.running else 0)
     # 5. sums from scratch
     sums[...], totals[...], counts[...] = assignment.cluster_sums(target, assign, weights, len(centers))
-    if not running:
+    if not options.running:
         assignment.means(sums, totals, centers, 0)
     return loss_sum, weight_sum, moved
 

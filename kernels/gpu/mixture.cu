@@ -17,9 +17,9 @@ __device__ __forceinline__ double contribution(const real* Z, const real* residu
 
 // partial[c, j, l] = Σ of the contributions of chunk c's samples of cluster j, samples in order. A thread owns a
 // column; its running sums of ``height`` clusters lie in shared memory.
-KERNEL moments(const real* __restrict__ Z, const real* __restrict__ residuals, const i64* __restrict__ s,
-               const real* __restrict__ weights, i64 n, int k, i64 h, i64 rows, i64 tiles, i64 chunks, int height,
-               double* __restrict__ partial) {
+KERNEL statistics(const real* __restrict__ Z, const real* __restrict__ residuals, const i64* __restrict__ s,
+                  const real* __restrict__ weights, i64 n, int k, i64 h, i64 rows, i64 tiles, i64 chunks, int height,
+                  double* __restrict__ partial) {
     extern __shared__ double running[];
     i64 groups = (k + height - 1) / height, width = h * h + 2;
     for (i64 b = blockIdx.x; b < tiles * chunks * groups; b += gridDim.x) {
@@ -38,8 +38,8 @@ KERNEL moments(const real* __restrict__ Z, const real* __restrict__ residuals, c
     }
 }
 
-KERNEL finish_moments(const double* __restrict__ partial, i64 chunks, int k, i64 h, double* __restrict__ scatter,
-                      double* __restrict__ noise, double* __restrict__ totals) {
+KERNEL finish_statistics(const double* __restrict__ partial, i64 chunks, int k, i64 h, double* __restrict__ scatter,
+                         double* __restrict__ noise, double* __restrict__ totals) {
     i64 width = h * h + 2;
     GRID_STRIDE(e, k * width) {
         double sum = 0;

@@ -15,7 +15,7 @@ from .assign import cut, lanes_for
 CHUNK = 1024
 
 
-def moments(Z, residuals, assign, weights):
+def statistics(Z, residuals, assign, weights):
     """Σ w z zᵀ, Σ w r and Σ w over each cluster's own samples.
 
     Products in the working dtype, sums in float64, within chunks, the chunks in order.
@@ -33,13 +33,13 @@ def moments(Z, residuals, assign, weights):
     # 2. what is left over
     # 3. weights
     launch(
-        *("mixture", "moments", Z.dtype, blocks),
+        *("mixture", "statistics", Z.dtype, blocks),
         *(Z, residuals, assign, weights, n, k, h, rows, tiles, chunks, height, partial),
         shared=8 * height * THREADS,
     )
     scatter, noise, totals = xp.empty((k, h, h), np.float64), xp.empty(k, np.float64), xp.empty(k, np.float64)
     work = blocks_for(k * (h * h + 2))
-    launch("mixture", "finish_moments", Z.dtype, work, partial, chunks, k, h, scatter, noise, totals)
+    launch("mixture", "finish_statistics", Z.dtype, work, partial, chunks, k, h, scatter, noise, totals)
     return scatter, noise, totals
 
 

@@ -4,7 +4,7 @@ One pass over memory each. A gradient arrives as a sum over samples; ``scale`` m
 carries the clipping: g = scale · gradient.
 
 Everywhere: p parameters; params, gradient and moments of one float dtype, on the device; scale,
-learning_rate = η, beta1, beta2, epsilon, momentum floats; step int, from 1 on; hyper on the host.
+learning_rate = η, beta1, beta2, epsilon, momentum floats; step int, from 1 on.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from ._platform.launch import active, array, blocks_for, in_place, launch, xp
 
 ADAM, SGD = 0, 1
-RULES = {"adam": ADAM, "sgd": SGD}
+METHODS = {"adam": ADAM, "sgd": SGD}
 
 CHUNK = 1024
 CHUNKS = 4096  # at most, so that one block can add them up
@@ -94,13 +94,13 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
         )
 
 
-def update(params, gradient, scale, moments, rule, step, hyper):
-    """One step of the optimizer ``rule``, in place.
+def update(params, gradient, scale, optimizer):
+    """The next step of an optimizer, in place; clipping is part of ``scale``, see `mean_scale`.
 
-    moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD; rule : int, ADAM or SGD
-    hyper : (4,) float64, (η, β₁, β₂, ε) for Adam, (η, μ, -, -) for SGD
+    optimizer : ``reference.optimizer.OptimizerState``, whose moments, on the device, change
     """
-    if rule == ADAM:
-        adam(params, gradient, scale, moments[0], moments[1], step, *(float(number) for number in hyper))
+    o, (first, second) = optimizer, optimizer.moments
+    if o.method == ADAM:
+        adam(params, gradient, scale, first, second, o.step + 1, o.learning_rate, o.beta1, o.beta2, o.epsilon)
     else:
-        sgd(params, gradient, scale, moments[0], float(hyper[0]), float(hyper[1]))
+        sgd(params, gradient, scale, first, o.learning_rate, o.momentum)

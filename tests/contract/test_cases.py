@@ -72,11 +72,12 @@ def _roundings(arguments, entry, size):
     """The arguments, every number of the working dtype off by so many roundings of float32, up or down."""
     rng = np.random.default_rng(0)
     off = size * np.finfo(np.float32).eps
-    floats = {spec.name for spec in entry.arguments if spec.dtype == "float"}
-    return [
-        value * (1 + off * rng.choice([-1, 1], value.shape)) if spec.name in floats else value
-        for spec, value in zip(entry.arguments, arguments, strict=True)
-    ]
+    floats = {spec.name for spec in entry.leaves if spec.dtype == "float"}
+
+    def rounded(spec, value):
+        return value * (1 + off * rng.choice([-1, 1], value.shape)) if spec.name in floats else value
+
+    return entry.mapped(rounded, arguments)
 
 
 @pytest.mark.parametrize("function", sorted({(case.stem, case.function) for case in DECIDING}), ids=".".join)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from csrl_core import backends as backend
+from csrl_core import contract
 from csrl_core.contract.cases.autoencoder import SHAPES, SKINNY, SMALL, WIDE, arguments, fused
+from csrl_core.kernels.cpu.autoencoder import skinny
 from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference
 from csrl_core.reference import dense, optimizer
@@ -188,6 +190,14 @@ def test_regimes_are_reached():
         assert numba.autoencoder.regime(layers) == name.partition(",")[0]
 
 
+@pytest.mark.parametrize("width", [6, 7])
+def test_losses_alone_of_many_units_have_nothing_compiled(width, monkeypatch):
+    a, ran = arguments(np.float32, 20, 70, 2, (width,)), []
+    monkeypatch.setattr(skinny, "run", lambda *arguments: ran.append(arguments))
+    numba.autoencoder.losses(a["params"], a["layers"], a["X"], a["target"], a["centers"], 0.1)
+    assert bool(ran) == (width <= 6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shared", [0, 1])
 @pytest.mark.parametrize("name", MANY)
@@ -260,7 +270,7 @@ OPTIONS = {
     "mini-batches, assignment first, running, clipped": {
         **{"batch_size": 10, "permuted": True, "assign_first": True, "running": True, "clip_norm": 0.05},
     },
-    "SGD, no centres": {"rule": 1, "center": False, "batch_size": 8},
+    "SGD, no centres": {"method": optimizer.SGD, "center": False, "batch_size": 8},
     "relu, shared": {"activation": "relu", "bias": True, "shared": 1},
 }
 
@@ -268,22 +278,23 @@ OPTIONS = {
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_fused_epochs_are_the_composed_ones(options):
     """Five epochs in one call each against the kernels one by one, on the compiled floor, in float64."""
-    fresh = fused(SMALL, **options)(np.float64)
-    ours, theirs = list(fresh), [np.copy(a) if isinstance(a, np.ndarray) else a for a in fresh]
-    steps = -(-len(fresh[6]) // fresh[7])
+    entry = contract.CONTRACT["autoencoder", "fused_epoch"]
+    build = fused(SMALL, **options)
+    ours, theirs = build(np.float64), build(np.float64)
+    steps = -(-len(ours[6]) // ours[7])
     for epoch in range(5):
-        ours[18] = theirs[18] = epoch * steps
+        for side in (ours, theirs):
+            side[-1] = side[-1]._replace(step=epoch * steps)
         one, two = numba.autoencoder.fused_epoch(*ours), _composed_epoch(*theirs)
         np.testing.assert_allclose(one[:2], two[:2], rtol=1e-10)
         assert one[2] == two[2]
-    for i in (0, 8, 9, 10, 11, 12, 16):
-        np.testing.assert_allclose(ours[i], theirs[i], rtol=1e-8, atol=1e-10)
+    for spec, a, b in zip(entry.leaves, entry.values(ours), entry.values(theirs), strict=True):
+        if spec.in_place:
+            np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10, err_msg=spec.name)
 
 
-def _composed_epoch(
-    params, layers, X, target, weights, reg, order, batch_size, assign, centers, sums, totals, counts, *options
-):
-    center, assign_first, running, moments, rule, step, hyper, clip_norm = options
+def _composed_epoch(params, layers, X, target, weights, reg, order, batch_size, clusters, options, state):
+    (assign, centers, sums, totals, counts), (center, assign_first, running) = clusters, options
     kernels, k = numba, len(centers)
     loss_sum = weight_sum = moved = 0
     for b, first in enumerate(range(0, len(order), batch_size)):
@@ -295,8 +306,8 @@ def _composed_epoch(
         )
         loss, weight = kernels.assign.objective(L, s, w)
         loss_sum, weight_sum = loss_sum + loss, weight_sum + weight
-        scale = optimizer.mean_scale(gradient, weight, clip_norm)
-        kernels.optimizer.update(params, gradient, scale, moments, rule, step + b + 1, hyper)
+        scale = optimizer.mean_scale(gradient, weight, state.clip_norm)
+        kernels.optimizer.update(params, gradient, scale, state._replace(step=state.step + b))
         moved += kernels.assign.move(t, rows, kernels.assign.assign(L), assign, w, sums, totals, counts)
         kernels.assign.means(sums, totals, centers, b if running else 0)
     sums[:], totals[:], counts[:] = kernels.assign.cluster_sums(target, assign, weights, k)

@@ -36,7 +36,7 @@ def fit(X=X, weight=None, **changes):
 def test_moments_by_hand(kernels):
     Z = np.array([[[1, 2], [9, 9]], [[9, 9], [3, 0]], [[2, -1], [9, 9]]], np.float32)
     residuals = np.array([[4, 9], [9, 5], [2, 9]], np.float32)
-    found = kernels.moments(Z, residuals, np.array([0, 1, 0]), np.array([1, 2, 0.5], np.float32))
+    found = kernels.statistics(Z, residuals, np.array([0, 1, 0]), np.array([1, 2, 0.5], np.float32))
     scatter, noise, totals = found
     assert scatter.tolist() == [[[3, 1], [1, 4.5]], [[18, 0], [0, 0]]]
     assert noise.tolist() == [5, 10]
@@ -56,7 +56,7 @@ def test_costs_by_hand(kernels):
 def test_moments_keep_their_digits_over_many_samples(kernels):
     n = 2**18 + 1
     ones = np.ones((n, 1), np.float32)
-    scatter, noise, totals = kernels.moments(64 * ones[:, :, None], 16 * ones, np.zeros(n, np.int64), ones[:, 0])
+    scatter, noise, totals = kernels.statistics(64 * ones[:, :, None], 16 * ones, np.zeros(n, np.int64), ones[:, 0])
     assert (scatter[0, 0, 0], noise[0], totals[0]) == (4096.0 * n, 16.0 * n, n)
 
 
@@ -190,7 +190,7 @@ def test_floors_and_small_clusters():
     scatter = np.array([[[4.0, 0], [0, 0]], [[2.0, 0], [0, 6]], [[0.0, 0], [0, 0]]])
     noise, totals, counts = np.array([6.0, 12, 0]), np.array([2.0, 2, 0]), np.array([4, 3, 0])
     found = gaussians(scatter, noise, totals, counts, 5, 0.25, True)
-    # Enough samples: its own moments, no eigenvalue below the floor.
+    # Enough samples: its own statistics, no eigenvalue below the floor.
     np.testing.assert_allclose(found.covariance[0], [[2, 0], [0, 0.25]])
     assert found.noise_variance[0] == 1.0
     # No more than h + 1 samples, or none: everybody's, the same in all directions.

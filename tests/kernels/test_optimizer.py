@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import backends as backend
+from csrl_core.reference.optimizer import OptimizerState
 
 
 @pytest.fixture(params=["numpy", "numba"])
@@ -36,18 +37,16 @@ def test_momentum_by_hand(kernels):
     np.testing.assert_allclose(params, [0.4, 2.2], rtol=1e-15)
 
 
-@pytest.mark.parametrize("rule", ["adam", "sgd"])
+@pytest.mark.parametrize("method", ["adam", "sgd"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_torch_takes_the_same_steps(kernels, rule, dtype):
+def test_torch_takes_the_same_steps(kernels, method, dtype):
     torch = pytest.importorskip("torch", reason="torch, the independent oracle, is not installed")
     rng = np.random.default_rng(0)
     params = rng.normal(size=50).astype(dtype)
     theirs = torch.tensor(params.copy(), requires_grad=True)
-    if rule == "adam":
-        hyper = np.array([0.01, 0.9, 0.999, 1e-8])
+    if method == "adam":
         optimizer = torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.999), eps=1e-8)
     else:
-        hyper = np.array([0.01, 0.9, 0.0, 0.0])
         optimizer = torch.optim.SGD([theirs], lr=0.01, momentum=0.9)
     moments = np.zeros((2, 50), dtype=dtype)
     steps, scale = 30, 0.125  # a power of two: scaling rounds nothing
@@ -55,7 +54,8 @@ def test_torch_takes_the_same_steps(kernels, rule, dtype):
     for step in range(1, steps + 1):
         gradient = rng.normal(size=50).astype(dtype)
         before = params.copy()
-        kernels.update(params, gradient, scale, moments, kernels.RULES[rule], step, hyper)
+        state = OptimizerState(kernels.METHODS[method], moments, step - 1, 0.01, momentum=0.9)
+        kernels.update(params, gradient, scale, state)
         travelled += np.abs(params - before).max()
         theirs.grad = torch.tensor(gradient * dtype(scale))
         optimizer.step()
@@ -69,14 +69,13 @@ def test_torch_takes_the_same_steps(kernels, rule, dtype):
 def test_update_dispatches(kernels):
     rng = np.random.default_rng(1)
     params, gradient, moments = rng.normal(size=9), rng.normal(size=9), np.abs(rng.normal(size=(2, 9)))
-    hyper = np.array([0.1, 0.8, 0.9, 1e-3])
-    for rule in (kernels.ADAM, kernels.SGD):
+    for method in (kernels.ADAM, kernels.SGD):
         a, b = (params.copy(), moments.copy()), (params.copy(), moments.copy())
-        kernels.update(a[0], gradient, 0.5, a[1], rule, 3, hyper)
-        if rule == kernels.ADAM:
-            kernels.adam(b[0], gradient, 0.5, b[1][0], b[1][1], 3, *hyper)
+        kernels.update(a[0], gradient, 0.5, OptimizerState(method, a[1], 2, 0.1, 0.8, 0.9, 1e-3, 0.7))
+        if method == kernels.ADAM:
+            kernels.adam(b[0], gradient, 0.5, b[1][0], b[1][1], 3, 0.1, 0.8, 0.9, 1e-3)
         else:
-            kernels.sgd(b[0], gradient, 0.5, b[1][0], hyper[0], hyper[1])
+            kernels.sgd(b[0], gradient, 0.5, b[1][0], 0.1, 0.7)
         assert np.array_equal(a[0], b[0])
         assert np.array_equal(a[1], b[1])
         assert not np.array_equal(a[0], params)
@@ -107,25 +106,26 @@ def test_a_gradient_that_is_not_finite_is_not_hidden(kernels):
         gradient = np.array([1.0, bad])
         with np.errstate(invalid="ignore"):
             scale = kernels.mean_scale(gradient, 1.0, 1.0)
-            kernels.update(params, gradient, scale, moments, kernels.ADAM, 1, np.array([0.1, 0.9, 0.999, 1e-8]))
+            kernels.update(params, gradient, scale, OptimizerState(kernels.ADAM, moments, 0, 0.1))
         assert not np.isfinite(params).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rule", ["adam", "sgd"])
+@pytest.mark.parametrize("method", ["adam", "sgd"])
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_shared_step_is_the_step(threads, rule, dtype):
+def test_a_shared_step_is_the_step(threads, method, dtype):
     from csrl_core.kernels.cpu import optimizer
 
     rng, p = np.random.default_rng(0), 5 * optimizer._PART + 7  # parts of different lengths
     params, moments = rng.normal(size=p).astype(dtype), rng.random((2, p)).astype(dtype)
     shared, alone = (params.copy(), moments.copy()), (params.copy(), moments.copy())
-    hyper = np.array([0.01, 0.9, 0.999, 1e-8])
     with backend.get("numba").threads(threads):
         for step in range(1, 40):  # helpers come and go
             call = rng.normal(size=p).astype(dtype), 0.125
-            optimizer.update(shared[0], *call, shared[1], optimizer.RULES[rule], step, hyper)
-            optimizer.update_part(alone[0], *call, *alone[1], optimizer.RULES[rule], step, hyper)
+            states = [OptimizerState(optimizer.METHODS[method], side[1], step - 1, 0.01) for side in (shared, alone)]
+            optimizer.update(shared[0], *call, states[0])
+            constants = states[1][3:8]
+            optimizer.update_part(alone[0], *call, *alone[1], states[1].method, step, constants)
     np.testing.assert_array_equal(shared[0], alone[0])
     np.testing.assert_array_equal(shared[1], alone[1])
     assert (shared[0] != params).mean() > 0.99  # a few come back to where they were

@@ -7,6 +7,7 @@ from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, call
 from csrl_core import backends as backend
 from csrl_core.estimators.autoencoder import AutoencoderModel
 from csrl_core.reference import autoencoder as reference
+from csrl_core.reference.assign import Clusters, JointOptions
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.loop import Trainer
 from csrl_core.training.reseeding import reseed
@@ -48,8 +49,8 @@ def test_the_composed_epoch_is_the_references_epoch(assign_first, running, cente
         order, state = trainer._order(expected), expected.state
         loss_sum, weight_sum, _ = reference.fused_epoch(
             expected.params, objective.model.table, data.X, data.target, data.weight, 0.1, order, trainer.batch_size,
-            state["assign"], state["centers"], state["sums"], state["totals"], state["counts"],
-            center, assign_first, running, expected.moments, 0, expected.step, chosen.hyper(), 0.5,
+            Clusters(*(state[name] for name in Clusters._fields)), JointOptions(center, assign_first, running),
+            chosen.optimizer_state(expected),
         )  # fmt: skip
         assert state["counts"].all(), "the case must not need re-seeding"
         expected.step += -(-60 // trainer.batch_size)

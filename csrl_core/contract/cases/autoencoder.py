@@ -9,6 +9,7 @@ from csrl_core.contract.cases import ON_HOST, Case, Kernel
 from csrl_core.reference import assign as assignment
 from csrl_core.reference import autoencoder as reference
 from csrl_core.reference.dense import layer_table
+from csrl_core.reference.optimizer import ADAM, SGD, OptimizerState
 
 ARGUMENTS = {
     "target": ("(n, d)", "float", "what is to be reconstructed"),
@@ -16,6 +17,8 @@ ARGUMENTS = {
     "reg": ("", "float64", "λ"),
     "order": ("(n,)", "int64", "the samples in the order of the epoch"),
     "batch_size": ("", "int", "rows of a batch"),
+    "clusters": (assignment.Clusters, "the state of the assignment"),
+    "options": (assignment.JointOptions, "how the joint algorithm goes"),
     "center": ("", "bool", "whether centres are taken off"),
     "assign_first": ("", "bool", "assignment before the gradient rather than after"),
     "running": ("", "bool", "centres by the running rule"),
@@ -53,6 +56,7 @@ SHAPES = {
     "skinny, many samples": (2500, 65, 2, (2, 1)),
     "skinny, odd widths": (45, 67, 4, (5, 3)),
     "skinny, one unit": (33, 70, 3, (1,)),
+    "skinny, many units": (40, 70, 2, (10,)),
     "wide": (150, 40, 3, (36, 5)),
     "wide, many samples": (2500, 33, 2, (40, 3)),
     "wide, large weights": (270, 130, 2, (140, 4)),
@@ -148,37 +152,21 @@ def ties(dtype, n, d, k, hidden):
     return a | {"weights": a["weights"].astype(dtype)} | {name: array.astype(dtype) for name, array in arrays.items()}
 
 
-def _losses(shape, **options):
+def _losses(shape, parts=arguments, reg=REG, **options):
     def build(dtype):
-        a = arguments(dtype, *shape, **options)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], REG]
+        a = parts(dtype, *shape, **options)
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], reg]
 
     return build
 
 
-def _gradient(shape, chosen=False, **options):
+def _gradient(shape, chosen=False, parts=arguments, reg=REG, **options):
     """``chosen``: the kernel assigns."""
 
     def build(dtype):
-        a = arguments(dtype, *shape, **options)
+        a = parts(dtype, *shape, **options)
         assign = None if chosen else a["assign"]
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], assign, a["weights"], REG]
-
-    return build
-
-
-def _tied_losses(shape):
-    def build(dtype):
-        a = ties(dtype, *shape)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], TIES_REG]
-
-    return build
-
-
-def _tied_gradient(shape):
-    def build(dtype):
-        a = ties(dtype, *shape)
-        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], None, a["weights"], TIES_REG]
+        return [a["params"], a["layers"], a["X"], a["target"], a["centers"], assign, a["weights"], reg]
 
     return build
 
@@ -208,8 +196,7 @@ def fused(
     center=True,
     assign_first=False,
     running=False,
-    rule=0,
-    step=3,
+    method=ADAM,
     clip_norm=0.0,
     **options,
 ):
@@ -224,11 +211,12 @@ def fused(
         centers = np.zeros(sums.shape)
         assignment.means(sums, totals, centers, 0)
         moments = np.array([0.1, 1.0])[:, None] * rng.uniform(0.5, 1, size=(2, len(a["params"])))
-        hyper = np.array([0.01, 0.9, 0.999, 1e-8] if rule == 0 else [0.05, 0.9, 0.0, 0.0])
+        rate = 0.01 if method == ADAM else 0.05
         return [
-            *(a["params"], a["layers"], a["X"], a["target"], a["weights"], REG, order, batch_size or n, a["assign"]),
-            *(centers, sums, totals, counts, center, assign_first, running),
-            *(moments.astype(dtype), rule, step, hyper, clip_norm),
+            *(a["params"], a["layers"], a["X"], a["target"], a["weights"], REG, order, batch_size or n),
+            assignment.Clusters(a["assign"], centers, sums, totals, counts),
+            assignment.JointOptions(center, assign_first, running),
+            OptimizerState(method, moments.astype(dtype), 3, rate, momentum=0.9, clip_norm=clip_norm),
         ]
 
     return build
@@ -237,25 +225,24 @@ def fused(
 def _strided(build):
     """The same values in data arrays that skip every other entry."""
 
-    def strided(dtype):
-        return [np.repeat(a, 2, axis=-1)[..., ::2] if np.ndim(a) == 2 and a.dtype == dtype else a for a in build(dtype)]
+    def strided(value, dtype):
+        if isinstance(value, tuple):
+            return type(value)(*(strided(field, dtype) for field in value))
+        gaps = isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == dtype
+        return np.repeat(value, 2, axis=-1)[..., ::2] if gaps else value
 
-    return strided
+    return lambda dtype: [strided(value, dtype) for value in build(dtype)]
 
 
 def _case(function, name, build):
     return Case("autoencoder", function, name, build)
 
 
+BUILDERS = {"losses": _losses, "losses_and_gradient": _gradient, "encode": _encode, "decode": _decode}
 CASES = []
 for _name, _shape in (SHAPES | SIZES).items():
-    CASES += [
-        _case("losses", _name, _losses(_shape)),
-        _case("losses_and_gradient", _name, _gradient(_shape)),
-        _case("losses_and_gradient", f"{_name}, chosen", _gradient(_shape, chosen=True)),
-        _case("encode", _name, _encode(_shape)),
-        _case("decode", _name, _decode(_shape)),
-    ]
+    CASES += [_case(_function, _name, _build(_shape)) for _function, _build in BUILDERS.items()]
+    CASES += [_case("losses_and_gradient", f"{_name}, chosen", _gradient(_shape, chosen=True))]
 _OPTIONS = {
     **{
         name: {"activation": name, "bias": bias}
@@ -277,20 +264,16 @@ for _regime, _shape in {"small": SMALL, "skinny": SKINNY, "wide": WIDE}.items():
             _case("losses_and_gradient", f"{_regime}, {_name}, chosen", _gradient(_shape, chosen=True, **_options)),
         ]
     CASES += [
-        _case("losses", f"{_regime}, ties", _tied_losses(TIES[_regime])),
-        _case("losses_and_gradient", f"{_regime}, ties, chosen", _tied_gradient(TIES[_regime])),
+        _case("losses", f"{_regime}, ties", _losses(TIES[_regime], ties, TIES_REG)),
+        _case("losses_and_gradient", f"{_regime}, ties, chosen", _gradient(TIES[_regime], True, ties, TIES_REG)),
     ]
     for _name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "empty cluster"):
         CASES += [
             _case("encode", f"{_regime}, {_name}", _encode(_shape, **_OPTIONS[_name])),
             _case("decode", f"{_regime}, {_name}", _decode(_shape, **_OPTIONS[_name])),
         ]
-    CASES += [
-        _case("losses", f"{_regime}, non-contiguous", _strided(_losses(_shape))),
-        _case("losses_and_gradient", f"{_regime}, non-contiguous", _strided(_gradient(_shape))),
-        _case("encode", f"{_regime}, non-contiguous", _strided(_encode(_shape))),
-        _case("decode", f"{_regime}, non-contiguous", _strided(_decode(_shape))),
-    ]
+    for _function, _build in BUILDERS.items():
+        CASES += [_case(_function, f"{_regime}, non-contiguous", _strided(_build(_shape)))]
 _EPOCHS = {
     "full batch": {},
     "permuted": {"permuted": True},
@@ -301,19 +284,14 @@ _EPOCHS = {
     "running centres": {"batch_size": 10, "running": True},
     "no centres": {"center": False},
     "clipped": {"clip_norm": 0.01},
-    "SGD": {"rule": 1},
-    "SGD, mini-batches, clipped": {"rule": 1, "batch_size": 7, "clip_norm": 0.1, "assign_first": True},
-    **{
-        name: _OPTIONS[name]
-        for name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output", "zero weights")
-    },
-    **{name: _OPTIONS[name] for name in ("target is X", "empty cluster")},
+    "SGD": {"method": SGD},
+    "SGD, mini-batches, clipped": {"method": SGD, "batch_size": 7, "clip_norm": 0.1, "assign_first": True},
+    **{name: _OPTIONS[name] for name in ("tanh", "sigmoid", "one shared", "all shared", "sigmoid output")},
+    **{name: _OPTIONS[name] for name in ("zero weights", "target is X", "empty cluster")},
 }
 CASES += [_case("fused_epoch", _name, fused(SMALL, **_options)) for _name, _options in _EPOCHS.items()]
+CASES += [_case("fused_epoch", _name, fused(SIZES[_name])) for _name in ("one sample", "one cluster", "one feature")]
 CASES += [
-    _case("fused_epoch", "one sample", fused(SIZES["one sample"])),
-    _case("fused_epoch", "one cluster", fused(SIZES["one cluster"])),
-    _case("fused_epoch", "one feature", fused(SIZES["one feature"])),
     _case("fused_epoch", "several chunks", fused(SHAPES["small, many samples"])),
     _case("fused_epoch", "several chunks, assignment first", fused(SHAPES["small, many samples"], assign_first=True)),
     _case("fused_epoch", "deep", fused(SHAPES["small, deep"], activation="tanh", bias=True)),

@@ -13,7 +13,7 @@ ARGUMENTS = {
 }
 FUNCTIONS = [
     Kernel(
-        reference.moments,
+        reference.statistics,
         "scatter (k, h, h) float64, noise (k,) float64, totals (k,) float64",
         "sum",
         "sum over samples",
@@ -54,8 +54,8 @@ def _codes(n, k, h, dtype):
     ]
 
 
-def _moments(name, size, change=lambda arguments: arguments):
-    return Case("mixture", "moments", name, lambda dtype: change(_codes(*size, dtype)))
+def _statistics(name, size, change=lambda arguments: arguments):
+    return Case("mixture", "statistics", name, lambda dtype: change(_codes(*size, dtype)))
 
 
 def _empty_cluster(arguments):
@@ -69,12 +69,12 @@ def _zero_weights(arguments):
     return arguments
 
 
-CASES = [_moments(name, size) for name, size in SIZES.items()]
+CASES = [_statistics(name, size) for name, size in SIZES.items()]
 CASES += [
-    _moments("an empty cluster", (50, 3, 2), _empty_cluster),
-    _moments("zero weights", (50, 3, 2), _zero_weights),
-    _moments("non-contiguous", (41, 3, 2), lambda arguments: [a[::-2] for a in arguments]),
-    _moments("no samples", (0, 3, 2)),
+    _statistics("an empty cluster", (50, 3, 2), _empty_cluster),
+    _statistics("zero weights", (50, 3, 2), _zero_weights),
+    _statistics("non-contiguous", (41, 3, 2), lambda arguments: [a[::-2] for a in arguments]),
+    _statistics("no samples", (0, 3, 2)),
 ]
 
 

@@ -11,11 +11,6 @@ ARGUMENTS = {
     "first": ("(p,)", "float", "first moment m"),
     "second": ("(p,)", "float", "second moment v"),
     "velocity": ("(p,)", "float", "v"),
-    "learning_rate": ("", "float64", "η"),
-    "beta1": ("", "float64", "β₁"),
-    "beta2": ("", "float64", "β₂"),
-    "epsilon": ("", "float64", "ε, outside the root"),
-    "momentum": ("", "float64", "μ"),
 }
 FUNCTIONS = [
     Kernel(reference.squared_norm, "float", "sum", "parameter"),
@@ -35,10 +30,10 @@ FUNCTIONS = [
         "elementwise",
         "parameter",
         changes="params moments",
-        arguments={"step": ("", "int", "t, from 1 on")},
+        arguments={"step": ("", "int", "steps taken before")},
     ),
 ]
-CONSTANTS = ("ADAM", "SGD", "RULES", "CHUNK")
+CONSTANTS = ("ADAM", "SGD", "METHODS", "CHUNK")
 
 SIZES = {"one parameter": 1, "odd": 37, "one chunk": 1024, "several chunks": 5001}
 
@@ -116,17 +111,18 @@ CASES += [
 ]
 
 
-def _update(p, rule, step, hyper, dtype):
+def _update(p, method, dtype):
     params, gradient, first, second = _vectors(p, 4, dtype)
-    return [params, gradient, 0.05, np.stack([first, np.abs(second)]), rule, step, np.array(hyper)]
+    moments = np.stack([first, np.abs(second)])
+    return [params, gradient, 0.05, reference.OptimizerState(method, moments, 3, 0.01, 0.9, 0.999, 1e-8, 0.9)]
 
 
 CASES += [
     Case("optimizer", "update", name, lambda dtype, arguments=arguments: _update(*arguments, dtype))
     for name, arguments in {
-        "adam": (37, 0, 4, (0.01, 0.9, 0.999, 1e-8)),
-        "adam, several chunks": (5001, 0, 4, (0.01, 0.9, 0.999, 1e-8)),
-        "sgd": (37, 1, 4, (0.01, 0.9, 0.0, 0.0)),
-        "sgd, several chunks": (5001, 1, 4, (0.01, 0.9, 0.0, 0.0)),
+        "adam": (37, reference.ADAM),
+        "adam, several chunks": (5001, reference.ADAM),
+        "sgd": (37, reference.SGD),
+        "sgd, several chunks": (5001, reference.SGD),
     }.items()
 ]

@@ -27,6 +27,7 @@ SMALL_SAMPLES = 1024  # fewer are not worth the four seconds for which "small" i
 # Rows of 64 features are so long that those of two arrays never begin within as many vectors as a loop takes at a time:
 # the compiler looks for that and would add up one by one then, with other last bits.
 SKINNY_FEATURES, SKINNY_UNITS, SKINNY_WEIGHTS = 64, 16, 512
+SKINNY_LOSSES = 6  # units up to which "skinny" pays for losses alone; else it is not compiled for the likelihood
 FUSED_PRODUCTS = 1 << 22  # multiplications of a batch up to which one call without threads is faster
 
 
@@ -40,10 +41,11 @@ def regime(layers):
     return "skinny" if d >= SKINNY_FEATURES and narrow and table[-1][5] == LINEAR else "wide"
 
 
-def _kind(layers, n):
-    """The regime for so many samples: few samples of a small network go the plain way."""
-    kind = regime(layers)
-    return "wide" if kind == "small" and n < SMALL_SAMPLES else kind
+def _kind(layers, n, with_gradient):
+    """The regime of one call: few samples of a small network, and losses alone of many units, go the plain way."""
+    kind, units = regime(layers), SKINNY_UNITS if with_gradient else SKINNY_LOSSES
+    plainly = n < SMALL_SAMPLES if kind == "small" else max(layers[0, 1], layers[-1, 0]) > units
+    return "wide" if plainly else kind
 
 
 def fused_epoch_applies(layers, n, d, k, batch_size):
@@ -62,7 +64,7 @@ def losses(params, layers, X, target, centers, reg):
     Cost: 2 n Σ_layers k fan_in fan_out flops; memory n k and a block of rows a thread, never n k d
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
-    kind = _kind(layers, len(X))
+    kind = _kind(layers, len(X), False)
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses(params, layers, X, target, centers, reg)
@@ -81,7 +83,7 @@ def losses_and_gradient(params, layers, X, target, centers, assign, weights, reg
     """
     X, target, (params, layers, centers) = *_samples(X, target), _network(params, layers, centers, X.dtype)
     weights, assign = _plain(weights), None if assign is None else _plain(assign, np.int64)
-    kind, L = _kind(layers, len(X)), np.empty((len(X), len(centers)), X.dtype)
+    kind, L = _kind(layers, len(X), True), np.empty((len(X), len(centers)), X.dtype)
     if kind == "wide":
         with pool.single_blas_thread():
             return plain.losses_and_gradient(params, layers, X, target, centers, assign, weights, reg)
@@ -164,42 +166,15 @@ def decode(params, layers, Z, assign, centers):
         return plain.decode(_plain(params), layers, _plain(Z), _plain(assign, np.int64), _plain(centers, Z.dtype))
 
 
-def fused_epoch(
-    params,
-    layers,
-    X,
-    target,
-    weights,
-    reg,
-    order,
-    batch_size,
-    assign,
-    centers,
-    sums,
-    totals,
-    counts,
-    center,
-    assign_first,
-    running,
-    moments,
-    rule,
-    step,
-    hyper,
-    clip_norm,
-):
+def fused_epoch(params, layers, X, target, weights, reg, order, batch_size, clusters, options, optimizer):
     """One epoch of the joint algorithm, everything updated in place, in one call; see ``reference.autoencoder``.
 
-    order : (n,) int64; assign : (n,) int64; centers, sums : (k, d) float64; totals : (k,) float64;
-    counts : (k,) int64; moments : (2, p); hyper : (4,) float64
+    order : (n,) int64; clusters : ``assign.Clusters``; options : ``assign.JointOptions``
+    optimizer : ``optimizer.OptimizerState``
     returns (loss_sum, weight_sum, moved)
     Cost: that of ``losses_and_gradient``; the networks and a block of samples stay in the first-level cache
     """
-    X, target = _samples(X, target)
-    return fused.epoch(
-        (params, _plain(layers), float(reg)),
-        (X, target, _plain(weights)),
-        (assign, centers, sums, totals, counts),
-        (_plain(order), int(batch_size)),
-        (bool(center), bool(assign_first), bool(running)),
-        (moments, int(rule), int(step), hyper, float(clip_norm)),
-    )
+    network, data = (params, _plain(layers), float(reg)), (*_samples(X, target), _plain(weights))
+    o, batches = optimizer, (_plain(order), int(batch_size))
+    optimizer = o.method, o.moments, o.step, (o.learning_rate, o.beta1, o.beta2, o.epsilon, o.momentum), o.clip_norm
+    return fused.epoch(network, data, batches, tuple(clusters), tuple(options), optimizer)

@@ -66,12 +66,12 @@ def _move(target, index, new, assign, weights, sums, totals, counts):
 
 
 @_jit
-def epoch(network, data, clusters, batches, options, optimizer):
+def epoch(network, data, batches, clusters, options, optimizer):
     """``fused_epoch``, its arguments as tuples of plain arrays and numbers: one compiled signature a dtype."""
     (params, layers, reg), (X, target, weights), (order, batch_size) = network, data, batches
     assign, centers, sums, totals, counts = clusters
     center, assign_first, running = options
-    moments, rule, step, hyper, clip_norm = optimizer
+    method, moments, step, constants, clip_norm = optimizer
     n, k = len(X), len(centers)
     gradient, none = np.empty_like(params), np.empty((0, len(params)), X.dtype)
     L, new = np.empty((n, k), X.dtype), np.empty(n, np.int64)
@@ -104,7 +104,7 @@ def epoch(network, data, clusters, batches, options, optimizer):
         # 3. optimizer step on the mean gradient
         if batch_weight > 0:
             scale = mean_scale(gradient, batch_weight, clip_norm)
-            update_part(params, gradient, scale, moments[0], moments[1], rule, step + b + 1, hyper)
+            update_part(params, gradient, scale, moments[0], moments[1], method, step + b + 1, constants)
         # 4. assignment and centres
         moved += _move(target, index, new, assign, weights, sums, totals, counts)
         means(sums, totals, centers, b if running else 0)

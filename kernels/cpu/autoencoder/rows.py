@@ -1,4 +1,4 @@
-"""Loops over features that four samples share: the first and the last layer of ``skinny``.
+"""Loops over features that four samples share: the first and the last layer of ``skinny``, whose gain they are.
 
 X, T, D, W, C, E : 2-D, features innermost; ``rows`` names four samples by their rows in X or T. ``B`` is a work space
 with samples innermost, of which four columns from s on are those samples'. Row numbers are unsigned, since Numba looks
