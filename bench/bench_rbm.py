@@ -385,14 +385,15 @@ def _calls(s):
     rng = np.random.default_rng(0)
     W = (0.01 * rng.standard_normal((s.d, s.m))).astype(np.float32)
     V, H = ((rng.random((s.batch, width)) < 0.3).astype(np.float32) for width in (s.d, s.m))
-    A, B, G, P, T = (np.empty_like(array) for array in (H, V, W, H, V))
+    A, B, G, P, T, R = (np.empty_like(array) for array in (H, V, W, H, V, W.T))
     a, b, one, place, row = np.zeros_like(W[0]), np.zeros_like(V[0]), np.float32(1), np.arange(s.batch), V.T.copy()
     machine, draw = walk.Machine(W, a, b, 0, 1), walk.words(KEY, 0, 0, STREAM)
     return {
         "V W, BLAS": lambda: np.matmul(V, W, out=A),
         "V W": lambda: products.product(V, W, A, False),
         "H Wt, BLAS": lambda: np.matmul(H, W.T, out=B),
-        "H Wt": lambda: products.turned_product(H, W, B),
+        "W transposed": lambda: products.transpose(W, R),
+        "H Wt": lambda: products.product(H, R, B, False),
         "Vt H, BLAS": lambda: np.matmul(V.T, H, out=G),
         "Vt H": lambda: products.product(row, H, G, False),
         "V W, energies, probabilities": lambda: walk.free_energies(machine, reference.BERNOULLI, V),

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS, FILES = 12, 8
-# The function whose body is the formula: a layer of a row of samples; a block's Gibbs chain and its free energies.
-FORMULA = {"autoencoder": "layer_forward", "machine": "_walk"}
+# The function whose body is the formula: a layer of a row of samples; a block's free energies and probabilities.
+FORMULA = {"autoencoder": "layer_forward", "machine": "_energies"}
 CODE = """
 import json, sys, threading, warnings
 from pathlib import Path

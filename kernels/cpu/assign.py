@@ -123,8 +123,12 @@ def cluster_sums(X, assign, weights, k):
 def add_sums(X, assign, weights, sums, totals, counts):
     """What `cluster_sums` returns, added to the last three."""
     (n, d), k = X.shape, len(totals)
+    part, total = np.empty((k, d)), np.empty(k)
     for start in range(0, n, CHUNK):
-        part, total = np.zeros((k, d)), np.zeros(k)
+        for j in range(k):
+            total[j] = 0
+            for l in range(d):
+                part[j, l] = 0
         for i in range(start, min(start + CHUNK, n)):
             j, w = assign[i], weights[i]
             # 1. sums

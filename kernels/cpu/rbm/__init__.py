@@ -160,7 +160,7 @@ def gibbs(params, k, V, assign, visible, n_steps, key, stream, step, substep, ro
     def block(task):
         j, rows = task
         v = V[rows].copy()
-        walk.chain(each[j], visible, v, walk.hidden_probabilities(each[j], v), n_steps, first, random[rows], False)
+        walk.diverge(each[j], visible, v, walk.hidden_probabilities(each[j], v), n_steps, first, random[rows])
         V[rows] = v
 
     with pool.single_blas_thread():
@@ -254,8 +254,8 @@ def losses_and_gradient(params, X, centers, assign, weights, visible, n_steps, e
                 V = X[rows] - centers[j]
                 F, P0 = walk.free_energies(each[j], visible, V)
                 # 2. chain
-                P = P0.copy()
-                last = walk.chain(each[j], visible, V, P, n_steps, first, random[rows])
+                walk.diverge(each[j], visible, V, P0, n_steps, first, random[rows])
+                last, P = walk.free_energies(each[j], visible, V)
                 # 3. difference of free energies
                 with np.errstate(all="ignore"):  # infinite where parameters diverge
                     L[rows, j] = loss = F - last

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .products import product, turned_product
+from .products import product
 from .units import GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
 from .walk import VISIBLE_STREAM, words
 
@@ -42,6 +42,7 @@ def anneal(machine, visible, base, betas, key, step, stream, places):
         # 3. hidden units
         draw_bits(P, words(key, t, step, stream), places, k * m, j * m)
         # 4. visible units
-        turned_product(P, W, V)
+        with np.errstate(all="ignore"):  # what overflows is infinite, and found later
+            np.matmul(P, W.T, out=V)
         sample(V, beta, (1 - beta) * base + beta * b, t)
     return log_weights

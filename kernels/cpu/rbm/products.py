@@ -58,17 +58,6 @@ def product(A, B, out, add):
 
 
 @_jit
-def turned_product(A, W, out):
-    """out ← A Wᵀ. A : (m, p), units; W : (n, p); out : (m, n)"""
-    if way(A) == BLAS:
-        np.dot(A, W.T, out)
-    else:
-        turned = np.empty((W.shape[1], W.shape[0]), W.dtype)
-        transpose(W, turned)
-        product(A, turned, out, np.bool_(0))  # a literal would be a signature of its own
-
-
-@_jit
 def transpose(W, out):
     """out ← Wᵀ, in squares: where rows lie a power of two apart, whole columns would leave the cache."""
     d, m = W.shape

@@ -44,20 +44,23 @@ def pack(A, groups, numbers):
     """
     p = A.shape[1]
     for i in range(len(A)):
-        row = numbers[i]
+        row, bits = numbers[i], A[i]
         for g in range(len(row)):
             row[g] = 0
         for q in range(4):
-            bits, one = A[i, min(q * groups, p) : min((q + 1) * groups, p)], A.dtype.type(1 << q)
-            for g in range(len(bits)):
-                row[g] += uint8(int32(one * bits[g]))
+            first, one = q * groups, A.dtype.type(1 << q)
+            for g in range(min(groups, p - first)):
+                row[g] += uint8(int32(one * bits[first + g]))
 
 
 @_jit
 def _multiply(numbers, B, out):
     p, n, columns = len(B), B.shape[1], _BYTES // B.itemsize
-    groups, table = (p + 3) // 4, np.zeros((16 * _TABLES, columns), B.dtype)
-    nothing = np.zeros(columns, B.dtype)
+    groups, table, zero = (p + 3) // 4, np.empty((16 * _TABLES, columns), B.dtype), B.dtype.type(0)
+    for t in range(len(table)):
+        for c in range(columns):
+            table[t, c] = zero
+    nothing = table[0]  # the sum of no rows
     for left in range(0, n, columns):
         right = min(left + columns, n)
         for first in range(0, groups, _TABLES):
