@@ -272,9 +272,8 @@ def parallel(function, tasks):
     finally:
         job.stopped = True
         try:
-            _wait_for(
-                job.working
-            )  # the first call: nobody writes to the caller's arrays from here on, whatever interrupts
+            # The first call: nobody writes to the caller's arrays from here on, whatever interrupts
+            _wait_for(job.working)
         finally:
             job.function = job.tasks = None  # a helper that comes too late must not keep them alive
     results, error = job.results, job.error

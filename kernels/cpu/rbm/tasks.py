@@ -12,7 +12,7 @@ from .._engine import pool
 from ..philox import checked_rows
 from .products import product
 from .units import GAUSSIAN
-from .walk import views
+from .walk import hidden_probabilities, views
 
 TASKS = 8  # of a call, if its rows are enough: more would be shorter products
 _ROWS = 64, 256  # fewest and most of a task: short products are slow, and a task's rows are to stay in cache
@@ -78,6 +78,21 @@ def own_tasks(assign, k):
     if k == 1:
         return [(0, rows) for rows in even(len(assign), longest)]
     return [(j, own[rows]) for j, own in enumerate(own_rows(assign, k)) for rows in even(len(own), longest)]
+
+
+def own_probabilities(each, X, centers, assign):
+    """σ(a + Wᵀv) of every sample under its own cluster's machine, (n, m). each : list of Machine"""
+    P = np.empty((len(X), len(each[0].a)), X.dtype)
+
+    def block(task):
+        j, rows = task
+        # 1. centre
+        V = less(X[rows], centers[j])
+        # 2. hidden probabilities
+        P[rows] = hidden_probabilities(each[j], V)
+
+    pool.parallel(block, own_tasks(assign, len(each)))
+    return P
 
 
 def less(V, center):
