@@ -8,8 +8,8 @@ of four multiplications.
 The rows of B that belong together are g, g + G, g + 2G and g + 3G, of G = ⌈p / 4⌉ groups, so that the bits of one row
 become numbers in four loops over neighbours.
 
-Gain: epochs of one machine on MNIST, two threads, 1.2 times as fast; it and lists together 1.65 times ("subsets" in
-bench/results/ladder_rbm.csv).
+Gain: epochs of one machine on MNIST, 1.3 times as fast on two threads and 1.35 times on one; it and lists together 1.6
+and 1.8 times ("subsets" in bench/results/ladder_rbm.csv).
 """
 
 import numpy as np
