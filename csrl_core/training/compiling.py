@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases "small" and "machine",
 # as bench/bench_first_fit.py measures them on two cores (bench/results/first_fit.csv).
-SECONDS = {"autoencoder": 4, "rbm": 11}
+SECONDS = {"autoencoder": 4, "rbm": 9}
 
 
 @dataclass
