@@ -9,16 +9,23 @@ with a product for each of kh ``taps``, and columns are kh times fewer than in t
 product and all kh × kw places. Where channels are few, products over c kw numbers would be too thin, and the textbook's
 form is taken: one tap. A stride's phases (input rows 0, s, 2s, …, then 1, s + 1, …) lie one after the other.
 
+Columns are copied, line by line, from the *combed* image: for a stride s, pixels 0, s, 2s, … of every line, then pixels
+1, s + 1, …, so that no copy has a stride. What lies outside of the image is 0: columns begin as zeros, and those places
+are never written.
+
 Everything is flat, of one float dtype: image (c h w), columns (K L), weights (taps, o, K), outputs (o, h' w').
 """
 
-from numba import njit
+from numba import njit, types
 
 from .._engine.gemm import SMALL, gemm
 
 THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
+_SQUARE = 16  # rows and columns that are turned at a time
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+# A line is too short for a loop of vectors: .1 ns a number instead of .3.
+_memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 
 
 def plan(image, size, kernel, stride, padding):
@@ -43,101 +50,111 @@ def extent(geometry):
 
 
 @_jit
-def lay_out(image, geometry, columns):
-    """Columns of an image; what lies outside of it is 0."""
-    c, h, w, _, width, kh, kw, stride, padding, taps = geometry
-    _, rows, length = extent(geometry)
-    at = 0
-    for channel in range(c):
-        if taps == 1:
-            for u in range(kh):
-                for v in range(kw):
-                    _lay_out_place(
-                        image, channel * h * w, h, w, u - padding, v - padding, stride, rows, width, columns, at
-                    )
-                    at += length
-        else:
-            for v in range(kw):
-                for phase in range(min(kh, stride)):
-                    start = at + phase * rows * width
-                    _lay_out_place(
-                        image, channel * h * w, h, w, phase - padding, v - padding, stride, rows, width, columns, start
-                    )
-                at += length
+def comb(image, lines, width, stride, out):
+    """Out ← of every line the pixels 0, s, 2s, …, in a part of their own, then pixels 1, s + 1, ….
+
+    out : (stride, lines, ⌈width / stride⌉) flat
+    """
+    if stride == 2 and width % 2 == 0:
+        even, odd = out[: lines * width // 2], out[lines * width // 2 :]
+        for i in range(len(even)):
+            even[i] = image[2 * i]
+            odd[i] = image[2 * i + 1]
+        return
+    pitch = (width + stride - 1) // stride
+    for phase in range(stride):
+        for y in range(lines):
+            for x in range((width - phase + stride - 1) // stride):
+                out[(phase * lines + y) * pitch + x] = image[y * width + phase + stride * x]
+
+
+@_jit
+def uncomb(combed, lines, width, stride, image):
+    """The way back of ``comb``."""
+    if stride == 2 and width % 2 == 0:
+        even, odd = combed[: lines * width // 2], combed[lines * width // 2 :]
+        for i in range(len(even)):
+            image[2 * i] = even[i]
+            image[2 * i + 1] = odd[i]
+        return
+    pitch = (width + stride - 1) // stride
+    for phase in range(stride):
+        for y in range(lines):
+            for x in range((width - phase + stride - 1) // stride):
+                image[y * width + phase + stride * x] = combed[(phase * lines + y) * pitch + x]
 
 
 @_jit
 def _within(first, stride, size, count):
-    """(lo, hi) : of the places first, first + stride, … of ``count`` outputs, which lie in 0 … size − 1."""
+    """(lo, hi) : which of the places first, first + stride, …, ``count`` of them, lie in 0 … size − 1."""
     lo = 0 if first >= 0 else (-first + stride - 1) // stride
-    hi = (size - first + stride - 1) // stride if size > first else 0
-    hi = min(hi, count)
+    hi = min((size - first + stride - 1) // stride if size > first else 0, count)
     return min(lo, hi), hi
 
 
 @_jit
-def _lay_out_place(image, channel, h, w, top, left, stride, rows, width, columns, at):
-    """The pixels (top + stride y, left + stride x) of one channel, y < rows, x < width."""
-    lo, hi = _within(left, stride, w, width)
-    for y in range(rows):
-        line = top + stride * y
-        to = at + y * width
-        if line < 0 or line >= h:
-            for x in range(width):
-                columns[to + x] = 0
-            continue
-        for x in range(lo):
-            columns[to + x] = 0
-        source = image[channel + line * w : channel + line * w + w]
-        target = columns[to : to + width]
-        if stride == 1:
-            for x in range(lo, hi):
-                target[x] = source[left + x]
-        else:
-            for x in range(lo, hi):
-                target[x] = source[left + stride * x]
-        for x in range(hi, width):
-            columns[to + x] = 0
+def lay_out(combed, geometry, columns):
+    """Columns, zeros before, of a combed image."""
+    _visit(combed, geometry, columns, True)
 
 
 @_jit
-def add_up(columns, geometry, image):
-    """Adds to every pixel of an image the numbers of all columns in which it was: the adjoint of ``lay_out``."""
+def add_up(columns, geometry, combed):
+    """Combed ← of every pixel the sum of the numbers of all columns in which it was: the adjoint of ``lay_out``."""
+    for i in range(len(combed)):
+        combed[i] = 0
+    _visit(combed, geometry, columns, False)
+
+
+@_jit
+def _visit(combed, geometry, columns, there):
+    """Every line that image and columns have in common, copied there or added back."""
     c, h, w, _, width, kh, kw, stride, padding, taps = geometry
-    _, rows, length = extent(geometry)
+    pitch, (_, rows, _) = (w + stride - 1) // stride, extent(geometry)
     at = 0
     for channel in range(c):
-        if taps == 1:
-            for u in range(kh):
-                for v in range(kw):
-                    _add_up_place(
-                        columns, at, channel * h * w, h, w, u - padding, v - padding, stride, rows, width, image
-                    )
-                    at += length
-        else:
+        for u in range(kh if taps == 1 else 1):
             for v in range(kw):
-                for phase in range(min(kh, stride)):
-                    start = at + phase * rows * width
-                    _add_up_place(
-                        columns, start, channel * h * w, h, w, phase - padding, v - padding, stride, rows, width, image
+                lo, hi = _within(v - padding, stride, w, width)
+                # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
+                part, skip = (v - padding) % stride, (v - padding) // stride
+                lines = (part * c + channel) * h
+                for phase in range(1 if taps == 1 else min(kh, stride)):
+                    top = u + phase - padding
+                    first, last = _within(top, stride, h, rows)
+                    source = (lines + top + stride * first) * pitch + skip + lo
+                    _move(
+                        combed,
+                        source,
+                        stride * pitch,
+                        columns,
+                        at + first * width + lo,
+                        width,
+                        last - first,
+                        hi - lo,
+                        there,
                     )
-                at += length
+                    at += rows * width
 
 
 @_jit
-def _add_up_place(columns, at, channel, h, w, top, left, stride, rows, width, image):
-    lo, hi = _within(left, stride, w, width)
-    first, last = _within(top, stride, h, rows)
-    for y in range(first, last):
-        line = channel + (top + stride * y) * w
-        source = columns[at + y * width : at + (y + 1) * width]
-        target = image[line : line + w]
-        if stride == 1:
-            for x in range(lo, hi):
-                target[left + x] += source[x]
+def _move(combed, source, pitch, columns, at, width, lines, size, there):
+    """Some lines of ``size`` numbers, from ``source`` on and ``pitch`` apart, to columns ``at``, or added back."""
+    if size < 1:
+        return
+    for y in range(lines):
+        one, other = source + y * pitch, at + y * width
+        if there:
+            size_of = columns.itemsize
+            _memcpy(columns.ctypes.data + other * size_of, combed.ctypes.data + one * size_of, size * size_of)
         else:
-            for x in range(lo, hi):
-                target[left + stride * x] += source[x]
+            _add(columns[other : other + size], combed[one : one + size])
+
+
+@_jit
+def _add(values, to):
+    for x in range(len(to)):
+        to[x] += values[x]
 
 
 @_jit
@@ -173,19 +190,38 @@ def multiply_back(weights, G, geometry, m, columns):
 
 
 @_jit
-def add_weights(G, columns, geometry, m, gradient):
-    """Gradient of the weights, W_u + G columnsᵀ, in place: what one image adds.
+def add_weights(G, turned, columns, geometry, m, gradient):
+    """Gradient of the weights, what one image adds, in place: G columnsᵀ, or columns Gᵀ of every tap.
 
-    gradient : (taps, m, K) flat
+    The second is faster by more than it takes to turn G where terms are many.
+
+    G : (m, h' w') flat; turned : Gᵀ flat, to be overwritten; gradient : (m, K), or (taps, K, m), flat
     """
     height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
+    if taps > 1:
+        turn(G, m, turned)
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
+        if taps == 1:
+            own, meet = G[y * width :], columns[y * width :]
+            gemm(False, True, m, terms, pixels, own, height * width, meet, length, True, gradient, terms)
+            continue
         for u in range(taps):
             dW, meet = gradient[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
-            gemm(False, True, m, terms, pixels, G[y * width :], height * width, meet, length, True, dW, terms)
+            gemm(False, False, terms, m, pixels, meet, length, turned[y * width * m :], m, True, dW, m)
+
+
+@_jit
+def turn(G, m, out):
+    """Out ← Gᵀ, in squares. G : (m, pixels) flat; out : (pixels, m) flat"""
+    pixels = len(G) // m
+    for i in range(0, m, _SQUARE):
+        for j in range(0, pixels, _SQUARE):
+            for b in range(j, min(j + _SQUARE, pixels)):
+                for a in range(i, min(i + _SQUARE, m)):
+                    out[b * m + a] = G[a * pixels + b]
 
 
 @_jit
@@ -212,11 +248,12 @@ def pack(weight, geometry, m, out):
 
 
 @_jit
-def unpack(packed, geometry, m, out):
-    """The way back of ``pack``."""
+def unpack(gradient, geometry, m, out):
+    """The gradient of weights (m, c, kh, kw) from that of ``add_weights``; both flat."""
     c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    for u in range(kh):
-        for row in range(m * c):
-            at = (u * m * c + row) * kw if taps > 1 else (row * kh + u) * kw
-            for v in range(kw):
-                out[(row * kh + u) * kw + v] = packed[at + v]
+    for o in range(m):
+        for channel in range(c):
+            for u in range(kh):
+                to = ((o * c + channel) * kh + u) * kw
+                for v in range(kw):
+                    out[to + v] = gradient[((u * c + channel) * kw + v) * m + o] if taps > 1 else gradient[to + v]
