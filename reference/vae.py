@@ -70,7 +70,7 @@ def output_gradient(A, target, weights, output, variance):
 
 
 def heads_gradient(G, heads, noise, weights, reg):
-    """∂/∂(mean, logvar) of a loss whose gradient with respect to z is G, and of Σ w β (mean² + exp(logvar) − 1 − logvar).
+    """∂/∂(mean, logvar) of a loss whose gradient with respect to z is G, and of Σ w β times the divergence.
 
         ∂mean = G + 2 β w mean,    ∂logvar = ½ G exp(½ logvar) ε + β w (exp(logvar) − 1)
 
@@ -87,8 +87,9 @@ def heads_gradient(G, heads, noise, weights, reg):
 def log_weights(A, heads, noise, target, output, variance):
     """log p(t | z) + log p(z) − log q(z | x) of z = mean + exp(½ logvar) ε, whose decoding is a.
 
-    The mean of exp(log_weights) over independent ε estimates p(t) without bias, and its logarithm is a lower bound in the
-    mean (Burda, Grosse, Salakhutdinov, Importance weighted autoencoders, arXiv 1509.00519). With q's log-density taken at ε,
+    The mean of exp(log_weights) over independent ε estimates p(t) without bias, and its logarithm is a lower bound in
+    the mean (Burda, Grosse, Salakhutdinov, Importance weighted autoencoders, arXiv 1509.00519). With q's log-density
+    taken at ε,
 
         log p(z) − log q(z | x) = ½ Σ (logvar + ε² − z²)
 

@@ -60,7 +60,7 @@ def output_gradient(A, target, weights, output, variance):
 
 
 def heads_gradient(G, heads, noise, weights, reg):
-    """∂/∂(mean, logvar) of a loss whose gradient with respect to z is G, and of Σ w β (mean² + exp(logvar) − 1 − logvar).
+    """∂/∂(mean, logvar) of a loss whose gradient with respect to z is G, and of Σ w β times the divergence.
 
         ∂mean = G + 2 β w mean,    ∂logvar = ½ G exp(½ logvar) ε + β w (exp(logvar) − 1)
 

@@ -36,7 +36,7 @@ def test_with_half_the_penalty_is_the_divergence_of_two_normal_distributions():
     own = reference.losses(np.zeros((5, 1)), heads, np.zeros((5, 1)), reference.GAUSSIAN, 1.0, 0.5)
     for (mean, logvar), value in zip(heads, own, strict=True):
         q = norm(mean, np.exp(logvar / 2))
-        integral = quad(lambda z: q.pdf(z) * (q.logpdf(z) - norm.logpdf(z)), -20, 20, epsabs=1e-12)[0]
+        integral = quad(lambda z, q=q: q.pdf(z) * (q.logpdf(z) - norm.logpdf(z)), -20, 20, epsabs=1e-12)[0]
         np.testing.assert_allclose(value, integral, rtol=1e-7)
     assert reference.losses(np.zeros((1, 1)), np.zeros((1, 2)), np.zeros((1, 1)), 1, 1.0, 3.0) == 0
 
@@ -74,7 +74,7 @@ def test_weights_estimate_the_density_of_a_linear_model_with_gaussian_output():
     D, variance, x = random.normal(size=(2, 3)), 0.5, random.normal(size=(1, 3))
     covariance = D.T @ D + variance * np.eye(3)
     exact = -0.5 * (x @ np.linalg.solve(covariance, x.T))[0, 0] - 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
-    # In one latent dimension the posterior is a normal distribution with a variance of its own, and weights are constant.
+    # In one latent dimension the posterior is a normal distribution, and with it as q weights are constant.
     D1 = D[:1]
     posterior = 1 / (1 + (D1 @ D1.T)[0, 0] / variance)
     heads = np.array([[posterior * (x @ D1.T)[0, 0] / variance, np.log(posterior)]])

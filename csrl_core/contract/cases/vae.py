@@ -1,4 +1,4 @@
-"""Cases of the ``vae`` kernels: every reconstruction, targets and noise shared by clusters, saturated logits, no rows."""
+"""Cases of the ``vae`` kernels: every reconstruction, shared targets and noise, saturated logits, no rows."""
 
 import numpy as np
 
