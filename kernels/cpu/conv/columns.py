@@ -110,45 +110,39 @@ def add_up(columns, geometry, combed):
 def _visit(combed, geometry, columns, there):
     """Every line that image and columns have in common, copied there or added back."""
     c, h, w, _, width, kh, kw, stride, padding, taps = geometry
-    pitch, (_, rows, _) = (w + stride - 1) // stride, extent(geometry)
-    at = 0
-    for channel in range(c):
-        for u in range(kh if taps == 1 else 1):
-            for v in range(kw):
-                lo, hi = _within(v - padding, stride, w, width)
-                # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
-                part, skip = (v - padding) % stride, (v - padding) // stride
-                lines = (part * c + channel) * h
-                for phase in range(1 if taps == 1 else min(kh, stride)):
-                    top = u + phase - padding
-                    first, last = _within(top, stride, h, rows)
-                    source = (lines + top + stride * first) * pitch + skip + lo
-                    _move(
-                        combed,
-                        source,
-                        stride * pitch,
-                        columns,
-                        at + first * width + lo,
-                        width,
-                        last - first,
-                        hi - lo,
-                        there,
-                    )
-                    at += rows * width
+    pitch, (terms, rows, length) = (w + stride - 1) // stride, extent(geometry)
+    phases = 1 if taps == 1 else min(kh, stride)
+    for u in range(kh if taps == 1 else 1):
+        for v in range(kw):
+            lo, hi = _within(v - padding, stride, w, width)
+            # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
+            part, skip = (v - padding) % stride, (v - padding) // stride
+            for phase in range(phases):
+                top = u + phase - padding
+                first, last = _within(top, stride, h, rows)
+                source = (part * c * h + top + stride * first) * pitch + skip + lo
+                at = (u * kw + v) * length + (phase * rows + first) * width + lo
+                steps = h * pitch, stride * pitch, terms // c * length, width
+                if hi > lo:
+                    _move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
 
 
 @_jit
-def _move(combed, source, pitch, columns, at, width, lines, size, there):
-    """Some lines of ``size`` numbers, from ``source`` on and ``pitch`` apart, to columns ``at``, or added back."""
-    if size < 1:
-        return
-    for y in range(lines):
-        one, other = source + y * pitch, at + y * width
-        if there:
-            size_of = columns.itemsize
-            _memcpy(columns.ctypes.data + other * size_of, combed.ctypes.data + one * size_of, size * size_of)
-        else:
-            _add(columns[other : other + size], combed[one : one + size])
+def _move(combed, source, columns, at, channels, lines, size, steps, there):
+    """Lines of ``size`` numbers of all channels, copied to columns, or added back.
+
+    steps : numbers from a channel to the next and from a line to the next in the image, and in columns
+    """
+    channel_step, line_step, columns_channel, columns_line = steps
+    size_of = columns.itemsize
+    for channel in range(channels):
+        one, other = source + channel * channel_step, at + channel * columns_channel
+        for _ in range(lines):
+            if there:
+                _memcpy(columns.ctypes.data + other * size_of, combed.ctypes.data + one * size_of, size * size_of)
+            else:
+                _add(columns[other : other + size], combed[one : one + size])
+            one, other = one + line_step, other + columns_line
 
 
 @_jit
