@@ -2,8 +2,8 @@
 
 Python walks the table; a layer is a few launches for the rows of all clusters, and a product a cluster (one for all
 where they have equally many rows). Tables, flat vectors and the tape are as described in ``reference.network``: network
-is a record of layers (n_layers, 17) int64 and reals (n_layers, 2) float64, on the host; rows are sorted by cluster, those
-of cluster j from bounds[j] to bounds[j + 1], bounds (k + 1,) on the host.
+is a record of layers (n_layers, 17) int64 and reals (n_layers, 2) float64, on the host; rows are sorted by cluster,
+those of cluster j from bounds[j] to bounds[j + 1], bounds (k + 1,) on the host.
 
 Everywhere: n rows, p parameters, q numbers of state; params (p,), X (n, f), state (q,), tape and G, the gradient with
 respect to the output, of one float dtype, on the device; training : bool, whether dropout drops and batch normalisation

@@ -38,8 +38,9 @@ __device__ __forceinline__ void feature_sums(const i64* begins, int k, i64 n, i6
 
 __device__ __forceinline__ real inverse_deviation(real variance, real eps) { return (real)1 / sqrt(variance + eps); }
 
-// Σ (x − x₀) and Σ (x − x₀)², x₀ the channel's first value of the group. As x₀ is one of the values, at most (x₀ − μ)² is lost
-// to rounding in m values, and Σ (x − μ)² has no less: the difference of squares keeps its digits.
+// Σ (x − x₀) and Σ (x − x₀)², x₀ the channel's first value of the group. The variance is a difference of squares, but as x₀ is
+// one of the m values, m (x₀ − μ)² ≤ m Σ (x − μ)²: at worst m times the rounding of double, a few times it where x₀ is
+// a usual value.
 KERNEL moments(const real* __restrict__ X, const i64* __restrict__ begins, int k, i64 n, i64 c, i64 s, i64 rows, i64 chunks,
                double* __restrict__ partial) {
     __shared__ double scratch[2][DOWN][ACROSS];

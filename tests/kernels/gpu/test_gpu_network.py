@@ -105,13 +105,15 @@ def test_launches_do_not_grow_with_the_clusters(monkeypatch, rows):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("first", [1e3, 1e6])
-def test_a_first_value_far_from_the_others_costs_no_digits(dtype, first):
-    # Sums are of differences from it.
+def test_a_first_value_far_from_the_others_costs_few_digits(dtype, first):
+    # Sums are of differences from it, so that the variance may lose m times the rounding of float64, and no more.
     X = np.random.default_rng(0).normal(size=(500, 2, 3)).astype(dtype)
     X[0, 0, 0] = first
-    exact = reference_norm.batch_statistics(X.astype(np.float64))
-    for mine, theirs in zip(forward().norm.batch_statistics(X), exact, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=100 * np.finfo(dtype).eps, atol=0)
+    mean, variance = reference_norm.batch_statistics(X.astype(np.float64))
+    found = forward().norm.batch_statistics(X)
+    own, wide = np.finfo(dtype).eps, np.finfo(np.float64).eps
+    np.testing.assert_allclose(found[0], mean, rtol=own, atol=4 * wide * first)
+    np.testing.assert_allclose(found[1], variance, rtol=own + 1500 * wide)
 
 
 def test_dropout_is_the_references_to_the_bit():
@@ -172,8 +174,8 @@ BROKEN = {
 
 @pytest.mark.parametrize(("stem", "function", "changes", "said"), BROKEN.values(), ids=BROKEN)
 def test_broken_device_code_is_caught(stem, function, changes, said):
-    stems = {name: changes for name in (("norm", "network", "conv") if stem == "network" else (stem,))}
-    device = gpu_helpers.on(changes=stems)
+    stems = ("norm", "network", "conv") if stem == "network" else (stem,)
+    device = gpu_helpers.on(changes=dict.fromkeys(stems, changes))
     results = (verify.check(case, device, "float32") for case in all_cases(stem) if case.function == function)
     found = [result.where for result in results if not result.ok]
     assert any(re.search(said, where) for where in found), found
