@@ -1,9 +1,9 @@
 """CUDA twin of ``reference.network``: a sequential network as a table of layers, forward and backward.
 
-Python walks the table; a layer is a few launches for the rows of all clusters, and a product a cluster (one for all
-where they have equally many rows). Tables, flat vectors and the tape are as described in ``reference.network``: network
-is a record of layers (n_layers, 17) int64 and reals (n_layers, 2) float64, on the host; rows are sorted by cluster,
-those of cluster j from bounds[j] to bounds[j + 1], bounds (k + 1,) on the host.
+Python walks the table; a layer is a few launches for the rows of all clusters, and a product a cluster, or one for all
+where they have equally many rows, or are padded to that. Tables, flat vectors and the tape are as described in
+``reference.network``: network is a record of layers (n_layers, 17) int64 and reals (n_layers, 2) float64, on the host;
+rows are sorted by cluster, those of cluster j from bounds[j] to bounds[j + 1], bounds (k + 1,) on the host.
 
 Everywhere: n rows, p parameters, q numbers of state; params (p,), X (n, f), state (q,), tape and G, the gradient with
 respect to the output, of one float dtype, on the device; training : bool, whether dropout drops and batch normalisation
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import conv, conv_passes, dense, norm, philox
-from ._platform.launch import array, blocks_for, launch, xp
+from . import conv, conv_passes, dense, dense_passes, norm, philox
+from ._platform.launch import array, xp
 from .conv_passes import Shape
 from .groups import Groups
 
@@ -200,11 +200,7 @@ def _layer(views, layer, real, X, used, rows, out):
     """Out ← a layer's output, activation included."""
     (W, b), kind, activation, groups = views, layer[KIND], int(layer[ACTIVATION]), rows.groups(layer)
     if kind == DENSE:
-        for part in groups.parts(max(1, len(X))):
-            for w, x, y in zip(part.copies(W), part.blocks(X), part.blocks(out), strict=True):
-                xp.matmul(x, w, out=y)
-        if b is not None or activation != dense.LINEAR:
-            _add_bias(out, groups, b, activation)
+        dense_passes.forward(W, b, activation, X, out, groups)
     elif kind == CONV:
         conv_passes.to_small(X, W, b, activation, out, _shape(layer), groups)
     elif kind == TRANSPOSED_CONV:
@@ -221,7 +217,7 @@ def _layer(views, layer, real, X, used, rows, out):
         else:
             out[...] = X
         if activation != dense.LINEAR:
-            _add_bias(out, groups, None, activation)
+            dense_passes.add_bias(out, 0, out, groups, None, activation)
 
 
 def _layer_back(views, layer, real, G, X, used, rows, wanted):
@@ -252,23 +248,5 @@ def _layer_back(views, layer, real, G, X, used, rows, wanted):
     elif kind == TRANSPOSED_CONV:
         conv_passes.back(G, X, W, dW, None, dX, _shape(layer), groups)
     else:
-        _dense_back(W, dW, G, X, dX, groups)
+        dense_passes.back(W, dW, G, X, dX, groups)
     return dX
-
-
-def _dense_back(W, dW, G, X, dX, groups):
-    """∂W ← Xᵀ G and ∂X ← G Wᵀ of every group."""
-    for part in groups.parts(max(1, len(X))):
-        g = part.blocks(G)
-        for x, y, out in zip(part.blocks(X), g, part.copies(dW), strict=True):
-            xp.matmul(x.swapaxes(-1, -2), y, out=out)
-        for y, w, below in zip(g, part.copies(W), part.blocks(dX) if dX is not None else (), strict=dX is not None):
-            xp.matmul(y, w.swapaxes(-1, -2), out=below)
-
-
-def _add_bias(Y, groups, bias, activation):
-    """Y ← act(Y + bias), in place; bias : k f numbers, or None."""
-    launch(
-        *("network", "add_bias", Y.dtype, blocks_for(Y.size), Y, groups.device, len(groups), *Y.shape),
-        *(Y if bias is None else bias, bias is not None, activation),
-    )

@@ -10,7 +10,7 @@ from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.contract.cases import conv as conv_cases
 from csrl_core.contract.cases import network as cases
-from csrl_core.kernels.gpu import conv_passes, network
+from csrl_core.kernels.gpu import conv_passes, dense_passes, network
 from csrl_core.kernels.gpu._platform import emulator
 from csrl_core.kernels.gpu.groups import Groups
 from csrl_core.reference import norm as reference_norm
@@ -101,6 +101,19 @@ def test_launches_do_not_grow_with_the_clusters(monkeypatch, rows):
         counts.append(0)
         passes(forward(), "every kind", some, np.float32)
     assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_one_cluster_at_a_time_are_the_same(dtype, monkeypatch):
+    # Where padding all clusters to the largest would cost more than the launches that it saves.
+    padded, original = [], dense_passes.pad
+    monkeypatch.setattr(dense_passes, "pad", lambda *a: padded.append(a) or original(*a))
+    some = [c for c in all_cases("network") if c.name.startswith(("dense,", "batch norm")) and "three" in c.name]
+    for flops, expected in ((dense_passes.LAUNCH_FLOPS, True), (0.0, False)):
+        monkeypatch.setattr(dense_passes, "LAUNCH_FLOPS", flops)
+        padded.clear()
+        assert all(verify.check(case, "emulated", dtype).ok for case in some)
+        assert bool(padded) == expected
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
