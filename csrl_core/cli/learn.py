@@ -11,7 +11,18 @@ from typing import Annotated, get_args
 import typer
 from typer.core import TyperCommand
 
-from csrl_core.cli.base import DataPath, DivideBy, ImageShape, Key, LabelColumn, app, parameter, reporting, say
+from csrl_core.cli.base import (
+    DataPath,
+    DivideBy,
+    ImageShape,
+    Key,
+    LabelColumn,
+    app,
+    integers,
+    parameter,
+    reporting,
+    say,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +54,7 @@ OWN_FLAGS = {"--" + name.replace("_", "-") for name in FitRequest.__dataclass_fi
 TAKES = {
     "target": lambda kind: getattr(kind, "takes_target", True),
     "filters_gif": lambda kind: hasattr(kind, "free_energy"),
-    "image_shape": lambda kind: hasattr(kind, "free_energy"),
+    "image_shape": lambda kind: hasattr(kind, "free_energy") or "image_shape" in inspect.signature(kind).parameters,
 }
 
 
@@ -83,7 +94,10 @@ def _with_all_options():
         for name in TAKES:
             if getattr(request, name) is not None and request.model not in owners(name):
                 raise options.foreign(name, request.model, owners(name))
-        return cli_fit.fit(request, options.build(request.model, given), say)
+        estimator = options.build(request.model, given)
+        if request.image_shape is not None and "image_shape" in estimator.get_params():
+            estimator.set_params(image_shape=integers("--image-shape", request.image_shape))
+        return cli_fit.fit(request, estimator, say)
 
     parameters = [_parameter(field, names) for field in dataclasses.fields(FitRequest)]
     # Those of all models first; what is written and read comes where it came before the models' options.

@@ -18,6 +18,7 @@ from csrl_core.cli.base import WrongUsage
 from csrl_core.cli.values import Values, values_of
 
 FIRST = "autoencoder"  # the model by default, whose defaults the help shows first
+FORWARDED = {"image_shape"}  # options of csrl fit itself that are arguments of some estimators too
 FLAGS = {"n_clusters": ("--clusters", "-k"), "n_jobs": ("--jobs",), "random_state": ("--seed",)}
 
 
@@ -36,7 +37,7 @@ def arguments_of(kind):
     texts, arguments = parameter_texts(inspect.getdoc(kind) or ""), {}
     for name, parameter in inspect.signature(kind).parameters.items():
         values = values_of(kind._parameter_constraints.get(name, []))
-        if values is not None:
+        if values is not None and name not in FORWARDED:
             arguments[name] = Argument(values, parameter.default, first_sentence(texts.get(name, "")))
     return arguments
 

@@ -41,7 +41,7 @@ CONTRACT = {
 # Arrays that stay on the host on every backend: Python reads them to know what to do.
 HOST_ARGUMENTS = tuple(dict.fromkeys(a.name for entry in CONTRACT.values() for a in entry.leaves if a.on_host))
 
-# Losses that couple the samples of a batch and so do not add up; no stem so far has one.
+# What couples the samples of a batch and so does not add up.
 BATCH_FUNCTIONS = tuple(key for key, entry in CONTRACT.items() if entry.unit == "batch")
 
 # Codes and tables that every backend must share.

@@ -1,41 +1,5 @@
 // CUDA twin of reference/dense.py: what surrounds the products of dense layers, one pass over memory each.
 
-#define LINEAR 0
-#define RELU 1
-#define LEAKY_RELU 2
-#define TANH 3
-#define SIGMOID 4
-#define LEAKY_SLOPE ((real)0.2)
-
-// −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well.
-__device__ __forceinline__ real tanh_of(real a) {
-    real s, q, m = a < 0 ? a : -a;
-    exp_parts(m + m, &s, &q);
-    real t = s * q + (s - (real)1), y = t / (t + (real)1 + (real)1);
-    return a < 0 ? y : -y;
-}
-
-__device__ __forceinline__ real activate_one(real a, int activation) {
-    switch (activation) {
-        case RELU: return a < 0 ? (real)0 : a;
-        case LEAKY_RELU: return a < 0 ? LEAKY_SLOPE * a : a;
-        case TANH: return tanh_of(a);
-        case SIGMOID: return sigmoid(a);
-        default: return a;
-    }
-}
-
-// From the output y = act(a) alone; at the kink of relu the slope of the left side.
-__device__ __forceinline__ real through_one(real g, real y, int activation) {
-    switch (activation) {
-        case RELU: return y > 0 ? g : (real)0;
-        case LEAKY_RELU: return y > 0 ? g : LEAKY_SLOPE * g;
-        case TANH: return g * ((real)1 - y * y);
-        case SIGMOID: return g * (y * ((real)1 - y));
-        default: return g;
-    }
-}
-
 // Y[j, i, f] = act(A[i · row + j · column + f] + offset[j · per + f]); offset is empty for per = -1. Y may be A.
 KERNEL offset_activate(const real* A, i64 row, i64 column, const real* __restrict__ offset, i64 per, real* Y, i64 k, i64 n,
                        i64 h, int activation) {

@@ -13,7 +13,7 @@ import pytest
 from cli_helpers import IRIS, error_of, listing, run
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, estimators
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, TensorizedVAE, estimators
 from csrl_core.cli import options
 from csrl_core.cli.base import WrongUsage
 from csrl_core.cli.options import first_sentence, parameter_texts
@@ -69,14 +69,18 @@ def plain(text):
 
 def test_every_estimator_that_needs_no_argument_is_a_model():
     classes, faults = options.models()
-    assert (list(classes), faults) == (["autoencoder", "rbm"], {})
-    assert classes == {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM}
+    assert (list(classes), faults) == (["autoencoder", "rbm", "vae"], {})
+    assert classes == {"autoencoder": TensorizedAutoencoder, "rbm": TensorizedRBM, "vae": TensorizedVAE}
     assert set(estimators.homes()) - {kind.__name__ for kind in classes.values()} == {"ClusterSpecific"}
 
 
-@pytest.mark.parametrize("model", ["autoencoder", "rbm"])
-def test_every_argument_is_an_option(model):
-    assert set(options.arguments_of(options.models()[0][model])) == set(options.models()[0][model]._get_param_names())
+@pytest.mark.parametrize(
+    ("model", "of_python_alone"),
+    [("autoencoder", set()), ("rbm", set()), ("vae", {"encoder", "decoder", "image_shape"})],
+)
+def test_every_argument_is_an_option(model, of_python_alone):
+    kind = options.models()[0][model]
+    assert set(options.arguments_of(kind)) == set(kind._get_param_names()) - of_python_alone
     assert set(options.arguments_of(options.models()[0][model])) <= {each.name for each in options.parameters()}
 
 
@@ -91,12 +95,12 @@ def shown():
 
 def test_the_help_shows_the_estimators_defaults_and_whose_an_option_is():
     found = shown()
-    assert found["epochs"] == ("150; rbm: auto", None)
-    assert found["batch_size"] == ("0; rbm: 64", None)
-    assert found["center"] == ("yes; rbm: auto", None)
-    assert found["learning_rate"] == ("0.01; rbm: auto", None)
+    assert found["epochs"] == ("150; rbm: auto; vae: 100", None)
+    assert found["batch_size"] == ("0; rbm: 64; vae: 50", None)
+    assert found["center"] == ("yes; rbm: auto; vae: no", None)
+    assert found["learning_rate"] == ("0.01; rbm: auto; vae: 0.001", None)
     assert found["n_clusters"] == ("2", None)
-    assert found["hidden"] == ("2,1", "Of --model autoencoder")
+    assert found["hidden"] == ("2,1; vae: 400,200", "Of --model autoencoder and vae")
     assert found["bias"] == ("no-bias", "Of --model autoencoder")
     assert found["gibbs_steps"] == ("1", "Of --model rbm")
     assert found["persistent"] == ("no-persistent", "Of --model rbm")
@@ -210,7 +214,7 @@ def typable(constraints):
 
 def every_value():
     for model, kind in options.models()[0].items():
-        for name in kind._get_param_names():
+        for name in options.arguments_of(kind):
             values = list(typable(kind._parameter_constraints[name]))
             assert values, name
             for typed, value in values:
@@ -304,9 +308,9 @@ def csrl(tmp_path, *arguments, code=0):
 def test_a_new_file_is_a_model_and_its_arguments_are_options(package, tmp_path):
     package("shrunken", ESTIMATOR)
     said = plain(csrl(tmp_path, "fit", "--help").stdout)
-    for text in ("autoencoder|rbm|shrunken", "Of --model shrunken", "Of --model autoencoder and shrunken",
+    for text in ("autoencoder|rbm|shrunken|vae", "Of --model shrunken", "Of --model autoencoder and shrunken",
                  "FLOAT|none", "What X is multiplied with; see --epochs. [default: (0.5)]", "--dark --no-dark",
-                 "[default: (150; rbm: auto; shrunken: 7)]", "[default: (2; shrunken: 4)]"):  # fmt: skip
+                 "[default: (150; rbm: auto; shrunken: 7; vae: 100)]", "[default: (2; shrunken: 4)]"):  # fmt: skip
         assert text in said, text
     assert "It says more" not in said
     fit = ["fit", "x.npy", "--model", "shrunken", "--backend", "numpy", "-o", "m", "--epochs", "2"]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_estimator_is_found_and_public():
-    assert set(estimators.homes()) == {"ClusterSpecific", "TensorizedAutoencoder", "TensorizedRBM"}
+    assert set(estimators.homes()) == {"ClusterSpecific", "TensorizedAutoencoder", "TensorizedRBM", "TensorizedVAE"}
     for name in estimators.homes():
         assert name in csrl_core.__all__
         assert getattr(csrl_core, name) is estimators.get(name)

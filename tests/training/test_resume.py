@@ -5,7 +5,7 @@ import pytest
 from resume_helpers import BINARY, REAL, Countdown, EveryEpoch, same_estimators, saved_copy
 from sklearn.base import clone
 
-from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, callbacks
+from csrl_core import ClusterModel, ClusterSpecific, TensorizedAutoencoder, TensorizedRBM, TensorizedVAE, callbacks
 
 
 class Slopes(ClusterModel):
@@ -129,6 +129,28 @@ def machine(rng):
     return TensorizedRBM(ais_chains=8, ais_betas=20, momentum=momentum, **arguments)
 
 
+def variational(rng):
+    arguments = common(rng) | pick(
+        rng,
+        layers=["dense", "conv", "of one's own"],
+        reconstruction_loss=["bernoulli", "gaussian", "mse"],
+        center=[True, False],
+        latent=[1, 2],
+        standing_epochs=[0, 1],
+        backend=["numba", "numba", "numpy"],
+    )
+    own = {
+        "encoder": ("dense 5 tanh shared", "batch_norm", "dropout 0.2"),
+        "decoder": ("dense 5 relu", "dense 6 shared"),
+    }
+    layers = {
+        "dense": {"hidden": (5, 4), "shared": 1},
+        "conv": {"architecture": "conv", "channels": (2,), "image_shape": (6, 1, 1)},
+        "of one's own": own,
+    }[arguments.pop("layers")]
+    return TensorizedVAE(**arguments | layers | {"optimizer": "adam", "bound_samples": 3})
+
+
 def own_model(rng, model=None):
     arguments = common(rng) | pick(rng, assignment=["loss", "likelihood"], center=[True, False])
     return ClusterSpecific(
@@ -141,6 +163,7 @@ MODELS = {
     "exact": lambda rng: linear(rng, solver="exact", reg=0.0, batch_size=None, center_update="mean"),
     "components": lambda rng: linear(rng, start="components"),
     "machine": machine,
+    "variational": variational,
     "own model": own_model,
     "model that draws": lambda rng: own_model(rng, Noisy()),
 }
@@ -162,7 +185,7 @@ def problem(kind, seed):
     """An estimator with random arguments, data, and further arguments of `fit`."""
     rng = np.random.default_rng([seed, *kind.encode()])
     model, fit = MODELS[kind](rng), {}
-    X = BINARY if getattr(model, "visible", "") == "bernoulli" else REAL
+    X = BINARY if getattr(model, "visible", "") == "bernoulli" or kind == "variational" else REAL
     X = X.astype([np.float32, np.float64][rng.integers(2)])
     if rng.random() < 0.5:
         fit["sample_weight"] = rng.integers(1, 4, len(X)).astype(float)

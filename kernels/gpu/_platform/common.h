@@ -107,6 +107,44 @@ __device__ __forceinline__ real sigmoid(real a) {
     return (a >= 0 ? (real)1 : e) / ((real)1 + e);
 }
 
+// -- activations, and what goes back through them -----------------------------------------------------
+
+#define LINEAR 0
+#define RELU 1
+#define LEAKY_RELU 2
+#define TANH 3
+#define SIGMOID 4
+#define LEAKY_SLOPE ((real)0.2)
+
+// −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well.
+__device__ __forceinline__ real tanh_of(real a) {
+    real s, q, m = a < 0 ? a : -a;
+    exp_parts(m + m, &s, &q);
+    real t = s * q + (s - (real)1), y = t / (t + (real)1 + (real)1);
+    return a < 0 ? y : -y;
+}
+
+__device__ __forceinline__ real activate_one(real a, int activation) {
+    switch (activation) {
+        case RELU: return a < 0 ? (real)0 : a;
+        case LEAKY_RELU: return a < 0 ? LEAKY_SLOPE * a : a;
+        case TANH: return tanh_of(a);
+        case SIGMOID: return sigmoid(a);
+        default: return a;
+    }
+}
+
+// From the output y = act(a) alone; at the kink of relu the slope of the left side.
+__device__ __forceinline__ real through_one(real g, real y, int activation) {
+    switch (activation) {
+        case RELU: return y > 0 ? g : (real)0;
+        case LEAKY_RELU: return y > 0 ? g : LEAKY_SLOPE * g;
+        case TANH: return g * ((real)1 - y * y);
+        case SIGMOID: return g * (y * ((real)1 - y));
+        default: return g;
+    }
+}
+
 // -- random numbers: Philox4x32-10, every number a function of its counter --------------------------
 
 struct words {
@@ -142,4 +180,19 @@ __device__ __forceinline__ real unit24(u32 word) { return (real)(word >> 8) * (r
 __device__ __forceinline__ real normal_of(u32 w0, u32 w1) {
     double u1 = (w0 >> 8) * 5.9604644775390625e-8, u2 = (w1 >> 8) * 5.9604644775390625e-8;
     return (real)(sqrt(-2 * log(1 - u1)) * cos(6.283185307179586 * u2));
+}
+
+// -- rows that are sorted by cluster ------------------------------------------------------------------
+
+// Which of k groups row i is in; those of group j are begins[j] … begins[j + 1] − 1. Nothing is read for k = 1.
+__device__ __forceinline__ int group_of(const i64* begins, int k, i64 i) {
+    int low = 0, high = k;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (begins[middle] <= i)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
 }

@@ -1,0 +1,59 @@
+"""Layers of variational autoencoders: the dense form, the convolutional form, and what every form has in common."""
+
+import numpy as np
+
+from csrl_core.models.network import Part
+from csrl_core.reference.layers import Conv, Dense, TransposedConv
+
+
+def dense_parts(n_features, hidden, latent, shared):
+    """Encoder and decoder of dense layers, leaky ReLU between them: widths ``hidden``, and their mirror image.
+
+    n_features : int, or (c, h, w); shared : int, outer pairs of layers that clusters share; returns dict of `Part`
+    """
+    encoder = [Dense(width, "leaky_relu", shared=l < shared) for l, width in enumerate(hidden)]
+    widths = [n_features, *hidden]
+    decoder = [Dense(hidden[-1], "leaky_relu")] if hidden else []
+    decoder += [
+        Dense(widths[l], "leaky_relu" if l else "linear", shared=l < shared) for l in reversed(range(len(hidden)))
+    ]
+    return parts(encoder, decoder or [Dense(n_features)], n_features, latent)
+
+
+def conv_parts(shape, channels, latent, shared):
+    """Convolutions 3 × 3 of stride 2 and their mirror image, ReLU between them.
+
+    Images are padded with zeros to sides that can be halved as often as there are layers (28 to 32), which the padding
+    of the outer layers does; the decoder leaves the padding out.
+
+    shape : (c, h, w); channels : of the encoder's layers; shared : as for `dense_parts`; returns dict of `Part`
+
+    Raises
+    ------
+    ValueError
+        Height and width would need different paddings.
+    """
+    (c, *sides), halves = shape, 2 ** len(channels)
+    missing = {-side % halves for side in sides}
+    if len(missing) > 1:
+        raise ValueError(
+            f"architecture='conv' pads images of {sides[0]} × {sides[1]} to multiples of {halves}, by "
+            f"{-sides[0] % halves} and {-sides[1] % halves}; expected the same for both, or layers of your own"
+        )
+    pad, encoder, decoder = missing.pop(), [], []
+    padding = [1 + pad // 2] + [1] * (len(channels) - 1)
+    extra = [1 - pad % 2] + [1] * (len(channels) - 1)
+    widths = [c, *channels]
+    small = [-(-side // halves) for side in sides]
+    for l, width in enumerate(channels):
+        encoder.append(Conv(width, 3, 2, padding[l], "relu", shared=l < shared))
+        activation = "relu" if l else "linear"
+        decoder.append(TransposedConv(widths[l], 3, 2, padding[l], extra[l], activation, shared=l < shared))
+    first = Dense((widths[-1], *small), "relu")
+    return parts(encoder, [first, *reversed(decoder)], shape, latent)
+
+
+def parts(encoder, decoder, shape, latent):
+    """The parts of a variational autoencoder: layers, and a last one of every cluster for means and log-variances."""
+    shape = (shape, 1, 1) if np.isscalar(shape) else tuple(shape)
+    return {"encoder": Part([*encoder, Dense(2 * latent)], shape), "decoder": Part(list(decoder), latent, shape)}

@@ -1,0 +1,253 @@
+"""What turns a convolution of one image into products: its pixels in columns, one for each output pixel.
+
+Of a kernel's kh × kw places only the kw of one row are laid out (a place's copy of the image is shifted sideways); the
+kernel's other rows meet the same columns some rows of outputs later. So
+
+    Y = Σ_u W_u columns[:, from u on],    W_u (o, c kw),    columns (c kw, rows of all phases × w')
+
+with a product for each of kh ``taps``, and columns are kh times fewer than in the textbook's form, which has one
+product and all kh × kw places. Where channels are few, products over c kw numbers would be too thin, and the textbook's
+form is taken: one tap. A stride's phases (input rows 0, s, 2s, …, then 1, s + 1, …) lie one after the other.
+
+Columns are copied, line by line, from the *combed* image: for a stride s, pixels 0, s, 2s, … of every line, then pixels
+1, s + 1, …, so that no copy has a stride. What lies outside of the image is 0: columns begin as zeros, and those places
+are never written.
+
+Everything is flat, of one float dtype: image (c h w), columns (K L), weights (taps, o, K), outputs (o, h' w').
+"""
+
+from numba import njit, types
+
+from .._engine.gemm import SMALL, gemm
+
+THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
+_SQUARE = 16  # rows and columns that are turned at a time
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+# A line is too short for a loop of vectors: .1 ns a number instead of .3.
+_memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
+
+
+def plan(image, size, kernel, stride, padding):
+    """Geometry of a convolution, as all functions here take it: a tuple of ints.
+
+    image : (c, h, w); size : (h', w'); kernel : (kh, kw)
+    returns (c, h, w, h', w', kh, kw, stride, padding, taps)
+    """
+    c, kh, kw = int(image[0]), int(kernel[0]), int(kernel[1])
+    taps = kh if c * kw >= THIN else 1
+    return (*(int(m) for m in image), int(size[0]), int(size[1]), kh, kw, int(stride), int(padding), taps)
+
+
+@_jit
+def extent(geometry):
+    """(K, rows of a phase, L): terms of a product's sums, and how columns lie."""
+    c, _, _, height, width, kh, kw, stride, _, taps = geometry
+    if taps == 1:
+        return c * kh * kw, height, height * width
+    rows = height + (kh - 1) // stride
+    return c * kw, rows, min(kh, stride) * rows * width
+
+
+@_jit
+def comb(image, lines, width, stride, out):
+    """Out ← of every line the pixels 0, s, 2s, …, in a part of their own, then pixels 1, s + 1, ….
+
+    out : (stride, lines, ⌈width / stride⌉) flat
+    """
+    if stride == 2 and width % 2 == 0:
+        even, odd = out[: lines * width // 2], out[lines * width // 2 :]
+        for i in range(len(even)):
+            even[i] = image[2 * i]
+            odd[i] = image[2 * i + 1]
+        return
+    pitch = (width + stride - 1) // stride
+    for phase in range(stride):
+        for y in range(lines):
+            for x in range((width - phase + stride - 1) // stride):
+                out[(phase * lines + y) * pitch + x] = image[y * width + phase + stride * x]
+
+
+@_jit
+def uncomb(combed, lines, width, stride, image):
+    """The way back of ``comb``."""
+    if stride == 2 and width % 2 == 0:
+        even, odd = combed[: lines * width // 2], combed[lines * width // 2 :]
+        for i in range(len(even)):
+            image[2 * i] = even[i]
+            image[2 * i + 1] = odd[i]
+        return
+    pitch = (width + stride - 1) // stride
+    for phase in range(stride):
+        for y in range(lines):
+            for x in range((width - phase + stride - 1) // stride):
+                image[y * width + phase + stride * x] = combed[(phase * lines + y) * pitch + x]
+
+
+@_jit
+def _within(first, stride, size, count):
+    """(lo, hi) : which of the places first, first + stride, …, ``count`` of them, lie in 0 … size − 1."""
+    lo = 0 if first >= 0 else (-first + stride - 1) // stride
+    hi = min((size - first + stride - 1) // stride if size > first else 0, count)
+    return min(lo, hi), hi
+
+
+@_jit
+def lay_out(combed, geometry, columns):
+    """Columns, zeros before, of a combed image."""
+    _visit(combed, geometry, columns, True)
+
+
+@_jit
+def add_up(columns, geometry, combed):
+    """Combed ← of every pixel the sum of the numbers of all columns in which it was: the adjoint of ``lay_out``."""
+    for i in range(len(combed)):
+        combed[i] = 0
+    _visit(combed, geometry, columns, False)
+
+
+@_jit
+def _visit(combed, geometry, columns, there):
+    """Every line that image and columns have in common, copied there or added back."""
+    c, h, w, _, width, kh, kw, stride, padding, taps = geometry
+    pitch, (terms, rows, length) = (w + stride - 1) // stride, extent(geometry)
+    phases = 1 if taps == 1 else min(kh, stride)
+    for u in range(kh if taps == 1 else 1):
+        for v in range(kw):
+            lo, hi = _within(v - padding, stride, w, width)
+            # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
+            part, skip = (v - padding) % stride, (v - padding) // stride
+            for phase in range(phases):
+                top = u + phase - padding
+                first, last = _within(top, stride, h, rows)
+                source = (part * c * h + top + stride * first) * pitch + skip + lo
+                at = (u * kw + v) * length + (phase * rows + first) * width + lo
+                steps = h * pitch, stride * pitch, terms // c * length, width
+                if hi > lo:
+                    _move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
+
+
+@_jit
+def _move(combed, source, columns, at, channels, lines, size, steps, there):
+    """Lines of ``size`` numbers of all channels, copied to columns, or added back.
+
+    steps : numbers from a channel to the next and from a line to the next in the image, and in columns
+    """
+    channel_step, line_step, columns_channel, columns_line = steps
+    size_of = columns.itemsize
+    for channel in range(channels):
+        one, other = source + channel * channel_step, at + channel * columns_channel
+        for _ in range(lines):
+            if there:
+                _memcpy(columns.ctypes.data + other * size_of, combed.ctypes.data + one * size_of, size * size_of)
+            else:
+                _add(columns[other : other + size], combed[one : one + size])
+            one, other = one + line_step, other + columns_line
+
+
+@_jit
+def _add(values, to):
+    for x in range(len(to)):
+        to[x] += values[x]
+
+
+@_jit
+def multiply(weights, columns, geometry, m, out):
+    """Out ← Σ_u W_u columns: the outputs of one image before the bias.
+
+    weights : (taps, m, K) flat; out : (m, h' w') flat
+    """
+    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    terms, rows, length = extent(geometry)
+    strip = _strip(m, terms, height, width)
+    for y in range(0, height, strip):
+        pixels = (min(y + strip, height) - y) * width
+        for u in range(taps):
+            W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
+            gemm(False, False, m, pixels, terms, W, terms, meet, length, u > 0, out[y * width :], height * width)
+
+
+@_jit
+def multiply_back(weights, G, geometry, m, columns):
+    """Columns ← Σ_u W_uᵀ G, each tap where it met them: gradient of the columns of one image."""
+    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    terms, rows, length = extent(geometry)
+    strip = _strip(m, terms, height, width)
+    if taps > 1:
+        for i in range(len(columns)):
+            columns[i] = 0
+    for y in range(0, height, strip):
+        pixels = (min(y + strip, height) - y) * width
+        for u in range(taps):
+            W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
+            gemm(True, False, terms, pixels, m, W, terms, G[y * width :], height * width, taps > 1, meet, length)
+
+
+@_jit
+def add_weights(G, turned, columns, geometry, m, gradient):
+    """Gradient of the weights, what one image adds, in place: G columnsᵀ, or columns Gᵀ of every tap.
+
+    The second is faster by more than it takes to turn G where terms are many.
+
+    G : (m, h' w') flat; turned : Gᵀ flat, to be overwritten; gradient : (m, K), or (taps, K, m), flat
+    """
+    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    terms, rows, length = extent(geometry)
+    strip = _strip(m, terms, height, width)
+    if taps > 1:
+        turn(G, m, turned)
+    for y in range(0, height, strip):
+        pixels = (min(y + strip, height) - y) * width
+        if taps == 1:
+            own, meet = G[y * width :], columns[y * width :]
+            gemm(False, True, m, terms, pixels, own, height * width, meet, length, True, gradient, terms)
+            continue
+        for u in range(taps):
+            dW, meet = gradient[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
+            gemm(False, False, terms, m, pixels, meet, length, turned[y * width * m :], m, True, dW, m)
+
+
+@_jit
+def turn(G, m, out):
+    """Out ← Gᵀ, in squares. G : (m, pixels) flat; out : (pixels, m) flat"""
+    pixels = len(G) // m
+    for i in range(0, m, _SQUARE):
+        for j in range(0, pixels, _SQUARE):
+            for b in range(j, min(j + _SQUARE, pixels)):
+                for a in range(i, min(i + _SQUARE, m)):
+                    out[b * m + a] = G[a * pixels + b]
+
+
+@_jit
+def _strip(m, terms, height, width):
+    """Rows of outputs at a time, so that products stay small."""
+    return max(1, min(height, SMALL // (m * terms * width)))
+
+
+@_jit
+def _meeting(u, stride, rows, y):
+    """The row of columns that tap u meets for the outputs of row y."""
+    return u % stride * rows + u // stride + y
+
+
+@_jit
+def pack(weight, geometry, m, out):
+    """Weights (m, c, kh, kw) in the order of products, (taps, m, K); both flat."""
+    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
+    for u in range(kh):
+        for row in range(m * c):
+            to = (u * m * c + row) * kw if taps > 1 else (row * kh + u) * kw
+            for v in range(kw):
+                out[to + v] = weight[(row * kh + u) * kw + v]
+
+
+@_jit
+def unpack(gradient, geometry, m, out):
+    """The gradient of weights (m, c, kh, kw) from that of ``add_weights``; both flat."""
+    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
+    for o in range(m):
+        for channel in range(c):
+            for u in range(kh):
+                to = ((o * c + channel) * kh + u) * kw
+                for v in range(kw):
+                    out[to + v] = gradient[((u * c + channel) * kw + v) * m + o] if taps > 1 else gradient[to + v]

@@ -1,0 +1,142 @@
+"""Convolutions of some images one after the other, with bias and activation, and back: what one task does.
+
+A transposed convolution is the way back of the convolution that leads from its output to its input, whose geometry is
+what these functions take. Images are rows (n, features); weights are packed (see ``columns.pack``).
+"""
+
+import numpy as np
+from numba import njit
+
+from ..dense import activate_row, through_activation_row
+from .columns import (
+    add_up,
+    add_weights,
+    comb,
+    extent,
+    lay_out,
+    multiply,
+    multiply_back,
+    uncomb,
+)
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+
+
+@_jit
+def _columns_of_one(geometry, like):
+    """Columns of one image, all 0."""
+    terms, _, length = extent(geometry)
+    columns = np.empty(terms * length, like.dtype)
+    for i in range(len(columns)):
+        columns[i] = 0
+    return columns
+
+
+@_jit
+def _combed_one(geometry, like):
+    """A combed image; nothing where an image is combed by itself."""
+    c, h, w, stride = geometry[0], geometry[1], geometry[2], geometry[7]
+    return np.empty(0 if stride == 1 else c * h * stride * ((w + stride - 1) // stride), like.dtype)
+
+
+@_jit
+def _to_columns(image, combed, geometry, columns):
+    if len(combed):
+        comb(image, geometry[0] * geometry[1], geometry[2], geometry[7], combed)
+        lay_out(combed, geometry, columns)
+    else:
+        lay_out(image, geometry, columns)
+
+
+@_jit
+def _from_columns(columns, combed, geometry, image):
+    if len(combed):
+        add_up(columns, geometry, combed)
+        uncomb(combed, geometry[0] * geometry[1], geometry[2], geometry[7], image)
+    else:
+        add_up(columns, geometry, image)
+
+
+@_jit
+def _finish(image, m, bias, activation):
+    """Bias and activation, channel by channel."""
+    size = len(image) // m
+    for o in range(m):
+        plane = image[o * size : (o + 1) * size]
+        if len(bias):
+            for i in range(size):
+                plane[i] += bias[o]
+        activate_row(plane, activation)
+
+
+@_jit
+def _through(G, Y, m, activation, out, db):
+    """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : one image"""
+    size = len(G) // m
+    for o in range(m):
+        own, plane = out[o * size : (o + 1) * size], G[o * size : (o + 1) * size]
+        for i in range(size):
+            own[i] = plane[i]
+        through_activation_row(own, Y[o * size : (o + 1) * size], activation)
+        if len(db):
+            db[o] += _sum(own)
+
+
+# Added up in lanes, for a plain sum waits for every addition.
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+def _sum(values):
+    total = values.dtype.type(0)
+    for i in range(len(values)):
+        total += values[i]
+    return total
+
+
+@_jit
+def convolve(X, weights, bias, activation, geometry, Y):
+    """Y ← act(conv(X) + b). X : (n, c h w); weights : packed, flat; Y : (n, o h' w')"""
+    columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
+    m = Y.shape[1] // (geometry[3] * geometry[4])
+    for i in range(len(X)):
+        _to_columns(X[i], combed, geometry, columns)
+        multiply(weights, columns, geometry, m, Y[i])
+        _finish(Y[i], m, bias, activation)
+
+
+@_jit
+def convolve_back(G, X, Y, weights, activation, geometry, dW, db, dX):
+    """Gradients of ``convolve``: adds to dW (flat, see ``add_weights``) and db; fills dX unless that has no rows."""
+    columns, back, combed = _columns_of_one(geometry, X), _columns_of_one(geometry, X), _combed_one(geometry, X)
+    own, turned = np.empty(G.shape[1], G.dtype), np.empty(G.shape[1], G.dtype)
+    m = G.shape[1] // (geometry[3] * geometry[4])
+    for i in range(len(X)):
+        _through(G[i], Y[i], m, activation, own, db)
+        _to_columns(X[i], combed, geometry, columns)
+        add_weights(own, turned, columns, geometry, m, dW)
+        if len(dX):
+            multiply_back(weights, own, geometry, m, back)
+            _from_columns(back, combed, geometry, dX[i])
+
+
+@_jit
+def convolve_transposed(X, weights, bias, activation, geometry, Y):
+    """Y ← act(convᵀ(X) + b). X : (n, m h' w'); Y : (n, c h w)"""
+    columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
+    m = X.shape[1] // (geometry[3] * geometry[4])
+    for i in range(len(X)):
+        multiply_back(weights, X[i], geometry, m, columns)
+        _from_columns(columns, combed, geometry, Y[i])
+        _finish(Y[i], geometry[0], bias, activation)
+
+
+@_jit
+def convolve_transposed_back(G, X, Y, weights, activation, geometry, dW, db, dX):
+    """Gradients of ``convolve_transposed``, as ``convolve_back``."""
+    columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
+    own, turned = np.empty(G.shape[1], G.dtype), np.empty(X.shape[1], G.dtype)
+    m = X.shape[1] // (geometry[3] * geometry[4])
+    for i in range(len(X)):
+        _through(G[i], Y[i], geometry[0], activation, own, db)
+        _to_columns(own, combed, geometry, columns)
+        add_weights(X[i], turned, columns, geometry, m, dW)
+        if len(dX):
+            multiply(weights, columns, geometry, m, dX[i])

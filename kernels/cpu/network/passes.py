@@ -1,0 +1,229 @@
+"""What every kind of layer does to a batch, forward and back: blocks of rows become tasks, of kernels of other stems.
+
+A function of the way forward fills Y; one of the way back its part of the gradient, and dX unless that has no rows.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from .. import conv, norm
+from .._engine.pool import parallel
+from ..conv import pooling
+from ..conv import rows as images
+from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
+from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
+
+_FLOPS = 8e6  # of a task of products at least
+_NUMBERS = 1 << 15  # of a task of one pass over memory
+
+
+def _few(layer, n):
+    """Rows of a block for one pass over memory."""
+    return max(1, _NUMBERS // max(layer.fan_in, layer.fan_out))
+
+
+def _image_rows(n):
+    return max(conv.BLOCK, -(-n // conv.BLOCKS))
+
+
+def _dense_rows(layer, n):
+    return min(max(16, int(_FLOPS / (2 * layer.fan_in * layer.fan_out))), 256)
+
+
+# -- forward -------------------------------------------------------------------------------------------
+
+
+def forward(layer, params, x, bounds, Y, used, training, draws):
+    """Y ← the layer's output, activation included. x, Y : (n, features); used : statistics of a batch normalisation"""
+    FORWARD[layer.kind](layer, params, x, bounds, Y, used, training, draws)
+    if layer.activation != LINEAR and layer.kind not in (DENSE, CONV, TRANSPOSED_CONV):
+        blocks = layer.tasks(bounds, partial(_few, layer))
+        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), blocks)
+
+
+def _dense(layer, params, x, bounds, Y, *_):
+    def block(task):
+        j, rows = task
+        W, b = layer.views(params, j)
+        out = Y[rows]
+        np.matmul(x[rows], W, out=out)
+        if len(b):
+            out += b
+        if layer.activation != LINEAR:
+            activate_row(out.reshape(-1), layer.activation)
+
+    parallel(block, layer.tasks(bounds, partial(_dense_rows, layer)))
+
+
+def _convolution(kernel, layer, params, x, bounds, Y, *_):
+    geometry = layer.geometry
+    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+
+    def block(task):
+        j, rows = task
+        kernel(x[rows], packed[j], layer.views(params, j)[1], layer.activation, geometry, Y[rows])
+
+    parallel(block, layer.tasks(bounds, _image_rows))
+
+
+def _max_pool(layer, params, x, bounds, Y, *_):
+    window = *layer.image, layer.kernel, layer.stride
+    parallel(lambda task: pooling.pool(x[task[1]], *window, Y[task[1]]), layer.tasks(bounds, partial(_few, layer)))
+
+
+def _up_sample(layer, params, x, bounds, Y, *_):
+    image = *layer.image, layer.kernel
+    parallel(lambda task: pooling.grow(x[task[1]], *image, Y[task[1]]), layer.tasks(bounds, partial(_few, layer)))
+
+
+def _batch_norm(layer, params, x, bounds, Y, used, *_):
+    for j, rows in layer.groups(bounds):
+        gamma, beta = layer.views(params, j)
+        norm.normalize_rows(x[rows], layer.height * layer.width, (gamma, beta, *used[j]), layer.reals[1], Y[rows])
+
+
+def _dropout(layer, params, x, bounds, Y, used, training, draws):
+    if training:
+        stream = draws.stream | layer.number << 8
+        Y[...] = norm.dropout(x, layer.reals[0], draws.key, stream, draws.step, draws.rows)
+    else:
+        Y[...] = x
+
+
+def _copy(layer, params, x, bounds, Y, *_):
+    Y[...] = x
+
+
+FORWARD = {
+    DENSE: _dense,
+    CONV: partial(_convolution, images.convolve),
+    TRANSPOSED_CONV: partial(_convolution, images.convolve_transposed),
+    MAX_POOL: _max_pool,
+    UP_SAMPLE: _up_sample,
+    BATCH_NORM: _batch_norm,
+    DROPOUT: _dropout,
+    ACTIVATE: _copy,
+}
+
+
+def statistics(layer, x, bounds, state, used, training):
+    """Means and variances that a batch normalisation uses, (clusters, 2, channels); ``state`` moves on."""
+    momentum, s = layer.reals[0], layer.height * layer.width
+    running = state[layer.state : layer.state + layer.statistics].reshape(2, layer.clusters, layer.channels)
+    used[...] = running.swapaxes(0, 1)
+    for j, rows in layer.groups(bounds):
+        m = (rows.stop - rows.start) * s
+        if training and m >= 2:
+            norm.statistics_of(x[rows], s, *used[j])
+            running[0, j] = norm.running_average(running[0, j], used[j, 0], momentum)
+            running[1, j] = norm.running_average(running[1, j], used[j, 1] * x.dtype.type(m / (m - 1)), momentum)
+
+
+# -- back ----------------------------------------------------------------------------------------------
+
+
+def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    """Fills the layer's part of the gradient, and dX. G : (n, features), which stays as it is"""
+    if layer.activation != LINEAR and layer.kind not in (CONV, TRANSPOSED_CONV):
+        G = G.copy()
+
+        def block(task):
+            through_activation_row(G[task[1]].reshape(-1), Y[task[1]].reshape(-1), layer.activation)
+
+        parallel(block, layer.tasks(bounds, partial(_few, layer)))
+    BACKWARD[layer.kind](layer, params, x, Y, G, bounds, used, training, draws, gradient, dX)
+
+
+def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    def weights(task):
+        j, rows, inputs = task
+        dW, db = layer.views(gradient, j)
+        below, above = x[rows, inputs], G[rows]
+        if len(above) <= CHUNK:
+            np.matmul(below.T, above, out=dW[inputs])
+        else:
+            chunks = [slice(first, first + CHUNK) for first in range(0, len(above), CHUNK)]
+            dW[inputs] = sum((below[chunk].T @ above[chunk]).astype(np.float64) for chunk in chunks)
+        if len(db) and inputs.start == 0:
+            db[:] = above.sum(axis=0, dtype=np.float64)
+
+    def below(task):
+        j, rows = task
+        np.matmul(G[rows], layer.views(params, j)[0].T, out=dX[rows])
+
+    tasks = []
+    for j, rows in layer.groups(bounds):
+        n = max(rows.stop - rows.start, 1)
+        inputs = max(16, int(_FLOPS / (2 * n * layer.fan_out)))
+        tasks += [(weights, (j, rows, slice(i, min(i + inputs, layer.fan_in)))) for i in range(0, layer.fan_in, inputs)]
+    if len(dX):
+        tasks += [(below, task) for task in layer.tasks(bounds, partial(_dense_rows, layer))]
+    parallel(lambda task: task[0](task[1]), tasks)
+
+
+def _convolution_back(kernel, layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    geometry, size = layer.geometry, int(np.prod(layer.weight_shape))
+    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    tasks, biases = layer.tasks(bounds, _image_rows), layer.out_channels if layer.bias >= 0 else 0
+    dW, db = np.zeros((len(tasks), size), x.dtype), np.zeros((len(tasks), biases), x.dtype)
+
+    def block(t):
+        j, rows = tasks[t]
+        arguments = packed[j], layer.activation, geometry, dW[t], db[t]
+        kernel(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
+
+    parallel(block, range(len(tasks)))
+    for j in range(layer.clusters):
+        own = [t for t, (cluster, _) in enumerate(tasks) if cluster == j]
+        weight, bias = layer.views(gradient, j)
+        conv.columns.unpack(conv.total(dW[own]), geometry, layer.weight_shape[0], weight.reshape(-1))
+        bias[:] = conv.total(db[own])
+
+
+def _max_pool_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    window = *layer.image, layer.kernel, layer.stride
+    if len(dX):
+        parallel(
+            lambda task: pooling.pool_back(G[task[1]], x[task[1]], *window, dX[task[1]]),
+            layer.tasks(bounds, partial(_few, layer)),
+        )
+
+
+def _up_sample_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    image = *layer.image, layer.kernel
+    if len(dX):
+        parallel(
+            lambda task: pooling.grow_back(G[task[1]], *image, dX[task[1]]),
+            layer.tasks(bounds, partial(_few, layer)),
+        )
+
+
+def _batch_norm_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    s = layer.height * layer.width
+    for j, rows in layer.groups(bounds):
+        constants, coupled = (layer.views(params, j)[0], *used[j]), training and (rows.stop - rows.start) * s >= 2
+        dx = dX[rows] if len(dX) else np.empty((rows.stop - rows.start, layer.fan_in), x.dtype)
+        norm.normalize_back(G[rows], x[rows], s, constants, layer.reals[1], coupled, *layer.views(gradient, j), dx)
+
+
+def _dropout_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    if len(dX):
+        _dropout(layer, params, G, bounds, dX, used, training, draws)
+
+
+def _copy_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    if len(dX):
+        dX[...] = G
+
+
+BACKWARD = {
+    DENSE: _dense_back,
+    CONV: partial(_convolution_back, images.convolve_back),
+    TRANSPOSED_CONV: partial(_convolution_back, images.convolve_transposed_back),
+    MAX_POOL: _max_pool_back,
+    UP_SAMPLE: _up_sample_back,
+    BATCH_NORM: _batch_norm_back,
+    DROPOUT: _dropout_back,
+    ACTIVATE: _copy_back,
+}
