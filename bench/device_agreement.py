@@ -20,8 +20,12 @@ from csrl_core.contract.cases import all_cases
 
 
 def size(case):
-    """Numbers in a case's arguments."""
-    return sum(np.size(argument) for argument in case.arguments(np.dtype(np.float32)))
+    """Numbers in a case's arguments, those of records included."""
+
+    def numbers(argument):
+        return sum(map(numbers, argument)) if isinstance(argument, tuple) else np.size(argument)
+
+    return sum(map(numbers, case.arguments(np.dtype(np.float32))))
 
 
 def _stems(b):
