@@ -81,9 +81,7 @@ class Ours:
         """(output, gradient of the parameters, gradient of the input or nothing)."""
         network = self.built.network
         out, tape, _ = self.kernels.forward(self.params, network, self.X, self.bounds, self.state, True, None)
-        back = self.kernels.backward(
-            self.params, network, self.X, tape, self.G, self.bounds, True, None, self.wanted
-        )
+        back = self.kernels.backward(self.params, network, self.X, tape, self.G, self.bounds, True, None, self.wanted)
         return out, *back
 
 

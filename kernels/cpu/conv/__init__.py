@@ -1,5 +1,6 @@
 """Numba twin of ``reference.conv``: convolution of images, its transpose, max-pooling and up-sampling.
 
+    gemm.py       products of parts of flat arrays
     columns.py    an image's pixels in columns, and the products of these with weights
     rows.py       convolutions of some images, with bias and activation: what a task does
     pooling.py    max-pooling and up-sampling of some images

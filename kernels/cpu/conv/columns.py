@@ -18,7 +18,7 @@ Everything is flat, of one float dtype: image (c h w), columns (K L), weights (t
 
 from numba import njit, types
 
-from .._engine.gemm import SMALL, gemm
+from .gemm import SMALL, gemm
 
 THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
 _SQUARE = 16  # rows and columns that are turned at a time
