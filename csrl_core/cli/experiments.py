@@ -9,7 +9,7 @@ import typer
 
 from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, command_taking, say
 
-Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig5", "defaults")})
+Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig3", "fig5", "defaults")})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
 Inputs = StrEnum("Inputs", {name: name for name in ("intensities", "binary")})
 Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
@@ -37,17 +37,18 @@ class ReproduceRequest:
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="fig2, defaults: a data set; may be repeated; default: all. fig5: mnist (default) or digits."
+            help="fig2, fig3, defaults: a data set; may be repeated; default: all. fig5: mnist (default) or digits."
         ),
     ] = None
-    version: Annotated[Version, typer.Option(help="fig2, fig5: the papers' models and settings, or ours.")] = (
+    version: Annotated[Version, typer.Option(help="fig2, fig3, fig5: the papers' models and settings, or ours.")] = (
         Version.both
     )
     inputs: Annotated[Inputs, typer.Option(help="fig5: which pixels machines are trained on.")] = Inputs.intensities
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="A small version, to see that it works. fig5: K = 1, small machines; defaults: four sets."
+            "--quick",
+            help="A small version, to see that it works. fig3: few images; fig5: K = 1; defaults: four sets.",
         ),
     ] = False
     model: Annotated[
@@ -66,13 +67,13 @@ class ReproduceRequest:
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Processes (fig5: threads); default all usable cores.")
     ] = None
-    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig5: epochs, instead of the papers'.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig3, fig5: epochs, instead of the papers'.")] = None
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
 
 
 @command_taking(ReproduceRequest)
 def reproduce(request):
-    """Make Figures 1, 2 and 5 of the paper, or test the defaults on many data sets; a rerun continues (not fig1)."""
+    """Make Figures 1, 2, 3 and 5 of the paper, or test the defaults on many data sets; a rerun continues (not fig1)."""
     from csrl_core.cli import reproduce as cli_reproduce
 
     return cli_reproduce.main(

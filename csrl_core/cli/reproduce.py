@@ -13,12 +13,24 @@ from csrl_core.cli import progress
 from csrl_core.cli.base import WrongUsage
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.rbm import TensorizedRBM
-from csrl_core.experiments import defaults, defaults_summary, fig1, fig2, fig2_picture, fig2_summary, fig5, fig5_summary
+from csrl_core.estimators.vae import TensorizedVAE
+from csrl_core.experiments import (
+    defaults,
+    defaults_summary,
+    fig1,
+    fig2,
+    fig2_picture,
+    fig2_summary,
+    fig3,
+    fig3_summary,
+    fig5,
+    fig5_summary,
+)
 from csrl_core.experiments import runs as tables
 from csrl_core.training import compiling
 from csrl_core.training.atomic_files import write_atomically
 
-REPETITIONS = 5  # of figures 1 and 5; `fig2.default_repetitions` has those of figure 2
+REPETITIONS = 5  # of figures 1, 3 and 5; `fig2.default_repetitions` has those of figure 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +58,7 @@ def main(figure, out, **asked):
     """
     request, out = Request(**asked), Path(out)
     options = {
-        "--quick": (request.quick, ("fig5", "defaults")),
+        "--quick": (request.quick, ("fig3", "fig5", "defaults")),
         "--inputs": (request.inputs != "intensities", ("fig5",)),
         "--model": (request.models, ("defaults",)),
     }
@@ -56,7 +68,7 @@ def main(figure, out, **asked):
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    make = {"fig1": _figure_1, "fig2": _figure_2, "fig5": _figure_5, "defaults": _defaults}[figure]
+    make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig5": _figure_5, "defaults": _defaults}[figure]
     make(out, request)
     return 0
 
@@ -110,6 +122,38 @@ def _figure_2(out, request):
 
     tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)
     _finish([table.path, out / "fig2.csv"], draw, fig2_summary.lines(rows), say)
+    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
+
+
+def _figure_3(out, request):
+    begin, say = time.perf_counter(), request.say
+    wanted = list(request.sets or fig3.ARCHITECTURES)
+    for name in wanted:
+        if name not in fig3.ARCHITECTURES:
+            raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(fig3.ARCHITECTURES)}")
+    here = [name for name in wanted if datasets.available(name)]
+    for name in wanted:
+        if name not in here:
+            say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
+    if not here:
+        raise FileNotFoundError("none of the data sets can be read")
+    options = {"repetitions": request.repetitions or REPETITIONS, "epochs": request.epochs}
+    if request.quick:
+        options = {"repetitions": 1, "epochs": 2, "images": 20}
+    stem = "fig3-quick" if request.quick else "fig3"
+    table = tables.RunTable(out / f"{stem}-runs.csv", fig3.Run)
+    jobs = fig3.jobs(out, request.versions, here, seed=request.seed, backend=request.backend, **options)
+    if _say_missing("fig3", jobs, fig3_summary.missing(table, jobs), table, say):
+        doctor.compile_ahead(TensorizedVAE, request.backend, say)
+    with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}") as done:
+        made = fig3_summary.complete(table, jobs, request.processes, done)
+    rows = fig3_summary.summarise(made)
+    tables.write_rows(out / f"{stem}.csv", rows, fig3_summary.Summary)
+
+    def draw():
+        return [fig3_summary.draw(out, data, version, jobs) for data in here for version in request.versions]
+
+    _finish([table.path, out / f"{stem}.csv"], draw, fig3_summary.lines(rows), say)
     say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
 
 
