@@ -19,7 +19,7 @@ from csrl_core import TensorizedVAE, datasets, metrics
 from csrl_core.experiments.runs import Keyed
 
 CLASSES, TRAIN, TEST, PIXEL, SIDE = (0, 1, 9), 200, 100, 255.0, 28
-ARCHITECTURES = {"mnist": "dense", "fashion-mnist": "conv"}  # data set → that of its networks
+ARCHITECTURES = {"mnist": "dense", "fashion_mnist": "conv"}  # data set → that of its networks
 STANDARD, TENSORIZED = MODELS = ("VAE", "TVAE")
 VERSIONS = {
     "papers": {"reg": 0.5, "center": True, "epochs": 200, "standing_epochs": 0, "init": "k-means++"},

@@ -96,7 +96,7 @@ def test_reproduce(csrl):
     again = csrl("reproduce", "fig2", "--version", "papers", "--backend", "numpy", "-o", "out", *arguments)
     assert "28 runs, 28 of them" in again.stdout
     assert "--data moons is not of the figure" in error_of(csrl("reproduce", "fig2", "--data", "moons", code=2))
-    csrl("reproduce", "fig3", code=2)
+    csrl("reproduce", "fig9", code=2)
 
 
 def test_reproduce_figure_1(csrl):

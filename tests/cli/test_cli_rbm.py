@@ -175,7 +175,11 @@ def test_plot(csrl, options):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--hidden", "3"], 2, "--hidden is an option of --model autoencoder, not of --model rbm (csrl fit --help)"),
+        (
+            ["--hidden", "3"],
+            2,
+            "--hidden is an option of --model autoencoder and vae, not of --model rbm (csrl fit --help)",
+        ),
         (["--shared", "0"], 2, "--shared is an option of --model autoencoder"),
         (["--bias"], 2, "--bias is an option of --model autoencoder"),
         (["--solver", "exact"], 2, "--solver is an option of --model autoencoder"),
@@ -201,7 +205,8 @@ def test_bad_arguments_of_fit(csrl, arguments, code, message):
                                        ["--filters-gif", "f.gif"], ["--image-shape", "3,3"]])  # fmt: skip
 def test_an_autoencoder_has_no_such_option(csrl, arguments):
     said = error_of(csrl("fit", "x.npy", "--out", "m", *arguments, code=2))
-    assert said.startswith(f"error: {arguments[0]} is an option of --model rbm, not of --model autoencoder")
+    owners = "rbm and vae" if arguments[0] == "--image-shape" else "rbm"
+    assert said.startswith(f"error: {arguments[0]} is an option of --model {owners}, not of --model autoencoder")
     assert listing() == ["x.npy"]
 
 

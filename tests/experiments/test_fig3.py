@@ -28,7 +28,7 @@ def made(folder):
 
 
 def test_all_versions_sets_repetitions_and_models(tmp_path):
-    listed = fig3.jobs(tmp_path, ("papers", "ours"), ("mnist", "fashion-mnist"))
+    listed = fig3.jobs(tmp_path, ("papers", "ours"), ("mnist", "fashion_mnist"))
     assert len({job.key for job in listed}) == len(listed) == 2 * 2 * 5 * 2
     assert {(job.version, job.epochs) for job in listed} == {("papers", 200), ("ours", 100)}
     assert {job.images for job in listed} == {200}
@@ -88,4 +88,4 @@ def test_command(tmp_path):
 
 def test_another_data_set_is_refused(tmp_path):
     result = csrl("reproduce", "fig3", "--data", "iris", "--out", tmp_path, code=2)
-    assert "--data iris is not of the figure; expected some of mnist, fashion-mnist" in error_of(result)
+    assert "--data iris is not of the figure; expected some of mnist, fashion_mnist" in error_of(result)
