@@ -64,7 +64,8 @@ def main(figure, out, **asked):
     }
     for option, (given, owners) in options.items():
         if given and figure not in owners:
-            raise WrongUsage(f"{option} is an option of {' and '.join(owners)}, not of {figure}")
+            said = " and ".join(part for part in (", ".join(owners[:-1]), owners[-1]) if part)
+            raise WrongUsage(f"{option} is an option of {said}, not of {figure}")
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
