@@ -114,8 +114,8 @@ def test_other_versions_kinds_and_classes_are_refused(tmp_path):
     rewrite(path, format=2, **{"class": "os.system"})
     with pytest.raises(ModelFileError, match=r"holds a 'os\.system'; expected one of"):
         csrl_core.load(path)
-    rewrite(path, **{"class": "TensorizedVAE", "version": "9.1"})
-    with pytest.raises(ModelFileError, match=r"holds a 'TensorizedVAE'; .* It was written by csrl_core 9\.1"):
+    rewrite(path, **{"class": "TensorizedGAN", "version": "9.1"})
+    with pytest.raises(ModelFileError, match=r"holds a 'TensorizedGAN'; .* It was written by csrl_core 9\.1"):
         csrl_core.load(path)
     rewrite(path, **{"class": "TensorizedAutoencoder"})
     with safetensors.safe_open(path, framework="numpy") as file:
