@@ -94,16 +94,7 @@ def _figure_1(out, request):
 
 def _figure_2(out, request):
     begin, say = time.perf_counter(), request.say
-    wanted = list(request.sets or fig2.SETS)
-    for name in wanted:
-        if name not in fig2.SETS:
-            raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(fig2.SETS)}")
-    here = [name for name in wanted if datasets.available(name)]
-    for name in wanted:
-        if name not in here:
-            say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
-    if not here:
-        raise FileNotFoundError("none of the data sets can be read")
+    here = _sets_here(fig2.SETS, request)
     table = tables.RunTable(out / "fig2-runs.csv", fig2.Run)
     jobs = fig2.jobs(
         *(request.versions, here, request.repetitions, request.seed),
@@ -128,16 +119,7 @@ def _figure_2(out, request):
 
 def _figure_3(out, request):
     begin, say = time.perf_counter(), request.say
-    wanted = list(request.sets or fig3.ARCHITECTURES)
-    for name in wanted:
-        if name not in fig3.ARCHITECTURES:
-            raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(fig3.ARCHITECTURES)}")
-    here = [name for name in wanted if datasets.available(name)]
-    for name in wanted:
-        if name not in here:
-            say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
-    if not here:
-        raise FileNotFoundError("none of the data sets can be read")
+    here = _sets_here(fig3.ARCHITECTURES, request)
     options = {"repetitions": request.repetitions or REPETITIONS, "epochs": request.epochs}
     if request.quick:
         options = {"repetitions": 1, "epochs": 2, "images": 20}
@@ -219,6 +201,21 @@ def _defaults(out, request):
         return [picture]
 
     _finish(files, draw, defaults_summary.lines(rows), say)
+
+
+def _sets_here(known, request):
+    """The data sets that are asked for, of those of the figure, and can be read; the others are said."""
+    wanted = list(request.sets or known)
+    for name in wanted:
+        if name not in known:
+            raise WrongUsage(f"--data {name} is not of the figure; expected some of {', '.join(known)}")
+    here = [name for name in wanted if datasets.available(name)]
+    for name in wanted:
+        if name not in here:
+            request.say(f"skipped    {name}: its files are not there; set {datasets.DATA_VARIABLE} (csrl doctor)")
+    if not here:
+        raise FileNotFoundError("none of the data sets can be read")
+    return here
 
 
 def _say_missing(name, jobs, missing, table, say):

@@ -8,12 +8,13 @@ from scipy.stats import norm
 
 from csrl_core.backends import as_numpy
 from csrl_core.estimators.fitted import to_device_of
-from csrl_core.training.draws import Use, draw_key
+from csrl_core.estimators.sampling import Sampling
+from csrl_core.training.draws import Use, chosen
 
 TAIL = 0.01  # of a normal distribution on either side of a traversal's grid
 
 
-class LatentMethods:
+class LatentMethods(Sampling):
     """Mixin of the methods that `TensorizedVAE` has besides those of every estimator."""
 
     def sample(self, n_samples=1, cluster=None, *, random_state=None):
@@ -43,8 +44,7 @@ class LatentMethods:
         draw, own = fitted.draw(*self._draw(random_state)), fitted.backend.own
         if cluster is None:
             u = as_numpy(draw.philox.uniform53(*draw.words(Use.SAMPLING, 1), 0, n_samples))
-            edges = np.cumsum(np.exp(self._log_mixing()))
-            labels = np.searchsorted(edges[:-1] / edges[-1], u, side="right").astype(np.int64)
+            labels = chosen(u, self._log_mixing())
         else:
             labels = np.full(n_samples, cluster, np.int64)
         rows = own(np.arange(n_samples))
@@ -129,14 +129,6 @@ class LatentMethods:
     def _check_cluster(self, cluster):
         if not isinstance(cluster, Integral) or not 0 <= cluster < self.n_clusters:
             raise ValueError(f"cluster={cluster!r}; expected an int from 0 to {self.n_clusters - 1}")
-
-    def _draw(self, random_state):
-        """(key, step) of random numbers that no earlier call has used."""
-        if random_state is not None:
-            return draw_key(random_state), 0
-        number = vars(self).get("_n_draws", 0)
-        self._n_draws = number + 1
-        return self._key, number
 
     def _has_gaussians(self):
         raise AttributeError(f"{type(self).__name__} has no gaussians(): its clusters are networks, not Gaussians")

@@ -7,10 +7,11 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.estimators.fitted import to_device_of
-from csrl_core.training.draws import Use, draw_key
+from csrl_core.estimators.sampling import Sampling
+from csrl_core.training.draws import Use
 
 
-class MachineMethods:
+class MachineMethods(Sampling):
     """Mixin of the methods that `TensorizedRBM` has besides those of every estimator."""
 
     def free_energy(self, X):
@@ -148,14 +149,6 @@ class MachineMethods:
         """V, checked like X; but Gaussian or centred units may have any value."""
         V = super()._check_X(V, False) if self._centred or self.visible == "gaussian" else self._check_X(V, False)
         return V if V.dtype == self.params_.dtype else V.astype(self.params_.dtype)
-
-    def _draw(self, random_state):
-        """(key, step) of random numbers that no earlier call has used."""
-        if random_state is not None:
-            return draw_key(random_state), 0
-        number = vars(self).get("_n_draws", 0)
-        self._n_draws = number + 1
-        return self._key, number
 
     def sample(self, n_samples=1, cluster=None, *, steps=1000, random_state=None):
         """Draw samples from the model, by Gibbs chains that start at independent units with the cluster's mean.

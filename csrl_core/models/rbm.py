@@ -9,7 +9,7 @@ from scipy.special import xlogy
 from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
 from csrl_core.models.partition import PartitionRule
-from csrl_core.training.draws import Use
+from csrl_core.training.draws import Use, chosen
 from csrl_core.training.passes import CHUNK
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
@@ -196,8 +196,7 @@ class RBMModel(ClusterModel):
     def sample_labels(self, state, n, draw):
         """Clusters (n,) int64, drawn with their shares of the training data as probabilities."""
         u = as_numpy(self.philox.uniform53(*draw.words(Use.SAMPLING, 2), 0, n))
-        edges = np.cumsum(np.exp(self.partition.log_mixing(state)))
-        return np.searchsorted(edges[:-1] / edges[-1], u, side="right").astype(np.int64)
+        return chosen(u, self.partition.log_mixing(state))
 
     # Likelihoods and scores
 

@@ -78,6 +78,15 @@ def draw_key(random_state):
     return check_random_state(random_state).randint(0, 2**32, size=2, dtype=np.uint32)
 
 
+def chosen(u, log_shares):
+    """For each uniform of u (n,) the index of a share, with the shares as probabilities: (n,) int64.
+
+    log_shares : (k,), of numbers that need not add up to 1
+    """
+    edges = np.cumsum(np.exp(log_shares))
+    return np.searchsorted(edges[:-1] / edges[-1], u, side="right").astype(np.int64)
+
+
 class Draw:
     """Random numbers for one call of a model's method: functions of the fit's key, the restart and the step.
 
