@@ -74,6 +74,6 @@ def test_what_is_learnt_is_whole_wherever_it_is_interrupted(name, action):
         whole = is_whole(model, action, before, after, replays)
         assert whole, where
         assert not busy_helpers(), where
-        place += 29
+        place += 29 + place // 40  # later epochs and restarts repeat the places of the first
     assert place > 100
     assert left(model) == after
