@@ -4,10 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 ORACLE := $(VENV)/.oracle
+DOCS   := $(VENV)/.docs
 # Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick sensitive oracle lint bench device clean
+.PHONY: demo test quick sensitive oracle docs lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
@@ -23,6 +24,9 @@ sensitive: $(STAMP)   ## what another BLAS or vector width could change; .ci/run
 
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
 
+docs: $(DOCS)         ## the site, in docs/_build: every example is run, every warning an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +38,7 @@ device:               ## on a machine with a GPU: verify, tests, sanitizers, fit
 	CSRL_COMMIT=$${CSRL_COMMIT:-$$(git rev-parse --short HEAD 2>/dev/null)} $(PYTHON) bench/on_device.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build docs/_build docs/gallery docs/api/found *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -47,4 +51,8 @@ $(STAMP): $(BIN)/python pyproject.toml
 
 $(ORACLE): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[oracle]"
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@

@@ -8,13 +8,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # All but the page whose blocks are files that do not exist yet: test_adding.py writes and runs these.
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.stem != "adding_a_model")]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+
+
+def blocks(page):
+    """The python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
 
 
 def snippets():
-    """Every python block, with a readable id."""
+    """Every python block, and every tutorial's as one program, with a readable id."""
     for page in PAGES:
-        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.S)):
+        for number, code in enumerate(blocks(page)):
             yield pytest.param(code, id=f"{page.name}-{number}")
+    for page in TUTORIALS:
+        yield pytest.param("\n".join(blocks(page)), id=f"tutorials/{page.name}")
 
 
 @pytest.mark.parametrize("code", list(snippets()))
@@ -23,7 +31,7 @@ def test_python_in_the_documentation_runs(code, tmp_path, monkeypatch):
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)
 def test_files_that_the_documentation_names_exist(page):
     text = page.read_text()
     named = set(re.findall(r"`((?:reference|kernels|csrl_core|tests|bench|docs)/[\w./]+\.\w+)`", text))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from csrl_core.backends import as_numpy
 from csrl_core.plotting.images import image_pairs
 from csrl_core.plotting.style import COLOURS, axes_of, class_codes, legend_beside, new_figure, scatter
 
@@ -17,7 +18,7 @@ def plot_embedding(model, X, y=None, ax=None, *, names=None, legend=True):
     names : names of the classes in sorted order, optional; legend : bool
     returns Axes
     """
-    labels, Z = model.predict(X), model.transform(X)
+    labels, Z = as_numpy(model.predict(X)), as_numpy(model.transform(X))  # a frame, after set_output
     codes, classes = class_codes(y, len(Z), names)
     ax = axes_of(ax)
     k = model.n_clusters

@@ -47,6 +47,14 @@ def test_larger_embeddings_lie_in_their_clusters_field(triangle, latent):
     assert np.abs(points[:, 1]).max() <= 0.5
 
 
+def test_models_that_give_frames_can_be_drawn(triangle):
+    pandas = pytest.importorskip("pandas")
+    X, y, model = triangle
+    frames = fitted(pandas.DataFrame(X, columns=list("abcde")), n_clusters=3).set_output(transform="pandas")
+    drawn = plotting.plot_embedding(frames, pandas.DataFrame(X, columns=list("abcde")), y)
+    np.testing.assert_allclose(points_of(drawn), points_of(plotting.plot_embedding(model, X, y)), rtol=1e-9)
+
+
 def test_a_cluster_of_one_sample_or_none_can_be_drawn(triangle):
     X, _, _ = triangle
     model = fitted(X, n_clusters=3, hidden=(4, 3))
