@@ -35,7 +35,12 @@ html_title = "csrl_core"
 html_static_path = ["site"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_theme_options = {"navbar_align": "left", "show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+}
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",

@@ -1,6 +1,8 @@
 """The code in the documentation runs as it stands there, and its links lead somewhere."""
 
+import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,22 @@ def snippets():
 def test_python_in_the_documentation_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
+
+
+def modules_with_examples():
+    """Names of the modules in whose docstrings there are examples."""
+    for folder, package in ((ROOT / "csrl_core", "csrl_core"), (ROOT / "reference", "csrl_core.reference")):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            if ">>>" in path.read_text() and not {"kernels", "reference"} & {*parts}:
+                yield ".".join((package, *(part for part in parts if part != "__init__")))
+
+
+@pytest.mark.parametrize("name", list(modules_with_examples()))
+def test_examples_of_docstrings_give_what_they_say(name):
+    result = doctest.testmod(import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)

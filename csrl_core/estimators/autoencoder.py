@@ -80,9 +80,10 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     >>> model.transform(X).shape
     (300, 1)
 
-    A start at principal components assigns each sample to the nearest centre:
+    A start at principal components assigns each sample to the nearest centre, by loss:
 
-    >>> start = TensorizedAutoencoder(n_clusters=3, start="components", init="k-means", epochs=0, random_state=0).fit(X)
+    >>> start = TensorizedAutoencoder(n_clusters=3, start="components", assignment="loss", epochs=0, random_state=0)
+    >>> start = start.set_params(init="k-means").fit(X)
     >>> nearest = ((X[:, None] - start.cluster_centers_) ** 2).sum(axis=2).argmin(axis=1)
     >>> bool((start.labels_ == nearest).all())
     True
