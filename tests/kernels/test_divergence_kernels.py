@@ -43,7 +43,7 @@ def test_both_forms_are_taken():
 @pytest.mark.sensitive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_results_do_not_depend_on_the_number_of_threads(dtype):
-    shape = (16, 10, 9)
+    shape = (16, 12, 9)
     arrays, several = tensors(40, shape, dtype), []
     for n_jobs in (1, 2, 5):
         with backends.get("numba").threads(n_jobs):

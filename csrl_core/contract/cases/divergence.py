@@ -92,7 +92,7 @@ TENSORS = {
     "four modes": (5, (2, 3, 2, 4)),
     "many samples": (70, (3, 8, 8)),
     "projections": (20, (12, 6, 6)),
-    "several tiles": (6, (16, 10, 9)),
+    "several tiles": (6, (16, 12, 9)),
     "few rows, many columns": (12, (2, 30, 40)),
 }
 BUILD = {

@@ -12,7 +12,7 @@ from numba import njit
 
 from ..conv.gemm import gemm
 
-_TILE = 60  # columns, at most; 64 would put the rows of tiles 2¹⁴ bytes apart, where they share places in the cache
+_TILE = 100  # columns, at most: of 32 × 20 × 20 a fifth faster than 60, whose products with V are too small
 _PARTS = 4  # of a mode's tiles, at most: each has sums of its own
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
