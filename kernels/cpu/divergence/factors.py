@@ -35,9 +35,9 @@ def times_b(V, C, rows):
     return (W @ flat).reshape(-1, R, m)
 
 
-def joined(parts, rows):
-    """V B of some samples."""
-    return np.concatenate(parts)[rows]
+def terms(parts):
+    """Arrays (n, R, m) whose sum V B is: one, of all blocks."""
+    return [np.concatenate(parts)]
 
 
 @_jit

@@ -50,9 +50,9 @@ def times_b(V, C, tiles):
     return VB
 
 
-def joined(parts, rows):
-    """V B of some samples."""
-    return sum(part[rows] for part in parts[1:]) + parts[0][rows] if len(parts) > 1 else parts[0][rows].copy()
+def terms(parts):
+    """Arrays (n, R, m) whose sum V B is: one of every part."""
+    return parts
 
 
 def _size(tile):

@@ -38,13 +38,18 @@ def gradient(C, Y, shape, ridge):
         return _form(V).times_b(V, C, task[1])
 
     parts = pool.parallel(products, tasks)
-    products = [[VB for (own, _), VB in zip(tasks, parts, strict=True) if own == mode] for mode in range(len(modes))]
+    terms = []
+    for mode, (V, _) in enumerate(modes):
+        own = [VB for (of, _), VB in zip(tasks, parts, strict=True) if of == mode]
+        terms.append(_form(V).terms(own))
     dY = np.zeros_like(Y)
 
     # 2. through the projection and the factor
     def through(rows):
         for mode, (V, inverse) in enumerate(modes):
-            VB = _form(V).joined(products[mode], rows)
+            VB = terms[mode][0][rows].copy()
+            for term in terms[mode][1:]:
+                VB += term[rows]
             dX = np.empty_like(VB)
             _through(V[rows], VB, (2 * inverse[rows]).astype(Y.dtype), dX)
             _add_matrices(dX, shape, mode, dY[rows])
