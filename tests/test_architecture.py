@@ -24,6 +24,7 @@ TOP = {
     "backend",
     "backends",
     "callbacks",
+    "divergence",
     "doctor",
     "metrics",
     "reproduce",
