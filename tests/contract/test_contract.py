@@ -65,7 +65,8 @@ def test_the_table_itself():
         assert entry.unit in contract.UNITS
     assert all(tolerance.reason for tolerance in contract.TOLERANCES.values())
     assert contract.CONTRACT["assign", "move"].in_place == (3, 5, 6, 7)
-    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"network", "norm"}  # batch normalisation couples rows
+    # batch normalisation couples rows, and negatives are drawn from the batch
+    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"contrastive", "network", "norm"}
     assert {"key", "layers", "betas"} <= {*contract.HOST_ARGUMENTS}
 
 
@@ -78,7 +79,7 @@ def test_describe(stem):
 
 
 def test_unknown_stem():
-    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, autoencoder, "):
+    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, augment, "):
         contract.describe("dens")
 
 
