@@ -1,4 +1,4 @@
-"""Layers of variational autoencoders: the dense form, the convolutional form, and what every form has in common."""
+"""Layers of autoencoders: the dense form, the convolutional form, and what every form has in common."""
 
 import numpy as np
 
@@ -21,12 +21,19 @@ def dense_parts(n_features, hidden, latent, shared):
 
 
 def conv_parts(shape, channels, latent, shared):
+    """The parts of a variational autoencoder from `conv_layers`; arguments as there, latent : int."""
+    return parts(*conv_layers(shape, channels, shared), shape, latent)
+
+
+def conv_layers(shape, channels, shared, output_activation="linear"):
     """Convolutions 3 × 3 of stride 2 and their mirror image, ReLU between them.
 
     Images are padded with zeros to sides that can be halved as often as there are layers (28 to 32), which the padding
     of the outer layers does; the decoder leaves the padding out.
 
-    shape : (c, h, w); channels : of the encoder's layers; shared : as for `dense_parts`; returns dict of `Part`
+    shape : (c, h, w); channels : of the encoder's layers; shared : int, outer pairs of layers that clusters share, of
+        which the dense layers about the code are the last
+    returns (encoder, decoder), lists of layers without the dense layer that gives the code
 
     Raises
     ------
@@ -47,10 +54,16 @@ def conv_parts(shape, channels, latent, shared):
     small = [-(-side // halves) for side in sides]
     for l, width in enumerate(channels):
         encoder.append(Conv(width, 3, 2, padding[l], "relu", shared=l < shared))
-        activation = "relu" if l else "linear"
+        activation = "relu" if l else output_activation
         decoder.append(TransposedConv(widths[l], 3, 2, padding[l], extra[l], activation, shared=l < shared))
-    first = Dense((widths[-1], *small), "relu")
-    return parts(encoder, [first, *reversed(decoder)], shape, latent)
+    first = Dense((widths[-1], *small), "relu", shared=len(channels) < shared)
+    return encoder, [first, *reversed(decoder)]
+
+
+def code_parts(encoder, decoder, shape, latent, shared=False):
+    """The parts of an autoencoder: layers, and a last one of the encoder for the code, of every cluster or shared."""
+    last = Dense(latent, shared=shared)
+    return {"encoder": Part([*encoder, last], shape), "decoder": Part(list(decoder), latent, shape)}
 
 
 def parts(encoder, decoder, shape, latent):
