@@ -78,7 +78,7 @@ def test_describe(stem):
 
 
 def test_unknown_stem():
-    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, autoencoder, "):
+    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, "):
         contract.describe("dens")
 
 
