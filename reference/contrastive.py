@@ -1,4 +1,4 @@
-"""Contrastive losses of triplets, their gradients, unit rows, and draws of positives and negatives.
+"""Contrastive losses of triplets, their gradients, and draws of positives and negatives.
 
 Source: Sabanayagam, Al-Dabooni, Esser, Cluster specific representation learning, arXiv 2412.03471. For embeddings u of
 a sample (the anchor), p of one like it (the positive) and n of one unlike it (the negative):
@@ -16,27 +16,10 @@ in the data.
 import numpy as np
 
 from . import philox
+from .norm import unit_rows, unit_rows_gradient
 
 TRIPLET, COSINE = range(2)
 LOSSES = {"triplet": TRIPLET, "cosine": COSINE}
-SMALLEST = 1e-12  # norm that is divided by
-
-
-def unit_rows(U):
-    """V = u / ‖u‖ and the norms; a row of zeros stays one.
-
-    returns ((m, D), (m,))
-    """
-    norms = np.maximum(np.sqrt((U * U).sum(axis=1)), U.dtype.type(SMALLEST))
-    return U / norms[:, None], norms
-
-
-def unit_rows_gradient(G, V, norms):
-    """∂/∂u of a loss whose gradient with respect to v = u/‖u‖ is G: (G − (Gᵀv) v) / ‖u‖.
-
-    returns (m, D)
-    """
-    return (G - (G * V).sum(axis=1, keepdims=True) * V) / norms[:, None]
 
 
 def losses(U, P, N, loss, reg):

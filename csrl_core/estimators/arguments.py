@@ -75,6 +75,9 @@ class SharedArguments:
         Samples in a batch; None: all.
     learning_rate : float
         The optimizer's step size.
+    learning_rate_schedule : {"constant", "cosine"}
+        "cosine": the step size decays along half a cosine, step by step, to 0 after the last epoch. `partial_fit`,
+        which has no last step, and ``solver="exact"``, which has no step size, do not decay it.
     optimizer : {"adam", "sgd"}
         How a gradient becomes a step.
     clip_norm : float or None
@@ -114,6 +117,7 @@ class SharedArguments:
     epochs: int = 150
     batch_size: int | None = None
     learning_rate: float = 0.01
+    learning_rate_schedule: str = "constant"
     optimizer: str = "adam"
     clip_norm: float | None = None
     center: bool = True
@@ -135,6 +139,7 @@ class SharedArguments:
         "epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [None, Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_schedule": [StrOptions({"constant", "cosine"})],
         "optimizer": [StrOptions({"adam", "sgd"})],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "center": ["boolean"],

@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -47,8 +48,8 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             an uninterrupted fit, bit for bit: the same loss curve, parameters and predictions. Arguments and callbacks
             must be the same as before. Exceptions are ``n_jobs``, ``verbose``, ``random_state`` (the checkpoint's is
             used), ``backend`` (another one rounds differently), and counts that may grow: ``n_init``, and ``epochs``
-            in the first restart. A fit that had used all its epochs then continues; a fit that converged, or that a
-            callback stopped, does not.
+            in the first restart, with a constant rate. A fit that had used all its epochs then continues; a fit that
+            converged, or that a callback stopped, does not.
 
         Returns
         -------
@@ -152,7 +153,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
                 run = self._fitted_run().on(backend)
                 objective.set_layout(self._shapes)
             loss_sum, weight_sum, gradient = objective.accumulate(run, data, first)
-            settings = self._settings(key, batches=1)
+            settings = replace(self._settings(key, batches=1), decay_steps=0)  # it has no last step
             Optimizer(backend, settings).apply(run, gradient, weight_sum)
             if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
                 raise NonFiniteLossError(
@@ -205,14 +206,16 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         return 1 if self.batch_size is None else -(-n // self.batch_size)
 
     def _settings(self, key, batches):
+        epochs = self._epochs(batches)
         return Settings(
-            epochs=self._epochs(batches),
+            epochs=epochs,
             batch_size=self.batch_size,
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             clip_norm=self.clip_norm,
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
+            decay_steps=epochs * batches if self.learning_rate_schedule == "cosine" else 0,
             key=key,
         )
 

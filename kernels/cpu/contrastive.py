@@ -1,4 +1,4 @@
-"""Numba twin of ``reference.contrastive``: contrastive losses, their gradients, unit rows, draws.
+"""Numba twin of ``reference.contrastive``: contrastive losses, their gradients, draws.
 
 A row is a few hundred numbers and there are a few hundred rows: one thread.
 """
@@ -11,49 +11,10 @@ from .philox import uniform
 
 TRIPLET, COSINE = range(2)
 LOSSES = {"triplet": TRIPLET, "cosine": COSINE}
-SMALLEST = 1e-12  # norm that is divided by
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Sums of a row may be added up in any order, on which no drawn number depends.
 _sum_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
-
-
-def unit_rows(U):
-    """V = u / ‖u‖ and the norms; a row of zeros stays one.
-
-    returns ((m, D), (m,))
-    """
-    U = plain(U)
-    V, norms = np.empty_like(U), np.empty(len(U), U.dtype)
-    _unit_rows(U, V, norms)
-    return V, norms
-
-
-@_jit
-def _unit_rows(U, V, norms):
-    for i in range(len(U)):
-        norms[i] = _norm(U[i])
-        for a in range(U.shape[1]):
-            V[i, a] = U[i, a] / norms[i]
-
-
-def unit_rows_gradient(G, V, norms):
-    """∂/∂u of a loss whose gradient with respect to v = u/‖u‖ is G: (G − (Gᵀv) v) / ‖u‖.
-
-    returns (m, D)
-    """
-    G, V = plain(G), plain(V)
-    out = np.empty_like(G)
-    _unit_rows_gradient(G, V, plain(norms), out)
-    return out
-
-
-@_jit
-def _unit_rows_gradient(G, V, norms, out):
-    for i in range(len(G)):
-        along = _product(G[i], V[i])
-        for a in range(G.shape[1]):
-            out[i, a] = (G[i, a] - along * V[i, a]) / norms[i]
 
 
 def losses(U, P, N, loss, reg):
@@ -142,7 +103,9 @@ def _difference(u, n, p):
 
 @_jit
 def _norm(a):
-    return max(a.dtype.type(np.sqrt(_product(a, a))), a.dtype.type(SMALLEST))
+    """‖a‖, or 1 for zeros."""
+    size = a.dtype.type(np.sqrt(_product(a, a)))
+    return size if size > 0 else a.dtype.type(1)
 
 
 @_jit

@@ -12,30 +12,14 @@ __device__ __forceinline__ real product(const real* a, const real* b, i64 D) {
     return group_sum(sum, WARP);
 }
 
+// ‖a‖, or 1 for zeros.
 __device__ __forceinline__ real norm(const real* a, i64 D) {
     real size = sqrt(product(a, a, D));
-    return size > (real)1e-12 ? size : (real)1e-12;
+    return size > 0 ? size : (real)1;
 }
 
 __device__ __forceinline__ real cosine(const real* a, const real* b, i64 D) {
     return product(a, b, D) / (norm(a, D) * norm(b, D));
-}
-
-KERNEL unit_rows(const real* __restrict__ U, i64 m, i64 D, real* __restrict__ V, real* __restrict__ norms) {
-    EACH_ROW(i, m) {
-        real size = norm(U + i * D, D);
-        EACH_LANE(a, D) V[i * D + a] = U[i * D + a] / size;
-        if (threadIdx.x % WARP == 0) norms[i] = size;
-    }
-}
-
-KERNEL unit_rows_gradient(const real* __restrict__ G, const real* __restrict__ V, const real* __restrict__ norms, i64 m,
-                          i64 D, real* __restrict__ out) {
-    EACH_ROW(i, m) {
-        const real *g = G + i * D, *v = V + i * D;
-        real along = product(g, v, D);
-        EACH_LANE(a, D) out[i * D + a] = (g[a] - along * v[a]) / norms[i];
-    }
 }
 
 // ‖a‖² − 1

@@ -1,4 +1,4 @@
-"""CUDA twin of ``reference.contrastive``: contrastive losses, their gradients, unit rows, draws.
+"""CUDA twin of ``reference.contrastive``: contrastive losses, their gradients, draws.
 
 Arguments are those of the reference; the key is on the host.
 """
@@ -10,31 +10,8 @@ from .philox import uniform
 
 TRIPLET, COSINE = range(2)
 LOSSES = {"triplet": TRIPLET, "cosine": COSINE}
-SMALLEST = 1e-12  # norm that is divided by
 
 _WARP = 32  # threads of a row
-
-
-def unit_rows(U):
-    """V = u / ‖u‖ and the norms; a row of zeros stays one.
-
-    returns ((m, D), (m,))
-    """
-    U = array("U", U)
-    V, norms = xp.empty(U.shape, U.dtype), xp.empty(len(U), U.dtype)
-    launch("contrastive", "unit_rows", U.dtype, blocks_for(_WARP * len(U)), U, *U.shape, V, norms)
-    return V, norms
-
-
-def unit_rows_gradient(G, V, norms):
-    """∂/∂u of a loss whose gradient with respect to v = u/‖u‖ is G: (G − (Gᵀv) v) / ‖u‖.
-
-    returns (m, D)
-    """
-    G, V, norms = array("G", G), array("V", V), array("norms", norms)
-    out = xp.empty(G.shape, G.dtype)
-    launch("contrastive", "unit_rows_gradient", G.dtype, blocks_for(_WARP * len(G)), G, V, norms, *G.shape, out)
-    return out
 
 
 def losses(U, P, N, loss, reg):

@@ -65,8 +65,8 @@ def test_the_table_itself():
         assert entry.unit in contract.UNITS
     assert all(tolerance.reason for tolerance in contract.TOLERANCES.values())
     assert contract.CONTRACT["assign", "move"].in_place == (3, 5, 6, 7)
-    # batch normalisation couples rows, and negatives are drawn from the batch
-    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"contrastive", "network", "norm"}
+    # what couples rows
+    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"contrastive", "instance", "network", "norm"}
     assert {"key", "layers", "betas"} <= {*contract.HOST_ARGUMENTS}
 
 
@@ -79,7 +79,7 @@ def test_describe(stem):
 
 
 def test_unknown_stem():
-    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, augment, "):
+    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, "):
         contract.describe("dens")
 
 

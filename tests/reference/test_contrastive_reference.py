@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from csrl_core.reference import contrastive
+from csrl_core.reference import contrastive, norm
 from csrl_core.reference.contrastive import COSINE, LOSSES, TRIPLET
 
 DRAW = np.array([3, 4], np.uint32), 23, 5
@@ -21,9 +21,6 @@ def test_losses_by_hand():
     np.testing.assert_allclose(contrastive.losses(U, P, N, TRIPLET, 0.5), [5 + 0.5 * (24**2 + 0 + 9)])
     dU, dP, dN = contrastive.gradients(U, P, N, np.array([2.0]), TRIPLET, 0.0)
     np.testing.assert_allclose([dU[0], dP[0], dN[0]], [[-2, 4], [-6, -8], [6, 8]])
-    V, norms = contrastive.unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    np.testing.assert_allclose(V, [[0.6, 0.8], [0, 0]])
-    assert norms[0] == 5
 
 
 @pytest.mark.parametrize("loss", LOSSES.values())
@@ -38,20 +35,6 @@ def test_gradients_are_those_of_finite_differences(loss, reg):
                 moved[number][place] += sign * 1e-6
                 ends.append(weights @ contrastive.losses(*moved, loss, reg))
             assert abs((ends[0] - ends[1]) / 2e-6 - G[place]) < 1e-7 * max(1, np.abs(G).max())
-
-
-def test_the_gradient_through_unit_rows_is_that_of_finite_differences():
-    U, G, *_ = _arrays()
-    V, norms = contrastive.unit_rows(U)
-    dU = contrastive.unit_rows_gradient(G, V, norms)
-    np.testing.assert_allclose((dU * U).sum(axis=1), 0, atol=1e-14)  # a row's length does not matter
-    for place in np.ndindex(U.shape):
-        ends = []
-        for sign in (1, -1):
-            moved = U.copy()
-            moved[place] += sign * 1e-6
-            ends.append((contrastive.unit_rows(moved)[0] * G).sum())
-        assert abs((ends[0] - ends[1]) / 2e-6 - dU[place]) < 1e-8
 
 
 @pytest.mark.parametrize("loss", LOSSES.values())
@@ -73,7 +56,7 @@ def test_torch_agrees(loss):
 
 def test_bounds():
     *arrays, _ = _arrays(500)
-    sphere = [contrastive.unit_rows(array)[0] for array in arrays]
+    sphere = [norm.unit_rows(array)[0] for array in arrays]
     assert contrastive.losses(*sphere, TRIPLET, 0.0).min() >= -2
     assert contrastive.losses(*arrays, COSINE, 0.0).min() >= 0
     v = np.array([[1.0, 0.0]])

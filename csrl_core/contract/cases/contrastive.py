@@ -9,9 +9,7 @@ ARGUMENTS = {
     "U": ("(m, D)", "float", "embeddings of anchors"),
     "P": ("(m, D)", "float", "embeddings of positives"),
     "N": ("(m, D)", "float", "embeddings of negatives"),
-    "G": ("(m, D)", "float", "gradient with respect to unit rows"),
-    "V": ("(m, D)", "float", "unit rows"),
-    "norms": ("(m,)", "float", "of the rows before"),
+    "G": ("(m, D)", "float", "rows to be added up"),
     "weights": ("(m,)", "float", "of rows"),
     "loss": ("", "int", "TRIPLET or COSINE"),
     "reg": ("", "float64", "λ"),
@@ -25,21 +23,13 @@ ARGUMENTS = {
     "n": ("", "int", "rows of the result"),
 }
 FUNCTIONS = [
-    Kernel(reference.unit_rows, "(m, D) float, (m,) float", "sum", "sample"),
-    Kernel(reference.unit_rows_gradient, "(m, D) float", "sum", "sample"),
     Kernel(reference.losses, "(m,) float", "sum", "sample"),
     Kernel(reference.gradients, "three of (m, D) float", "sum", "sample"),
     Kernel(reference.negatives, "(n, k) int64, (1,) int64", "exact", "batch"),
     Kernel(reference.positives, "(n,) int64", "exact", "element"),
-    Kernel(
-        reference.add_rows,
-        "(n, D) float",
-        "sum",
-        "sum over samples",
-        arguments={"G": ("(m, D)", "float", "rows to be added up")},
-    ),
+    Kernel(reference.add_rows, "(n, D) float", "sum", "sum over samples"),
 ]
-CONSTANTS = ("TRIPLET", "COSINE", "LOSSES", "SMALLEST")
+CONSTANTS = ("TRIPLET", "COSINE", "LOSSES")
 
 DRAW = np.array([0xA4093822, 0x299F31D0], dtype=np.uint32), 23, 3
 
@@ -55,17 +45,14 @@ SIZES = {
 
 
 def rows(m, width, dtype, names):
-    """Arrays of a case, by name; unit rows and norms belong together."""
+    """The arrays of those names."""
     random = np.random.default_rng([m, width])
-    arrays = {name: random.normal(size=(m, width)).astype(dtype) for name in ("U", "P", "N", "G")}
-    arrays["V"], arrays["norms"] = reference.unit_rows(random.normal(size=(m, width)).astype(dtype))
+    arrays = {name: random.normal(size=(m, width)).astype(dtype) for name in ("U", "P", "N")}
     arrays["weights"] = (random.uniform(0.5, 2, m) * (random.uniform(size=m) < 0.8)).astype(dtype)
     return [arrays[name] for name in names]
 
 
 NAMES = {
-    "unit_rows": ("U",),
-    "unit_rows_gradient": ("G", "V", "norms"),
     "losses": ("U", "P", "N"),
     "gradients": ("U", "P", "N", "weights"),
 }
@@ -75,7 +62,7 @@ TRIPLETS = {
     "triplet, norms": (reference.TRIPLET, 0.5),
     "cosine, norms": (reference.COSINE, 2.0),
 }
-OPTIONS = {"unit_rows": {"": ()}, "unit_rows_gradient": {"": ()}, "losses": TRIPLETS, "gradients": TRIPLETS}
+OPTIONS = {"losses": TRIPLETS, "gradients": TRIPLETS}
 
 
 def _case(function, name, size, options, change=lambda arrays: arrays):
@@ -87,7 +74,7 @@ def _strided(arrays):
 
 
 CASES = [
-    _case(function, ", ".join(filter(None, (name, word))), size, options)
+    _case(function, f"{name}, {word}", size, options)
     for function, each in OPTIONS.items()
     for word, options in each.items()
     for name, size in SIZES.items()
@@ -98,14 +85,18 @@ CASES += [
 ]
 
 
-def _with_zeros(dtype):
-    (U,) = rows(9, 4, dtype, ("U",))
-    U[::4] = 0
-    U[1] *= 1000
-    return [U]
+def _with_zeros(arrays):
+    for array in arrays[:3]:
+        array[::4] = 0
+        array[1] *= 1000
+    return arrays
 
 
-CASES.append(Case("contrastive", "unit_rows", "rows of zeros", _with_zeros))
+CASES += [
+    _case(function, f"rows of zeros, {word}", SIZES["odd"], TRIPLETS[word], _with_zeros)
+    for function in OPTIONS
+    for word in ("triplet", "cosine")
+]
 
 # n, k, clusters (None: drawn), own
 DRAWS = {
