@@ -94,8 +94,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
 
     def _new_fit(self, backend, given, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
-        X, _, target, weight = given
+        X, y, target, weight = given
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -135,6 +136,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             self._check_enough(weight, of_first_batch=True)
         backend = backends.get(self.backend)
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         with backend.threads(self.n_jobs):
             if first:
                 key, shift = draw_key(self.random_state), self._shift(model, target, weight)
@@ -164,6 +166,9 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             run.loss_curve.append(loss_sum / weight_sum)
             self._install(attributes(self, objective, run, data, to_device_of(X)))
         return self
+
+    def _supervise(self, model, y, n):
+        """Give the model the labels y of the n samples of a fit. Most models learn from none."""
 
     def _fitted_run(self):
         """A run that continues from the fitted attributes, in arrays of its own."""

@@ -142,7 +142,7 @@ class JointAssignment(FullPasses):
         state, new = run.state, None
         if run.step < self.standing_steps:
             new = state["assign"][batch.index]
-        elif self.rule is not None:
+        elif self.rule is not None and self.rule.in_training:
             new = self.backend.assign.assign(self.rule.costs(state, self._codes(run, batch.X)))
         return state["assign"][batch.index] if assigned else new, new
 

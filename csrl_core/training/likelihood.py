@@ -84,6 +84,9 @@ class Rule(ABC):
     reseeds = True
     """Whether a cluster that is re-seeded with one sample can keep this sample."""
 
+    in_training = True
+    """Whether batches are assigned by these costs too; if not, by their losses."""
+
     @abstractmethod
     def state(self, parameters, data, centers, draw):
         """The arrays of the rule before the first pass, a dict."""
