@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli import progress
+from csrl_core.cli import progress, reproduce_instance
 from csrl_core.cli.base import WrongUsage
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.rbm import TensorizedRBM
@@ -58,7 +58,7 @@ def main(figure, out, **asked):
     """
     request, out = Request(**asked), Path(out)
     options = {
-        "--quick": (request.quick, ("fig3", "fig5", "defaults")),
+        "--quick": (request.quick, ("fig3", "fig5", "defaults", "idfd", "cidfd")),
         "--inputs": (request.inputs != "intensities", ("fig5",)),
         "--model": (request.models, ("defaults",)),
     }
@@ -69,8 +69,9 @@ def main(figure, out, **asked):
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig5": _figure_5, "defaults": _defaults}[figure]
-    make(out, request)
+    make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig5": _figure_5, "defaults": _defaults}
+    make |= {"idfd": reproduce_instance.make_idfd, "cidfd": reproduce_instance.make_cidfd}
+    make[figure](out, request)
     return 0
 
 
