@@ -17,7 +17,8 @@ from csrl_core.estimators.augmentation import AugmentationArguments
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.networks import NetworkMethods, check_widths
 from csrl_core.models.architectures import encoder_parts
-from csrl_core.models.contrastive import COUNT, ContrastiveModel, MeanEmbeddings, Objective
+from csrl_core.models.contrastive import COUNT, ContrastiveModel, Objective
+from csrl_core.models.mean_embeddings import MeanEmbeddings
 from csrl_core.models.network import Networks
 from csrl_core.reference.contrastive import LOSSES
 
@@ -160,7 +161,10 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
 
     def _model(self, backend):
         objective = Objective(self.loss, self.reg, self.normalize, self.negatives, self.assignment)
-        shape, augmentation = self._image(self.n_features_in_), self._augmentation(self._takes_images)
+        shape, images = self._image(self.n_features_in_), self._takes_images
+        augmentation = self._augmentation(shape if images else None)
+        if self.noise == "auto" and not images:
+            augmentation = augmentation._replace(noise=None)  # the model knows the data, and keeps it
         return ContrastiveModel(backend, self._networks(), shape, augmentation, objective)
 
     def _rule(self, model, backend):

@@ -1,4 +1,4 @@
-"""Layers of autoencoders: the dense form, the convolutional form, and what every form has in common."""
+"""Layers of networks: of autoencoders the dense and the convolutional form, of instance discrimination the same."""
 
 import numpy as np
 
@@ -85,3 +85,23 @@ def parts(encoder, decoder, shape, latent):
     """The parts of a variational autoencoder: layers, and a last one of every cluster for means and log-variances."""
     shape = (shape, 1, 1) if np.isscalar(shape) else tuple(shape)
     return {"encoder": Part([*encoder, Dense(2 * latent)], shape), "decoder": Part(list(decoder), latent, shape)}
+
+
+def instance_parts(shape, widths, latent, conv, given=None):
+    """The encoder of instance discrimination, without cluster axis, as a dict of `Part`.
+
+    Dense layers with ReLU, or convolutions, each with batch normalisation and ReLU: 5 × 5 of stride 2, 3 × 3 of
+    stride 2, and 3 × 3 without padding; then a dense layer to the embedding.
+
+    shape : (c, h, w); widths : units or channels of the layers; latent : D; given : layers instead of these
+    """
+    if given is not None:
+        layers = list(given)
+    elif conv:
+        layers = []
+        for l, width in enumerate(widths):
+            kernel, stride, padding = ((5, 2, 2), (3, 2, 1), (3, 1, 0))[min(l, 2)]
+            layers += [Conv(width, kernel, stride, padding, bias=False), BatchNorm("relu")]
+    else:
+        layers = [Dense(width, "relu") for width in widths]
+    return {"encoder": Part([*layers, Dense(latent)], tuple(shape))}

@@ -9,14 +9,13 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
+from csrl_core.models.mean_embeddings import SUMS, TOTAL, WEIGHTS
 from csrl_core.models.network import Pass, Rows
 from csrl_core.reference.network import BATCH_NORM, Draws
 from csrl_core.training.draws import Use
-from csrl_core.training.likelihood import Rule
 
 COUNT = "without_negatives"  # state: (1,) int64, draws of negatives with no sample of another cluster
 NOISE = "noise"  # state: (1,) float64, standard deviation of the noise
-SUMS, TOTAL, WEIGHTS = "embedding_sums", "embedding_total", "embedding_weights"  # state, see `MeanEmbeddings`
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Objective:
     """What is minimised. loss : a name of `csrl_core.reference.contrastive.LOSSES`; reg : λ
 
     normalize : bool, whether embeddings are on the unit sphere; negatives : "column", or "own", the paper's rule
-    assignment : "prototype" or "loss", see `MeanEmbeddings`
+    assignment : "prototype" or "loss", see
+        `csrl_core.models.mean_embeddings.MeanEmbeddings`
     """
 
     loss: str = "triplet"
@@ -224,6 +224,8 @@ class ContrastiveModel(ClusterModel):
 
     def _learn(self, params, X, assign, weights, draw, every, k, evaluating=False):
         n = len(X)
+        if assign is None:  # a batch of `partial_fit`, of which nothing is known
+            assign = self.assign.assign(self.losses(params, X, X, np.zeros((k, 0)), draw))
         uses = (Use.VALUE_AND_GRADIENT,) * 2 if evaluating else (Use.AUGMENTATION, Use.NEGATIVES)
         words = draw.words(Use.VALUE_AND_GRADIENT, 3) if evaluating else draw.words(Use.DROPOUT)
         counter = draw.words(uses[1], 2 if evaluating else 0)
@@ -268,86 +270,6 @@ class ContrastiveModel(ClusterModel):
         """Memory of the passes of a batch and of four vectors of parameters."""
         size = sum(int(np.prod(shape)) for shape in self.networks.shapes.values())
         return itemsize * (4 * size + 2 * rows * n_clusters * (3 * self.networks.widest() + 3 * n_features))
-
-
-class MeanEmbeddings(Rule):
-    """Assignment by mean embeddings, of which a run's state keeps the sums, all float64.
-
-        "prototype"   A[i, j] = −u_j(x_i)ᵀ m_j, m_j the mean of u_j over the samples of cluster j
-        "loss"        A[i, j] = ℓ_j(x_i) with the sample as its own positive and, as negative, the mean of u_j over the
-                      samples of other clusters
-
-    embedding_sums : (k, D), Σ w u_j over cluster j; embedding_total : (k, D), over all samples
-    embedding_weights : (k,), Σ w over cluster j
-    """
-
-    names = (SUMS, TOTAL, WEIGHTS)
-
-    def __init__(self, model):
-        self.model, self.in_training = model, not model.every_loss
-
-    def state(self, parameters, data, centers, draw):
-        """Sums of no samples."""
-        k, own = len(centers), self.model.own
-        shape = k, self.model.width
-        return {SUMS: own(np.zeros(shape)), TOTAL: own(np.zeros(shape)), WEIGHTS: own(np.zeros(k))}
-
-    def codes(self, parameters, X, centers, draw):
-        """Embeddings (k n, D), cluster by cluster."""
-        return self.model.predict(parameters, X, Rows.every(len(X), len(centers)))
-
-    def costs(self, state, codes):
-        """A (n, k); ∞ for a cluster without samples."""
-        k = len(state[WEIGHTS])
-        n, weights = len(codes) // k, state[WEIGHTS]
-        if not self.model.by_prototype:
-            return self.model.losses_of(codes, self.model.mean_negatives(state, codes.dtype))
-        M = (state[SUMS] / np.where(weights > 0, weights, 1)[:, None]).astype(codes.dtype)
-        A = np.zeros_like(codes, shape=(n, k))
-        for j in range(k):
-            A[:, j] = -(codes[j * n : (j + 1) * n] @ M[j])
-        A[:, weights <= 0] = np.inf
-        return A
-
-    def log_density(self, costs):
-        """−min_j A, (n,) float64 on the host; no density."""
-        return -as_numpy(costs).min(axis=1).astype(np.float64)
-
-    def refresh(self, parameters, state, passes, standing, draw):
-        """Compute the sums of all samples anew."""
-        self._clear(state)
-        for codes, assign, weight in passes:
-            self._add(state, codes, assign, weight)
-
-    def add_batch(self, state, codes, assign, weight, first):
-        """Add the batch to the sums; before the first batch those of its initial assignment are removed."""
-        if first:
-            self._clear(state)
-        self._add(state, codes, assign, weight)
-
-    def before_batch(self, parameters, state, draw):
-        """Do nothing: `add_batch` keeps the sums up to date."""
-
-    def missing_arrays(self, parameters, state, draw):
-        """An empty dict: the state has all arrays."""
-        return {}
-
-    def finish(self, parameters, state, draw):
-        """Do nothing: the end of the last epoch has updated the sums."""
-
-    def _clear(self, state):
-        for name in self.names:
-            state[name][...] = 0
-
-    def _add(self, state, codes, assign, weight):
-        k = len(state[WEIGHTS])
-        n = len(assign)
-        for j in range(k):
-            own = weight.astype(np.float64) * (assign == j)
-            E = codes[j * n : (j + 1) * n].astype(np.float64)
-            state[SUMS][j] += own @ E
-            state[TOTAL][j] += weight.astype(np.float64) @ E
-            state[WEIGHTS][j] += own.sum()
 
 
 def _tenth_of_deviation(data):

@@ -5,7 +5,8 @@ import pytest
 
 from csrl_core import backends
 from csrl_core.models.architectures import encoder_parts
-from csrl_core.models.contrastive import ContrastiveModel, MeanEmbeddings, Objective
+from csrl_core.models.contrastive import ContrastiveModel, Objective
+from csrl_core.models.mean_embeddings import MeanEmbeddings
 from csrl_core.models.network import Networks
 from csrl_core.reference.augment import Augmentation
 from csrl_core.training.draws import Draw, Use
