@@ -54,7 +54,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         else vectors, to which noise is added.
     shared : int, default=0
         Number of layers, from the first on, that all clusters share.
-    embedding : int, default=128
+    latent : int, default=128
         Width D of the embedding.
     loss : {"triplet", "cosine"}, default="triplet"
         The loss above, or ½ [(cos(u, u⁺) − 1)² + cos(u, u⁻)²].
@@ -91,7 +91,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     >>> from csrl_core import TensorizedContrastive, metrics
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 6)) + np.repeat([[-2.0], [2.0]], 100, axis=0)
-    >>> model = TensorizedContrastive(hidden=(16,), embedding=8, epochs=10, random_state=0).fit(X)
+    >>> model = TensorizedContrastive(hidden=(16,), latent=8, epochs=10, random_state=0).fit(X)
     >>> metrics.adjusted_rand_index(np.repeat([0, 1], 100), model.labels_)
     1.0
     >>> model.transform(X).shape
@@ -104,7 +104,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     encoder: tuple | None = None
     image_shape: tuple | None = None
     shared: int = 0
-    embedding: int = 128
+    latent: int = 128
     loss: str = "triplet"
     normalize: bool = True
     reg: float = 1.0
@@ -119,7 +119,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     _parameter_constraints = {
         "hidden": ["array-like"],
         "shared": [Interval(Integral, 0, None, closed="left")],
-        "embedding": [Interval(Integral, 1, None, closed="left")],
+        "latent": [Interval(Integral, 1, None, closed="left")],
         "loss": [StrOptions(set(LOSSES))],
         "normalize": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
@@ -128,7 +128,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         "class_information": ["boolean"],
     }
     _DESCRIBING = (
-        *("n_clusters", "architecture", "hidden", "channels", "encoder", "image_shape", "shared", "embedding"),
+        *("n_clusters", "architecture", "hidden", "channels", "encoder", "image_shape", "shared", "latent"),
         *("loss", "normalize", "reg", "negatives", "assignment"),
     )
     takes_target = False
@@ -156,7 +156,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     def _networks(self):
         """The `Networks` that the arguments describe, for the features of the fit."""
         shape, conv = self._image(self.n_features_in_), self.architecture == "conv"
-        parts = encoder_parts(shape, self.encoder, self._widths, conv, self.shared, self.embedding)
+        parts = encoder_parts(shape, self.encoder, self._widths, conv, self.shared, self.latent)
         return Networks(parts, self.n_clusters)
 
     def _model(self, backend):
@@ -175,7 +175,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
 
     def _state_shapes(self):
         required, optional = super()._state_shapes()
-        k, width = self.n_clusters, self.embedding
+        k, width = self.n_clusters, self.latent
         required |= {
             "embedding_sums": ((k, width), np.float64),
             "embedding_total": ((k, width), np.float64),
@@ -188,7 +188,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     @property
     def _n_features_out(self):
         self._check_fitted()
-        return int(self.embedding)
+        return int(self.latent)
 
     @property
     def n_without_negatives_(self):
@@ -245,7 +245,7 @@ def _classes(y, n):
     if len(names) and sizes.min() < 2:
         alone = names[sizes < 2]
         raise ValueError(
-            f"class {alone[0]!r} has one sample, which has no positive; mark its class as not known (y = -1)"
+            f"class {alone[0]} has one sample, which has no positive; mark its class as not known (y = -1)"
             + (f" (so do {len(alone) - 1} more)" if len(alone) > 1 else "")
         )
     classes = np.full(n, UNKNOWN, np.int64)

@@ -82,7 +82,7 @@ class ContrastiveModel(ClusterModel):
     def supervise(self, classes):
         """Take positives from the same class. classes : (n,) int64 of the samples of the next fit, −1 if not known."""
         order = np.argsort(classes, kind="stable")
-        begins = np.searchsorted(classes[order], np.arange(classes.max(initial=-1) + 2))
+        begins = np.searchsorted(classes[order], np.arange(classes.max(initial=0) + 2))
         tables = order, begins, np.argsort(order, kind="stable"), classes
         self.classes = tuple(self.own(table.astype(np.int64)) for table in tables)
 
