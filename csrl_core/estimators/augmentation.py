@@ -22,7 +22,7 @@ class AugmentationArguments:
         Of images: the largest shift in either direction, in pixels.
     rotation : float
         Of images: the largest rotation either way, in degrees.
-    scale : float
+    zoom : float
         Of images: the largest logarithm of the factor of an axis, either way.
     elastic : float
         Of images: the strength α of the elastic deformation.
@@ -39,7 +39,7 @@ class AugmentationArguments:
 
     shift: float = 2.0
     rotation: float = 15.0
-    scale: float = 0.1
+    zoom: float = 0.1
     elastic: float = 42.0
     smoothing: float = 5.0
     noise: float | str = "auto"
@@ -49,7 +49,7 @@ class AugmentationArguments:
     _parameter_constraints = {
         "shift": [Interval(Real, 0, None, closed="left")],
         "rotation": [Interval(Real, 0, 180, closed="both")],
-        "scale": [Interval(Real, 0, None, closed="left")],
+        "zoom": [Interval(Real, 0, None, closed="left")],
         "elastic": [Interval(Real, 0, None, closed="left")],
         "smoothing": [Interval(Real, 0, None, closed="neither")],
         "noise": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -70,7 +70,7 @@ class AugmentationArguments:
         if image is None:
             return Augmentation(noise=float(noise))
         return Augmentation(
-            *map(float, (self.shift, self.rotation, self.scale, self.elastic, self.smoothing, noise)),
+            *map(float, (self.shift, self.rotation, self.zoom, self.elastic, self.smoothing, noise)),
             erase=int(self.erase),
             border=BORDERS[self.border],
         )
