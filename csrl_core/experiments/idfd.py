@@ -19,7 +19,7 @@ K_MEANS, DENSE, CONV = MODELS = ("k-means", "IDFD, dense", "IDFD, conv")
 ARCHITECTURES = {DENSE: "dense", CONV: "conv"}
 # Clothes are centred and have one size, and what is left of a print does not survive a strong deformation.
 VIEWS = {"mnist": {}, "fashion_mnist": {"shift": 1.0, "rotation": 5.0, "elastic": 20.0}}
-EPOCHS = {DENSE: 30, CONV: 45}
+EPOCHS = {DENSE: 60, CONV: 45}
 LOOKS = 10  # at the features while a model learns
 
 

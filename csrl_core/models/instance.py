@@ -9,6 +9,8 @@ from csrl_core.reference.augment import Augmentation
 from csrl_core.reference.network import Draws
 from csrl_core.training.draws import Use
 
+ROWS = 8192  # samples whose first features are worked out at a time
+
 
 class Losses(NamedTuple):
     """What the loss is made of: L_ID with τ, α L_FD with τ₂, and the memory bank's momentum.
@@ -56,7 +58,10 @@ class InstanceModel(BatchModel):
         if "bank" not in params.state:
             averages = {name: self.own(array) for name, array in new.items() if name in self.networks.state_shapes}
             state = self.networks.state(params.state | averages, data.X)
-            new |= {"bank": self._features(params, data.X, state), "bank_weight": self.own(data.weight.copy())}
+            parts = [
+                self._features(params, data.X[first : first + ROWS], state) for first in range(0, len(data.X), ROWS)
+            ]
+            new |= {"bank": np.concatenate(parts), "bank_weight": self.own(data.weight.copy())}
         if "noise" not in params.state:
             new["noise"] = np.array([self.options.noise])
         return new

@@ -11,10 +11,9 @@ from ._engine.arrays import plain
 from ._engine.pool import blocks, parallel, single_blas_thread
 from .dense import exp_parts
 
-CHUNK = 1024  # rows of the bank that are looked at together
+ROWS = 256  # of the bank that are looked at together, with their logits in the second-level cache
 
 _SHARES = 16  # of the bank at most
-_LANES = 16
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
 # Sums over samples are contracted to fused multiply-adds and added up in lanes; no sampled bit depends on it.
@@ -46,7 +45,7 @@ def discrimination(Z, index, bank, weights, temperature, background, background_
 
 def _shares(n):
     """Slices of the bank, by its length alone."""
-    return blocks(n, CHUNK * max(1, -(-n // (CHUNK * _SHARES))))
+    return blocks(n, ROWS * max(1, -(-n // (ROWS * _SHARES))))
 
 
 def _nothing(b, D):
@@ -57,51 +56,46 @@ def _share(own, bank, background, log_weights):
     """(largest logit, sum of terms, sum of terms times v_m) of a share of the bank: (b,), (b,), (b, D) float64."""
     b, D = len(own), bank.shape[1]
     highest, total, pulled = _nothing(b, D)
-    S, part = np.empty((b, min(CHUNK, len(bank))), own.dtype), np.empty((b, D), own.dtype)
-    for rows in blocks(len(bank), CHUNK):
+    shrink, part, S = np.empty(b), np.empty((b, D), own.dtype), np.empty((min(ROWS, len(bank)), b), own.dtype)
+    for rows in blocks(len(bank), ROWS):
         V = bank[rows]
-        both = np.concatenate([V, background[rows]], axis=1) if background.shape[1] else V
-        terms = S[:, : len(V)] if len(V) == S.shape[1] else np.empty((b, len(V)), own.dtype)
+        both, terms = np.concatenate([V, background[rows]], axis=1) if background.shape[1] else V, S[: len(V)]
         # 1. logits of a block
-        np.matmul(own, both.T, out=terms)
+        np.matmul(both, own.T, out=terms)
         # 2. relative to the largest so far
-        shrink = np.empty(b)
         _terms(terms, log_weights[rows], highest, total, shrink)
         # 3. sums
-        np.matmul(terms, V, out=part)
+        np.matmul(terms.T, V, out=part)
         _accumulate(pulled, shrink, part)
     return highest, total, pulled
 
 
 @_in_lanes
 def _terms(S, log_weights, highest, total, shrink):
-    """S ← exp(S + log w − highest); highest, total and what earlier sums are to be multiplied with, row by row."""
-    b, m = S.shape
-    whole, lowest, small = m // _LANES * _LANES, S.dtype.type(-np.inf), S.dtype.type(0)
-    most = np.empty(_LANES, S.dtype)
+    """S (m, b) ← exp(S + log w − highest); highest, total and shrink, the factor of earlier sums, (b,) each."""
+    m, b = S.shape
+    t = S.dtype.type
+    top, sums = np.full(b, t(-np.inf)), np.zeros(b, S.dtype)
+    for l in range(m):
+        s, w = S[l], log_weights[l]
+        for i in range(b):
+            y = s[i] + w
+            s[i] = y
+            top[i] = y if y > top[i] else top[i]
     for i in range(b):
-        s = S[i]
-        most[:] = lowest
-        for l in range(0, whole, _LANES):
-            for j in range(_LANES):
-                y = s[l + j] + log_weights[l + j]
-                s[l + j] = y
-                most[j] = y if y > most[j] else most[j]
-        for l in range(whole, m):
-            s[l] += log_weights[l]
-            most[0] = s[l] if s[l] > most[0] else most[0]
-        top = highest[i]
-        for j in range(_LANES):
-            top = max(top, np.float64(most[j]))
-        base = S.dtype.type(top) if top > -np.inf else small
-        sum = small
-        for l in range(m):
-            c, q = exp_parts(s[l] - base)
-            s[l] = c + c * q
-            sum += s[l]
-        shrink[i] = np.exp(highest[i] - top) if highest[i] > -np.inf else 0.0
-        highest[i] = top
-        total[i] = total[i] * shrink[i] + np.float64(sum)
+        before = highest[i]
+        highest[i] = max(before, np.float64(top[i]))
+        shrink[i] = np.exp(before - highest[i]) if before > -np.inf else 0.0
+        top[i] = t(highest[i]) if highest[i] > -np.inf else t(0)
+    for l in range(m):
+        s = S[l]
+        for i in range(b):
+            c, q = exp_parts(s[i] - top[i])
+            e = c + c * q
+            s[i] = e
+            sums[i] += e
+    for i in range(b):
+        total[i] = total[i] * shrink[i] + np.float64(sums[i])
 
 
 @_jit

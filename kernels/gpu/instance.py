@@ -8,7 +8,7 @@ import numpy as np
 
 from ._platform.launch import THREADS, WARP, array, blocks_for, in_place, launch, xp
 
-CHUNK = 1024  # rows of the bank that are looked at together, at least
+ROWS = 1024  # of the bank that are looked at together, at least
 
 _LOGITS = 1 << 22  # of a block of the bank, where it has more rows
 
@@ -25,9 +25,11 @@ def discrimination(Z, index, bank, weights, temperature, background, background_
     Z, index, bank = array("Z", Z), array("index", index, np.int64), array("bank", bank)
     weights, background = array("weights", weights), array("background", background)
     t, (b, D), e = Z.dtype.type, Z.shape, background.shape[1]
-    own = xp.concatenate([Z / t(temperature), background[index] / t(background_temperature)], axis=1)
+    own = Z / t(temperature)
+    if e:
+        own = xp.concatenate([own, background[index] / t(background_temperature)], axis=1)
     highest, total, shrink = xp.full(b, -np.inf), xp.zeros(b), xp.empty(b)
-    pulled, rows = xp.zeros((b, D)), max(CHUNK, _LOGITS // max(b, 1))
+    pulled, rows = xp.zeros((b, D)), max(ROWS, _LOGITS // max(b, 1))
     for start in range(0, len(bank), rows):
         here = slice(start, start + rows)
         # 1. logits of a block
@@ -63,7 +65,8 @@ def decorrelation(Z, weights, temperature, background):
     F, norms = _unit_columns(Z, weights)
     H, _ = _unit_columns(background, weights)
     # 2. shares of correlations
-    C, A, values = xp.matmul(F.T, F), xp.matmul(H.T, F), xp.empty(D, np.float64)
+    C, A = xp.matmul(F.T, F), xp.matmul(H.T, F) if e else xp.empty((0, D), dtype)
+    values = xp.empty(D, np.float64)
     launch("instance", "shares", dtype, blocks_for(D * THREADS), C, A, D, e, temperature, values)
     # 3. back
     P = xp.empty(C.shape, dtype)

@@ -30,7 +30,6 @@ FUNCTIONS = [
     ),
     Kernel(reference.update_bank, "nothing", "elementwise", "sample", changes="bank"),
 ]
-CONSTANTS = ("CHUNK",)
 
 # n, b, D, e
 SIZES = {
