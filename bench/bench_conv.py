@@ -71,7 +71,7 @@ class Ours:
         self.params = (random.uniform(-1, 1, self.built.size) * 0.1).astype(np.float32)
         self.X = random.standard_normal((n, int(np.prod(shape.image)))).astype(np.float32)
         self.G = random.standard_normal((n, int(np.prod(self.built.output)))).astype(np.float32)
-        self.bounds, self.state = np.array([0, n]), np.empty(0, np.float32)
+        self.bounds, self.state, self.gradient = np.array([0, n]), np.empty(0, np.float32), np.empty_like(self.params)
 
     def context(self):
         """Threads as in a fit."""
@@ -81,8 +81,8 @@ class Ours:
         """(output, gradient of the parameters, gradient of the input or nothing)."""
         network = self.built.network
         out, tape, _ = self.kernels.forward(self.params, network, self.X, self.bounds, self.state, True, None)
-        back = self.kernels.backward(self.params, network, self.X, tape, self.G, self.bounds, True, None, self.wanted)
-        return out, *back
+        back = self.X, tape, self.G, self.bounds, True, None, self.wanted, self.gradient
+        return out, self.gradient, self.kernels.backward(self.params, network, *back)
 
 
 class Torch:

@@ -213,6 +213,7 @@ def _fit_all_ways(kind, dtype):
 
 def _fit_tiny(kind, n, d, dtype, **arguments):
     """(fitted estimator, some rows of its data)."""
+    import inspect
     import warnings
 
     import numpy as np
@@ -221,7 +222,8 @@ def _fit_tiny(kind, n, d, dtype, **arguments):
     X = np.random.default_rng(0).random((n, d)).astype(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return kind(epochs=1, random_state=0, **arguments).fit(X), X[:100]
+        others = {"background": X} if "background" in inspect.signature(kind.fit).parameters else {}
+        return kind(epochs=1, random_state=0, **arguments).fit(X, **others), X[:100]
 
 
 def compile_ahead(kind, backend, say):

@@ -87,14 +87,14 @@ def predict(params, network, X, bounds, state):
     return forward(params, network, X, bounds, state, False, None)[0]
 
 
-def backward(params, network, X, tape, G, bounds, training, draws, wanted):
+def backward(params, network, X, tape, G, bounds, training, draws, wanted, gradient):
     """Gradients of a loss with respect to parameters and input of ``forward``, whose tape this is.
 
     G : (n, f'); wanted : bool, whether that of the input is wanted
-    returns (gradient (p,), a sum over rows, 0 for parameters of other layers; ∂X (n, f), or (0, f) if not wanted)
+    gradient : (p,), the parameters' is written to it, a sum over rows; entries of other layers stay as they are
+    returns ∂X (n, f), or (0, f) if not wanted
     Cost: twice that of ``forward``
     """
-    gradient = np.zeros_like(params)
     places = tape_places(network.layers, len(X))
     for l in reversed(range(len(network.layers))):
         layer, real, (start, end, last) = network.layers[l], network.reals[l], places[l]
@@ -113,9 +113,9 @@ def backward(params, network, X, tape, G, bounds, training, draws, wanted):
             dW, db, dX[rows] = _backward_one(params, layer, real, j, G[rows], *arguments)
             # 3. its parameters
             for view, own in zip(views(gradient, layer, j), (dW, db), strict=True):
-                view += own
+                view[...] = own
         G = dX
-    return gradient, G if wanted else G[:0]
+    return G if wanted else G[:0]
 
 
 def out_features(layer):

@@ -1,7 +1,8 @@
 """Adam and SGD on one flat parameter vector, in place.
 
 Sources: Kingma, Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1 (ε outside the
-root, bias corrections as there); SGD with momentum in the form v ← μ v + g, θ ← θ − η v.
+root, bias corrections as there); SGD with momentum in the form v ← μ v + g, θ ← θ − η v. The decaying rate is that of
+Loshchilov, Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, equation 5, without restarts.
 
 A gradient arrives as a sum over samples. ``scale`` makes it the mean and carries the clipping, so
 that neither costs a pass over memory of its own: g = scale · gradient.
@@ -26,6 +27,7 @@ class OptimizerState(NamedTuple):
 
     method : int, ADAM or SGD; moments : (2, p) float, (m, v) for Adam, (velocity, unused) for SGD
     step : int, steps taken before; clip_norm : float, largest norm of the mean gradient, 0 for no limit
+    decay_steps : int, steps in which the rate decays to 0, see `decayed`, 0 for a constant rate
     """
 
     method: int
@@ -37,6 +39,7 @@ class OptimizerState(NamedTuple):
     epsilon: float = 1e-8
     momentum: float = 0.0
     clip_norm: float = 0.0
+    decay_steps: int = 0
 
 
 def squared_norm(gradient):
@@ -112,13 +115,24 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
     params -= t(learning_rate) * v
 
 
+def decayed(learning_rate, step, decay_steps):
+    """The rate of a step: η_t = ½ η (1 + cos(π t / T)), from η in the first step on towards 0; η itself for T = 0.
+
+    step : int, t, steps taken before; decay_steps : int, T; returns float
+    """
+    if decay_steps == 0:
+        return learning_rate
+    return learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(step, decay_steps) / decay_steps))
+
+
 def update(params, gradient, scale, optimizer):
     """The next step of an optimizer, in place; clipping is part of ``scale``, see `mean_scale`.
 
     optimizer : OptimizerState, whose moments change
     """
     o, (first, second) = optimizer, optimizer.moments
+    rate = decayed(o.learning_rate, o.step, o.decay_steps)
     if o.method == ADAM:
-        adam(params, gradient, scale, first, second, o.step + 1, o.learning_rate, o.beta1, o.beta2, o.epsilon)
+        adam(params, gradient, scale, first, second, o.step + 1, rate, o.beta1, o.beta2, o.epsilon)
     else:
-        sgd(params, gradient, scale, first, o.learning_rate, o.momentum)
+        sgd(params, gradient, scale, first, rate, o.momentum)

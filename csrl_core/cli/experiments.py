@@ -9,7 +9,8 @@ import typer
 
 from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, command_taking, say
 
-Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig3", "fig5", "defaults")})
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")
+Figure = StrEnum("Figure", {name: name for name in FIGURES})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
 Inputs = StrEnum("Inputs", {name: name for name in ("intensities", "binary")})
 Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
@@ -37,7 +38,7 @@ class ReproduceRequest:
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="fig2, fig3, defaults: a data set; may be repeated; default: all. fig5: mnist (default) or digits."
+            help="fig2, fig3, idfd, defaults: a data set; may be repeated; default: all. fig5: mnist or digits."
         ),
     ] = None
     version: Annotated[Version, typer.Option(help="fig2, fig3, fig5: the papers' models and settings, or ours.")] = (
@@ -48,7 +49,7 @@ class ReproduceRequest:
         bool,
         typer.Option(
             "--quick",
-            help="A small version, to see that it works. fig3: few images; fig5: K = 1; defaults: four sets.",
+            help="A small version. fig3, fig4, idfd, cidfd: few images; fig5: K = 1; defaults: 4 sets.",
         ),
     ] = False
     model: Annotated[
@@ -59,21 +60,24 @@ class ReproduceRequest:
         typer.Option(
             min=1,
             help="Each with a seed of its own; the mixtures of the papers' version of fig2 are the authors' draw.",
-            show_default="5; the papers' version of fig2: 40, MNIST 10; defaults: 3",
+            show_default="5; the papers' version of fig2: 40, MNIST 10; defaults, idfd, cidfd: 3",
         ),
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
     backend: BackendOption = Backend.auto
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes (fig5: threads); default all usable cores.")
+        int | None,
+        typer.Option("--jobs", min=1, help="Processes (fig5, idfd, cidfd: threads); default all usable cores."),
     ] = None
-    epochs: Annotated[int | None, typer.Option(min=1, help="fig2, fig3, fig5: epochs, instead of the papers'.")] = None
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="fig2 to fig5, idfd, cidfd: epochs, instead of their own.")
+    ] = None
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
 
 
 @command_taking(ReproduceRequest)
 def reproduce(request):
-    """Make Figures 1, 2, 3 and 5 of the paper, or test the defaults on many data sets; a rerun continues (not fig1)."""
+    """Make a figure of the paper or another experiment, or test the defaults; a rerun continues (not fig1)."""
     from csrl_core.cli import reproduce as cli_reproduce
 
     return cli_reproduce.main(

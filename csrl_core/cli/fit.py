@@ -102,13 +102,13 @@ def fit(request, model, say):
         What `csrl_core.cli.base` prints as one line. Whatever had been learnt is saved before.
     """
     _check_files(request)
-    data, clean = _read(request, model, say)
+    data, others = _read(request, model, say)
     model.set_callbacks(*_callbacks(request, model, data.X.shape[1]))
     begin = time.perf_counter()
     with one_interrupt():
         try:
             with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
-                model.fit(data.X, target=clean, resume=request.resume)
+                model.fit(data.X, data.y, **others, resume=request.resume)
         except KeyboardInterrupt:
             _keep(request, model, "interrupted", say)
             if request.filters_gif is not None and hasattr(model, "params_"):
@@ -152,11 +152,12 @@ def _check_files(request):
         "--checkpoint": (checkpoint, None),
         "--filters-gif": (request.filters_gif, (".gif",)),
     }
-    files.check_outputs(outputs, [request.data, request.target, None if resumes_in_place else resume])
+    inputs = [request.data, request.target, request.background]
+    files.check_outputs(outputs, [*inputs, None if resumes_in_place else resume])
 
 
 def _read(request, model, say):
-    """(data, target or None), finite and in the range that the model needs."""
+    """(data, other arrays that `fit` takes by name), finite and in the range that the model needs."""
     options = {"key": request.key, "divide_by": request.divide_by, "say": say}
     data = files.read_data(request.data, label_column=request.label_column, **options)
     files.check_finite(request.data, data.X, data.columns)
@@ -165,12 +166,15 @@ def _read(request, model, say):
             f"{request.data} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
             f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
         )
-    if request.target is None:
-        return data, None
-    label_column = None if request.target.startswith(files.BUILT_IN) else request.label_column
-    clean = files.read_data(request.target, label_column=label_column, **options)
-    files.check_finite(request.target, clean.X, clean.columns)
-    return data, clean.X
+    others = {}
+    for name, path in (("target", request.target), ("background", request.background)):
+        if path is None:
+            continue
+        label_column = None if path.startswith(files.BUILT_IN) else request.label_column
+        other = files.read_data(path, label_column=label_column, **options)
+        files.check_finite(path, other.X, other.columns)
+        others[name] = other.X
+    return data, others
 
 
 def _callbacks(request, model, n_features):

@@ -37,6 +37,9 @@ class FitRequest:
     target: Annotated[
         str | None, typer.Option(help="What to reconstruct (de-noising: clean data).", metavar="DATA")
     ] = None
+    background: Annotated[
+        str | None, typer.Option(help="Other data, of what is not of interest in these.", metavar="DATA")
+    ] = None
     filters_gif: Annotated[
         Path | None, typer.Option(help="Write an animation of the filters while they are learnt.")
     ] = None
@@ -53,6 +56,7 @@ OWN_FLAGS = {"--" + name.replace("_", "-") for name in FitRequest.__dataclass_fi
 # Options that only some models take, and how an estimator class tells whether it does.
 TAKES = {
     "target": lambda kind: getattr(kind, "takes_target", True),
+    "background": lambda kind: "background" in inspect.signature(kind.fit).parameters,
     "filters_gif": lambda kind: hasattr(kind, "free_energy"),
     "image_shape": lambda kind: hasattr(kind, "free_energy") or "image_shape" in inspect.signature(kind).parameters,
 }

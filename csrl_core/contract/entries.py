@@ -88,6 +88,7 @@ COMMON = {
     "beta2": ("", "float64", "β₂ of Adam"),
     "epsilon": ("", "float64", "ε of Adam, outside the root"),
     "momentum": ("", "float64", "μ of SGD"),
+    "decay_steps": ("", "int", "steps in which the rate decays to 0, 0 for a constant rate"),
     "clip_norm": ("", "float64", "largest norm of the mean gradient, 0 for no limit"),
     # networks
     "A": ("(n, m)", "float", "pre-activations"),

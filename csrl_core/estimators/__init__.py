@@ -1,7 +1,7 @@
-"""The estimators, one class in each file; `base` is their common base class.
+"""The estimators, one class in each file; their base classes are in `base` and `batch`.
 
-Estimators are found by searching this folder. A new file with a public subclass of `BaseClusterSpecific` needs no
-other edit: the class can be imported from ``csrl_core``, saved and loaded, and ``csrl fit --model`` has it, with its
+Estimators are found by searching this folder. A new file with a public subclass of one of these needs no other
+edit: the class can be imported from ``csrl_core``, saved and loaded, and ``csrl fit --model`` has it, with its
 arguments as options.
 """
 
@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-_CLASS = re.compile(r"^class ([A-Z]\w*)\([^)]*\bBaseClusterSpecific\b", re.MULTILINE)
+_CLASS = re.compile(r"^class ((?!Base)[A-Z]\w*)\([^)]*\b(?:BaseClusterSpecific|BaseBatchModel)\b", re.MULTILINE)
 
 
 @cache

@@ -1,31 +1,23 @@
-"""The base class of all estimators, with `fit` and `partial_fit`."""
-
-import warnings
-from contextlib import contextmanager
+"""The base class of estimators of the joint assignment objective, with `fit` and `partial_fit`."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_array
 
 from csrl_core import backends
-from csrl_core.backends import as_numpy, is_device_array
-from csrl_core.callbacks import CallbackSupportMixin, with_callbacks
-from csrl_core.estimators.answers import FittedMethods
+from csrl_core.backends import as_numpy
+from csrl_core.callbacks import with_callbacks
 from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import to_device_of
-from csrl_core.estimators.fitting import Fit, attributes
+from csrl_core.estimators.fitting import Fit
+from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence
-from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.draws import draw_key
-from csrl_core.training.empty_clusters import empty_clusters_message
 from csrl_core.training.joint import JointAssignment
-from csrl_core.training.loop import NonFiniteLossError, Optimizer
-from csrl_core.training.run import Run, Settings, as_batch
+from csrl_core.training.run import as_batch
 
 
-class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, BaseEstimator):
+class BaseClusterSpecific(SharedArguments, TrainedEstimator):
     """The joint objective as a scikit-learn estimator; a subclass adds its arguments and its model."""
 
     takes_target = True  # whether `fit` accepts a target other than X
@@ -47,8 +39,8 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             an uninterrupted fit, bit for bit: the same loss curve, parameters and predictions. Arguments and callbacks
             must be the same as before. Exceptions are ``n_jobs``, ``verbose``, ``random_state`` (the checkpoint's is
             used), ``backend`` (another one rounds differently), and counts that may grow: ``n_init``, and ``epochs``
-            in the first restart. A fit that had used all its epochs then continues; a fit that converged, or that a
-            callback stopped, does not.
+            in the first restart, with a constant rate. A fit that had used all its epochs then continues; a fit that
+            converged, or that a callback stopped, does not.
 
         Returns
         -------
@@ -77,24 +69,11 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
                 self._warn(fit, fit.train())
         return self
 
-    @contextmanager
-    def _features_of_the_last_fit(self):
-        """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
-        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
-        before = {name: vars(self)[name] for name in names if name in vars(self)}
-        try:
-            yield
-        except BaseException:
-            if vars(self).get("params_") is params:
-                for name in names:
-                    vars(self).pop(name, None)
-                vars(self).update(before)
-            raise
-
     def _new_fit(self, backend, given, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
-        X, _, target, weight = given
+        X, y, target, weight = given
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -105,19 +84,6 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         if checkpoint:
             fit.resume(checkpoint, resume)
         return fit
-
-    def _warn(self, fit, run):
-        messages = self._convergence_messages(fit.objective, run, fit.data, fit.trainer.settings) if run.epoch else ()
-        for message in messages:
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
-
-    def _convergence_messages(self, objective, run, data, settings, advice=""):
-        """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
-        messages = [
-            unconverged_message(run, settings, objective.loss_falls),
-            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
-        ]
-        return [message for message in messages if message is not None]
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch. Its samples are added to their clusters; earlier samples keep theirs.
@@ -134,6 +100,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             self._check_enough(weight, of_first_batch=True)
         backend = backends.get(self.backend)
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         with backend.threads(self.n_jobs):
             if first:
                 key, shift = draw_key(self.random_state), self._shift(model, target, weight)
@@ -151,25 +118,11 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             else:
                 run = self._fitted_run().on(backend)
                 objective.set_layout(self._shapes)
-            loss_sum, weight_sum, gradient = objective.accumulate(run, data, first)
-            settings = self._settings(key, batches=1)
-            Optimizer(backend, settings).apply(run, gradient, weight_sum)
-            if not (np.isfinite(loss_sum) and np.isfinite(run.params).all()):
-                raise NonFiniteLossError(
-                    f"the loss of the batch is {loss_sum} in partial_fit; try a smaller learning_rate than "
-                    f"{settings.learning_rate:g}, or scale the data. The estimator is as it was before the call"
-                )
-            run.step, run.epoch = run.step + 1, run.epoch + 1
-            run.loss_curve.append(loss_sum / weight_sum)
-            self._install(attributes(self, objective, run, data, to_device_of(X)))
+            self._learn_batch(objective, run, data, first, to_device_of(X))
         return self
 
-    def _fitted_run(self):
-        """A run that continues from the fitted attributes, in arrays of its own."""
-        run = Run(self.params_, self.state_, moments=self._moments).copy()
-        run.step, run.epoch, run.n_reseeded = self.n_steps_, self.n_iter_, self.n_reseeded_
-        run.loss_curve = list(self.loss_curve_)
-        return run
+    def _supervise(self, model, y, n):
+        """Give the model the labels y of the n samples of a fit. Most models learn from none."""
 
     def _check_data(self, X, target, sample_weight, reset):
         X = self._check_X(X, reset, accept_large_sparse=False)
@@ -181,40 +134,10 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
             raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
         return X, target, weight
 
-    def _check_enough(self, weight, of_first_batch=False):
-        """Refuse fewer samples than clusters; samples of weight 0 do not count."""
-        n = int((weight > 0).sum())
-        if n < self.n_clusters:
-            only_weighted = " with a positive sample_weight" if n < len(weight) else ""
-            actual, expected = f"n_samples={n}{only_weighted}", f"should be >= n_clusters={self.n_clusters}"
-            if of_first_batch:
-                raise ValueError(f"the first batch has {actual}, which {expected}: it sets the initial centres")
-            raise ValueError(f"{actual} {expected}")
-
     @property
     def _by_likelihood(self):
         """Whether samples go to the cluster of the highest likelihood."""
         return self.assignment == "likelihood"
-
-    def _epochs(self, batches):
-        """The number of epochs. batches : int, in each epoch."""
-        return self.epochs
-
-    def _batches(self, n):
-        """The number of batches in an epoch of n samples."""
-        return 1 if self.batch_size is None else -(-n // self.batch_size)
-
-    def _settings(self, key, batches):
-        return Settings(
-            epochs=self._epochs(batches),
-            batch_size=self.batch_size,
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            clip_norm=self.clip_norm,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            key=key,
-        )
 
     def _shift(self, model, target, weight):
         """The vector that is subtracted from X, target and centres, so that float32 keeps its digits."""
@@ -223,21 +146,6 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
         # In the data's own dtype, so that X − shift rounds only once.
         return mean.astype(target.dtype).astype(np.float64)
-
-    def _check_memory(self, backend, model, X, target, batch_size):
-        """Refuse data that do not fit into the device's memory, before anything is sent to it."""
-        if not backend.on_device:
-            return
-        (n, d), k, itemsize = X.shape, self.n_clusters, X.dtype.itemsize
-        data = itemsize * n * (d * (1 if target is X else 2) + 1) + 8 * (2 * n + 2 * k * (d + 1))
-        # The user's own arrays stay on the device as well.
-        data += itemsize * n * (d * (0 if target is X else 1) + d) * is_device_array(X)
-
-        def of_batch(rows):
-            gathered = 0 if rows == n else itemsize * rows * (2 * d + 1)
-            return gathered + model.batch_bytes(rows, d, k, itemsize)
-
-        backend.check_memory(data, of_batch, n if batch_size is None else min(n, batch_size))
 
     def _standing_steps(self, model, batches):
         """Optimizer steps during which the first assignment stands. batches : int, in each epoch."""
@@ -293,6 +201,3 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
                 f"(n_clusters, n_features) = {(self.n_clusters, target.shape[1])}, or labels of shape ({n},)"
             )
         return init - shift
-
-    def _install(self, attributes):
-        vars(self).update(attributes)  # one call: an interrupt leaves all of them or none

@@ -17,13 +17,13 @@ from csrl_core.training.reporter import Reporter
 class Fit:
     """A fit of an estimator.
 
-    estimator : `BaseClusterSpecific`; objective : JointAssignment; data : Batch of all samples
+    estimator : `TrainedEstimator`; objective : JointAssignment or BatchObjective; data : Batch of all samples
     given : (X, y, target, weight) as the user gave them, checked
     """
 
     def __init__(self, estimator, objective, data, settings, given):
         self.estimator, self.objective, self.data, self.given = estimator, objective, data, given
-        solver = ExactSolver if objective.model.minimise else Trainer
+        solver = ExactSolver if getattr(objective.model, "minimise", None) else Trainer
         self.trainer = solver(objective, data, settings, objective.backend)
         self.to_device_of_X = to_device_of(given[0])
         self.run = self.best = None

@@ -5,20 +5,20 @@ Source: arXiv 2412.03471. The mathematics is in `csrl_core.reference.vae` and `c
 
 from numbers import Integral, Real
 
-import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.latent_methods import LatentMethods
+from csrl_core.estimators.networks import NetworkMethods, check_widths
 from csrl_core.models.architectures import conv_parts, dense_parts, parts
-from csrl_core.models.network import Networks, layer
+from csrl_core.models.network import Networks
 from csrl_core.models.vae import VAEModel
 from csrl_core.reference.vae import OUTPUTS
 
 
 @estimator
-class TensorizedVAE(LatentMethods, BaseClusterSpecific):
+class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
     """One variational autoencoder for each cluster, with layers that clusters share, learnt together with the clusters.
 
     An encoder gives mean and logvar, z = mean + exp(½ logvar) ε is decoded, and the weighted mean of L[i, s_i] is
@@ -104,12 +104,7 @@ class TensorizedVAE(LatentMethods, BaseClusterSpecific):
     update: str = "assign-then-step"
 
     _parameter_constraints = {
-        "architecture": [StrOptions({"dense", "conv"})],
         "hidden": ["array-like"],
-        "channels": ["array-like"],
-        "encoder": [None, list, tuple],
-        "decoder": [None, list, tuple],
-        "image_shape": [None, "array-like"],
         "shared": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
         "latent": [Interval(Integral, 1, None, closed="left")],
         "reconstruction_loss": [StrOptions(set(OUTPUTS))],
@@ -127,68 +122,13 @@ class TensorizedVAE(LatentMethods, BaseClusterSpecific):
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):
-            _check_widths(name, getattr(self, name), least)
-        if self.image_shape is not None:
-            _check_widths("image_shape", self.image_shape, 2)
-            if len(self.image_shape) > 3:
-                raise ValueError(
-                    f"image_shape={self.image_shape!r}; expected (height, width) or (channels, height, width)"
-                )
-        if (self.encoder is None) != (self.decoder is None):
-            raise ValueError("encoder and decoder are given together or not at all")
-        pairs = len(self._widths)
-        if self.encoder is not None:
-            if self.shared != "auto":
-                raise ValueError(
-                    f"shared={self.shared!r}, but encoder and decoder are given: their layers say 'shared'"
-                )
-            for text in (*self.encoder, *self.decoder):
-                if not isinstance(text, str):
-                    raise ValueError(f"layers are given as text, such as 'dense 200 activation=relu'; got {text!r}")
-                layer(text)
-        elif self.shared != "auto" and self.shared > pairs:
-            raise ValueError(
-                f"shared={self.shared}, but there are only {pairs} outer pairs of layers; expected 0 to {pairs}"
-            )
+            check_widths(name, getattr(self, name), least)
+        self._check_layers()
+        self._check_shared(len(self._widths), "auto")
 
     @property
     def _widths(self):
         return tuple(map(int, self.hidden if self.architecture == "dense" else self.channels))
-
-    # The networks
-
-    @property
-    def _takes_images(self):
-        """Whether samples are images: their shape is given, or there are convolutions."""
-        kinds = [text.split()[0] for text in self.encoder or ()]
-        conv = (
-            self.architecture == "conv" if self.encoder is None else not {*kinds} <= {"dense", "batch_norm", "dropout"}
-        )
-        return conv or self.image_shape is not None
-
-    def _image(self, d):
-        """(c, h, w) of a sample with d features; (d, 1, 1) if it is no image.
-
-        Raises
-        ------
-        ValueError
-            The features are not those of such an image.
-        """
-        if not self._takes_images:
-            return d, 1, 1
-        if self.image_shape is not None:
-            shape = tuple(int(length) for length in self.image_shape)
-            shape = shape if len(shape) == 3 else (1, *shape)
-            if np.prod(shape) != d:
-                raise ValueError(f"X has {d} features; expected {np.prod(shape)}, those of image_shape={shape}")
-            return shape
-        side = int(np.sqrt(d) + 0.5)
-        if side * side != d:
-            raise ValueError(
-                f"X has {d} features, which are no square image of one channel; "
-                f"give image_shape=(channels, height, width)"
-            )
-        return 1, side, side
 
     def _networks(self):
         """The `Networks` that the arguments describe, for the features of the fit."""
@@ -205,13 +145,6 @@ class TensorizedVAE(LatentMethods, BaseClusterSpecific):
             backend, self._networks(), self.reconstruction_loss, self.noise_variance, self.reg, self._centred
         )
 
-    def _parameter_shapes(self):
-        return self._networks().shapes
-
-    def _state_shapes(self):
-        required, optional = super()._state_shapes()
-        return required | {name: (shape, None) for name, shape in self._networks().state_shapes.items()}, optional
-
     @property
     def _n_features_out(self):
         self._check_fitted()
@@ -220,30 +153,15 @@ class TensorizedVAE(LatentMethods, BaseClusterSpecific):
     # Data
 
     def _check_X(self, X, reset, **options):
-        X = super()._check_X(self._flat(X, "X"), reset, **options)
+        X = super()._check_X(X, reset, **options)
         self._check_range(X, "X")
-        if reset:
-            self._networks()  # layers that do not fit images of this size are an error before anything is done
         return X
 
     def _check_target(self, target, X):
-        target = super()._check_target(self._flat(target, "target"), X)
+        target = super()._check_target(target, X)
         if target is not X:
             self._check_range(target, "target")
         return target
-
-    def _flat(self, X, name):
-        """Images (n, h, w) or (n, c, h, w) as rows."""
-        shape = np.shape(X) if hasattr(X, "shape") else ()
-        if not self._takes_images or len(shape) not in (3, 4):
-            return X
-        image = shape[1:] if len(shape) == 4 else (1, *shape[1:])
-        expected = self._image(int(np.prod(image)))
-        if image != expected:
-            raise ValueError(
-                f"{name} has images of shape {image}; expected {expected} (image_shape={self.image_shape})"
-            )
-        return X.reshape(shape[0], -1)
 
     def _check_range(self, X, name):
         if self.reconstruction_loss == "bernoulli" and X.size:
@@ -253,8 +171,3 @@ class TensorizedVAE(LatentMethods, BaseClusterSpecific):
                     f"reconstruction_loss='bernoulli' needs values in [0, 1], {name} has values from {low:g} to "
                     f"{high:g}; scale it (MinMaxScaler, or X / 255 for images), or use reconstruction_loss='gaussian'"
                 )
-
-
-def _check_widths(name, values, least):
-    if len(values) < least or not all(isinstance(width, Integral) and width >= 1 for width in values):
-        raise ValueError(f"{name}={values!r}; expected at least {least} numbers, each an int of at least 1")

@@ -165,10 +165,28 @@ class ClusterModel(Model):
 
 
 class BatchModel(Model):
-    """A model with one loss for a whole batch, which may couple its samples; there is no assignment.
+    """A model with one loss for a whole batch, which may couple its samples; there is no assignment while it learns.
 
-    Examples are instance discrimination, decorrelation and divergences between clusters.
+    Examples are instance discrimination, decorrelation and divergences between clusters. An estimator of it
+    (`csrl_core.estimators.batch`) also asks for ``features`` and ``costs``.
     """
+
+    clusters_features = False
+    """Whether clusters are found by k-means on the features when training ends; ``params.state["feature_centers"]``
+    (k, h) then has their means."""
+
+    of_samples = ()
+    """Names of arrays of the state that have a row for each of the training samples."""
+
+    features = None
+    """Optional method ``features(params, X)`` → (n, h), the representation of samples, each by itself."""
+
+    costs = None
+    """Optional method ``costs(params, Z)`` → (n, k): what assignment minimises, from features (n, h)."""
+
+    def extend_state(self, params, data):
+        """Add the samples of another batch of `partial_fit` to the state; returns their row numbers (n,) in it."""
+        return data.index
 
     @abstractmethod
     def loss_and_gradient(self, params, batch, draw):

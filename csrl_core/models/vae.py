@@ -123,25 +123,23 @@ class VAEModel(ClusterModel):
 
     def _backward(self, params, learning, weights):
         """Gradient (p,) of Σ weights ℓ over rows. weights : (m,)"""
-        rows, (draws, of_rows) = learning.rows, learning.draws
+        rows, (draws, of_rows), gradient = learning.rows, learning.draws, np.empty_like(params.flat)
 
         def back(piece, done, G, bounds, draws, wanted):
-            flat = params.flat[piece.params]
-            return self.network.backward(flat, piece.network, done.X, done.tape, G, bounds, True, draws, wanted)
+            flat, own = params.flat[piece.params], gradient[piece.params]
+            return self.network.backward(flat, piece.network, done.X, done.tape, G, bounds, True, draws, wanted, own)
 
         out, heads = learning.decoder.out, learning.heads.out
         G = self.kernel.output_gradient(out, learning.target, weights, self.output, self.variance)
-        decoder, G = back(self.decoder, learning.decoder, G, rows.bounds, of_rows, True)
+        G = back(self.decoder, learning.decoder, G, rows.bounds, of_rows, True)
         G = self.kernel.heads_gradient(G, heads, learning.noise, weights, self.reg)
         deeper = len(self.trunk.network.layers) > 0
-        last, G = back(self.heads, learning.heads, G, rows.bounds, of_rows, deeper)
-        if not deeper:
-            return np.concatenate([last, decoder])
-        if self.centred:
-            trunk, _ = back(self.trunk, learning.trunk, G, rows.bounds, of_rows, False)
-        else:
-            trunk, _ = back(self.trunk, learning.trunk, rows.gather(G), rows.alone(), draws, False)
-        return np.concatenate([trunk, last, decoder])
+        G = back(self.heads, learning.heads, G, rows.bounds, of_rows, deeper)
+        if deeper and self.centred:
+            back(self.trunk, learning.trunk, G, rows.bounds, of_rows, False)
+        elif deeper:
+            back(self.trunk, learning.trunk, rows.gather(G), rows.alone(), draws, False)
+        return gradient
 
     # Losses and gradients
 

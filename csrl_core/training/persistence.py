@@ -205,6 +205,11 @@ def check_counts(path, checkpoint, estimator, epochs):
                 f"{path} was made in restart {run.restart + 1} after epoch {run.epoch}, the estimator has "
                 f"{name}={value}; resume needs at least {least}"
             )
+    if estimator.learning_rate_schedule != "constant" and estimator.epochs != checkpoint.epochs:
+        raise ModelFileError(
+            f"{path} was made with epochs={checkpoint.epochs!r}, the estimator has epochs={estimator.epochs!r}; resume "
+            f"needs the same with learning_rate_schedule={estimator.learning_rate_schedule!r}, which decays to the end"
+        )
     if run.restart and estimator.epochs != checkpoint.epochs:
         raise ModelFileError(
             f"{path} was made with epochs={checkpoint.epochs!r} in restart {run.restart + 1}, the estimator has "

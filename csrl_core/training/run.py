@@ -31,7 +31,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: the estimators' constructor arguments, with "auto" replaced by values."""
+    """How to train: the estimators' constructor arguments, with "auto" replaced by values.
+
+    decay_steps : int, as of `csrl_core.reference.optimizer.OptimizerState`
+    """
 
     epochs: int
     batch_size: int | None
@@ -41,6 +44,7 @@ class Settings:
     clip_norm: float | None = None
     tol: float = 0.0
     n_iter_no_change: int = 10
+    decay_steps: int = 0
     key: np.ndarray = field(default_factory=lambda: np.zeros(2, np.uint32))
 
     def optimizer_state(self, run):
@@ -52,6 +56,7 @@ class Settings:
             learning_rate=float(self.learning_rate),
             momentum=float(self.momentum),
             clip_norm=float(self.clip_norm or 0.0),
+            decay_steps=self.decay_steps,
         )
 
 

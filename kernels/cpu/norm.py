@@ -169,6 +169,26 @@ def _of_channels(sums, s):
     return sums.sum(axis=0, dtype=np.float64).reshape(-1, s).sum(axis=1)
 
 
+def unit_rows(X):
+    """v = x / ‖x‖, on the unit sphere; rows of zeros stay.
+
+    X : (n, d) float; returns (V (n, d), norms (n,)), a norm of 1 instead of 0
+    Cost: 3 n d flops
+    """
+    norms = np.sqrt((X * X).sum(axis=1))
+    norms = np.where(norms > 0, norms, X.dtype.type(1))
+    return X / norms[:, None], norms
+
+
+def unit_rows_gradient(G, V, norms):
+    """∂/∂x of a loss from that with respect to v = x / ‖x‖: (g − v vᵀg) / ‖x‖.
+
+    G, V : (n, d); norms : (n,), of ``unit_rows``; returns (n, d)
+    Cost: 5 n d flops
+    """
+    return (G - V * (V * G).sum(axis=1, keepdims=True)) / norms[:, None]
+
+
 @_jit
 def _keep(X, u, rate, scale, Y):
     zero = X.dtype.type(0)

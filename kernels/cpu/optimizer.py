@@ -116,6 +116,17 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
 
 
 @_jit
+def decayed(learning_rate, step, decay_steps):
+    """The rate of a step: η_t = ½ η (1 + cos(π t / T)), from η in the first step on towards 0; η itself for T = 0.
+
+    step : int, t, steps taken before; decay_steps : int, T; returns float
+    """
+    if decay_steps == 0:
+        return learning_rate
+    return learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(step, decay_steps) / decay_steps))
+
+
+@_jit
 def update_part(params, gradient, scale, first, second, method, step, constants):
     """Step number ``step``, in compiled code; first, second : (p,), the moments; constants : (η, β₁, β₂, ε, μ)."""
     learning_rate, beta1, beta2, epsilon, momentum = constants
@@ -131,12 +142,13 @@ def update(params, gradient, scale, optimizer):
     optimizer : ``reference.optimizer.OptimizerState``, whose moments change
     """
     o, (first, second) = optimizer, optimizer.moments
+    rate = decayed(o.learning_rate, o.step, o.decay_steps)
 
     def part(here):
         vectors = params[here], gradient[here], scale, first[here]
         if o.method == ADAM:
-            adam(*vectors, second[here], o.step + 1, o.learning_rate, o.beta1, o.beta2, o.epsilon)
+            adam(*vectors, second[here], o.step + 1, rate, o.beta1, o.beta2, o.epsilon)
         else:
-            sgd(*vectors, o.learning_rate, o.momentum)
+            sgd(*vectors, rate, o.momentum)
 
     pool.parallel(part, pool.blocks(len(params), _PART))

@@ -39,6 +39,11 @@ class Groups:
         """Rows of the largest group."""
         return max(stop - start for start, stop in pairwise(self.begins))
 
+    @property
+    def empty(self):
+        """Groups without rows."""
+        return [j for j, (start, stop) in enumerate(pairwise(self.begins)) if start == stop]
+
     def parts(self, most):
         """The rows in `Part`s of at most ``most``; of a group that is larger, a part has nothing else."""
         parts, start, shares = [], 0, []

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import conv, conv_passes, dense, dense_passes, norm, philox
-from ._platform.launch import array, xp
+from ._platform.launch import array, in_place, xp
 from .conv_passes import Shape
 from .groups import Groups
 
@@ -58,29 +58,30 @@ def predict(params, network, X, bounds, state):
     return out
 
 
-def backward(params, network, X, tape, G, bounds, training, draws, wanted):
+def backward(params, network, X, tape, G, bounds, training, draws, wanted, gradient):
     """Gradients of a loss with respect to parameters and input of ``forward``, whose tape this is.
 
     G : (n, f'); wanted : bool, whether that of the input is wanted
-    returns (gradient (p,), a sum over rows, 0 for parameters of other layers; ∂X (n, f), or (0, f) if not wanted)
+    gradient : (p,), the parameters' is written to it, a sum over rows; entries of other layers stay as they are
+    returns ∂X (n, f), or (0, f) if not wanted
     Cost: twice that of ``forward``
     """
     params, X, tape, G = (array(*named) for named in (("params", params), ("X", X), ("tape", tape), ("G", G)))
-    gradient, places = xp.zeros(len(params), X.dtype), _tape_places(network.layers, len(X))
-    rows = _Rows.of(bounds, training, draws, network.layers)
-    for l in reversed(range(len(network.layers))):
-        layer, real, (start, end, last) = network.layers[l], network.reals[l], places[l + 1]
-        below = tape[places[l][0] : places[l][1]].reshape(len(X), _out_features(network.layers[l - 1])) if l else X
-        # 1. activation
-        if layer[ACTIVATION] != dense.LINEAR:
-            out = xp.empty(G.shape, G.dtype)
-            dense.through_activation(G, tape[start:end].reshape(G.shape), int(layer[ACTIVATION]), out)
-            G = out
-        # 2. layer
-        # 3. its parameters
-        views = _views(params, layer), _views(gradient, layer)
-        G = _layer_back(views, layer, real, G, below, tape[end:last], rows, wanted or l > 0)
-    return gradient, G if wanted else xp.empty((0, X.shape[1]), X.dtype)
+    places, rows = _tape_places(network.layers, len(X)), _Rows.of(bounds, training, draws, network.layers)
+    with in_place(gradient=gradient) as (gradient,):
+        for l in reversed(range(len(network.layers))):
+            layer, real, (start, end, last) = network.layers[l], network.reals[l], places[l + 1]
+            below = tape[places[l][0] : places[l][1]].reshape(len(X), _out_features(network.layers[l - 1])) if l else X
+            # 1. activation
+            if layer[ACTIVATION] != dense.LINEAR:
+                out = xp.empty(G.shape, G.dtype)
+                dense.through_activation(G, tape[start:end].reshape(G.shape), int(layer[ACTIVATION]), out)
+                G = out
+            # 2. layer
+            # 3. its parameters
+            views = _views(params, layer), _views(gradient, layer)
+            G = _layer_back(views, layer, real, G, below, tape[end:last], rows, wanted or l > 0)
+    return G if wanted else xp.empty((0, X.shape[1]), X.dtype)
 
 
 # -- rows ----------------------------------------------------------------------------------------------
@@ -239,6 +240,8 @@ def _layer_back(views, layer, real, G, X, used, rows, wanted):
         arguments = groups, used, W, real[1], rows.least(), (dW, db), dX
         norm.normalize_back(G.reshape(shape), X.reshape(shape), *arguments)
         return dX
+    for j in groups.empty:  # products leave them out
+        dW[j] = 0
     if db is not None:
         width = db.size // len(groups)
         norm.channel_sums(G.reshape(len(G), width, G.shape[1] // width), groups, db)

@@ -184,3 +184,31 @@ KERNEL dropout(const real* __restrict__ X, real rate, real scale, u32 k0, u32 k1
         }
     }
 }
+
+// -- the unit sphere: a warp a row, all lanes of it together -------------------------------------------
+
+#define WARPS_STRIDE(i, n)                                                                              \
+    for (i64 i = (blockIdx.x * (i64)blockDim.x + threadIdx.x) / WARP; i < (n); i += gridDim.x * (i64)blockDim.x / WARP)
+
+KERNEL unit_rows(const real* __restrict__ X, i64 n, i64 d, real* __restrict__ V, real* __restrict__ norms) {
+    int lane = threadIdx.x % WARP;
+    WARPS_STRIDE(i, n) {
+        real sum = 0;
+        for (i64 l = lane; l < d; l += WARP) sum += X[i * d + l] * X[i * d + l];
+        real norm = sqrt(group_sum(sum, WARP));
+        norm = norm > 0 ? norm : (real)1;
+        for (i64 l = lane; l < d; l += WARP) V[i * d + l] = X[i * d + l] / norm;
+        if (lane == 0) norms[i] = norm;
+    }
+}
+
+KERNEL unit_rows_gradient(const real* __restrict__ G, const real* __restrict__ V, const real* __restrict__ norms, i64 n,
+                          i64 d, real* __restrict__ dX) {
+    int lane = threadIdx.x % WARP;
+    WARPS_STRIDE(i, n) {
+        real sum = 0;
+        for (i64 l = lane; l < d; l += WARP) sum += V[i * d + l] * G[i * d + l];
+        sum = group_sum(sum, WARP);
+        for (i64 l = lane; l < d; l += WARP) dX[i * d + l] = (G[i * d + l] - V[i * d + l] * sum) / norms[i];
+    }
+}

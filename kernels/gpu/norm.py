@@ -67,6 +67,30 @@ def batch_norm_backward(G, X, gamma, mean, variance, eps, coupled):
     return gradients[0, 0], gradients[1, 0], dX
 
 
+def unit_rows(X):
+    """v = x / ‖x‖, on the unit sphere; rows of zeros stay.
+
+    X : (n, d) float; returns (V (n, d), norms (n,)), a norm of 1 instead of 0
+    Cost: 3 n d flops
+    """
+    X = array("X", X)
+    (n, d), V, norms = X.shape, xp.empty(X.shape, X.dtype), xp.empty(len(X), X.dtype)
+    launch("norm", "unit_rows", X.dtype, blocks_for(n * ACROSS), X, n, d, V, norms)
+    return V, norms
+
+
+def unit_rows_gradient(G, V, norms):
+    """∂/∂x of a loss from that with respect to v = x / ‖x‖: (g − v vᵀg) / ‖x‖.
+
+    G, V : (n, d); norms : (n,), of ``unit_rows``; returns (n, d)
+    Cost: 5 n d flops
+    """
+    G, V, norms = array("G", G), array("V", V), array("norms", norms)
+    (n, d), dX = V.shape, xp.empty(V.shape, V.dtype)
+    launch("norm", "unit_rows_gradient", V.dtype, blocks_for(n * ACROSS), G, V, norms, n, d, dX)
+    return dX
+
+
 def dropout(X, rate, key, stream, step, rows):
     """Y = x [u ≥ rate] / (1 − rate), u of row i and feature f the uniform of element rows[i] · d + f.
 

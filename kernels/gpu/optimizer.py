@@ -94,13 +94,24 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
         )
 
 
+def decayed(learning_rate, step, decay_steps):
+    """The rate of a step: η_t = ½ η (1 + cos(π t / T)), from η in the first step on towards 0; η itself for T = 0.
+
+    step : int, t, steps taken before; decay_steps : int, T; returns float
+    """
+    if decay_steps == 0:
+        return learning_rate
+    return learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(step, decay_steps) / decay_steps))
+
+
 def update(params, gradient, scale, optimizer):
     """The next step of an optimizer, in place; clipping is part of ``scale``, see `mean_scale`.
 
     optimizer : ``reference.optimizer.OptimizerState``, whose moments, on the device, change
     """
     o, (first, second) = optimizer, optimizer.moments
+    rate = decayed(o.learning_rate, o.step, o.decay_steps)
     if o.method == ADAM:
-        adam(params, gradient, scale, first, second, o.step + 1, o.learning_rate, o.beta1, o.beta2, o.epsilon)
+        adam(params, gradient, scale, first, second, o.step + 1, rate, o.beta1, o.beta2, o.epsilon)
     else:
-        sgd(params, gradient, scale, first, o.learning_rate, o.momentum)
+        sgd(params, gradient, scale, first, rate, o.momentum)

@@ -65,8 +65,9 @@ def test_the_table_itself():
         assert entry.unit in contract.UNITS
     assert all(tolerance.reason for tolerance in contract.TOLERANCES.values())
     assert contract.CONTRACT["assign", "move"].in_place == (3, 5, 6, 7)
-    # Batch normalisation couples rows, and divergences do.
-    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"divergence", "network", "norm"}
+    # Batch normalisation couples rows; contrastive losses, instance discrimination and divergences do.
+    coupling = {"contrastive", "divergence", "instance", "network", "norm"}
+    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= coupling
     assert {"key", "layers", "betas"} <= {*contract.HOST_ARGUMENTS}
 
 
@@ -79,7 +80,7 @@ def test_describe(stem):
 
 
 def test_unknown_stem():
-    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, autoencoder, "):
+    with pytest.raises(ValueError, match="stem='dens' is unknown; expected one of assign, "):
         contract.describe("dens")
 
 

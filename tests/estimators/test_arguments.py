@@ -5,10 +5,10 @@ import inspect
 import pytest
 
 from csrl_core import TensorizedRBM, estimators
-from csrl_core.estimators.arguments import SharedArguments, estimator
+from csrl_core.estimators.arguments import TrainingArguments, estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 
-SHARED = list(inspect.signature(SharedArguments).parameters)
+SHARED = list(inspect.signature(TrainingArguments).parameters)
 
 
 @pytest.mark.parametrize("name", estimators.homes())

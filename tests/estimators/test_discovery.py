@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_estimator_is_found_and_public():
-    assert set(estimators.homes()) == {"ClusterSpecific", "TensorizedAutoencoder", "TensorizedRBM", "TensorizedVAE"}
+    known = {"ClusterSpecific", "InstanceDiscrimination", "TensorizedAutoencoder", "TensorizedRBM", "TensorizedVAE"}
+    assert set(estimators.homes()) >= known
     for name in estimators.homes():
         assert name in csrl_core.__all__
         assert getattr(csrl_core, name) is estimators.get(name)

@@ -11,13 +11,19 @@ ROWS = 4, 0, 3, 1
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
+def back(params, *arguments):
+    """(gradient, ∂X) of ``backward``, which is to write every number of it."""
+    gradient = np.full_like(params, np.nan)
+    return gradient, reference.backward(params, *arguments, gradient)
+
+
 @every_network
 @pytest.mark.parametrize("training", [True, False])
 def test_gradients_are_finite_differences(name, training):
     built, params, X, bounds, state, draws = problem(name, ROWS, np.float64)
     out, tape, _ = reference.forward(params, built.network, X, bounds, state, training, draws)
     G = np.random.default_rng(0).normal(size=out.shape)
-    gradient, dX = reference.backward(params, built.network, X, tape, G, bounds, training, draws, True)
+    gradient, dX = back(params, built.network, X, tape, G, bounds, training, draws, True)
 
     def loss():
         return (G * reference.forward(params, built.network, X, bounds, state, training, draws)[0]).sum()
@@ -41,7 +47,7 @@ def test_a_network_by_hand():
     # x W + b = (3, 1) and (−4, −1), of which the ReLU leaves nothing.
     np.testing.assert_array_equal(out, [[3 * 3 + 4 + 10], [10]])
     np.testing.assert_array_equal(tape, [3, 1, 0, 0, 23, 10])
-    gradient, dX = reference.backward(params, built.network, X, tape, np.ones((2, 1)), bounds, False, None, True)
+    gradient, dX = back(params, built.network, X, tape, np.ones((2, 1)), bounds, False, None, True)
     np.testing.assert_array_equal(gradient, [3, 4, 3, 4, 3, 4, 3, 1, 2])
     np.testing.assert_array_equal(dX, [[3 - 4, 6 + 4], [0, 0]])
     assert state.size == 0
@@ -58,7 +64,7 @@ def test_clusters_are_networks_of_their_own_where_they_share_nothing(name, train
     params, state = random.normal(size=many.size), random.uniform(1, 2, many.state_size)
     out, tape, new = reference.forward(params, many.network, X, bounds, state, training, draws)
     G = random.normal(size=out.shape)
-    gradient, dX = reference.backward(params, many.network, X, tape, G, bounds, training, draws, True)
+    gradient, dX = back(params, many.network, X, tape, G, bounds, training, draws, True)
     for j in range(3):
         rows = slice(bounds[j], bounds[j + 1])
         theirs, theirs_state = cluster(params, many.shapes, j), cluster(state, many.state_shapes, j)
@@ -66,9 +72,9 @@ def test_clusters_are_networks_of_their_own_where_they_share_nothing(name, train
         alone, kept, after = reference.forward(theirs, one.network, X[rows], arguments[0], theirs_state, *arguments[1:])
         np.testing.assert_allclose(out[rows], alone)
         np.testing.assert_allclose(cluster(new, many.state_shapes, j), after)
-        back = reference.backward(theirs, one.network, X[rows], kept, G[rows], *arguments, True)
-        np.testing.assert_allclose(cluster(gradient, many.shapes, j), back[0], atol=1e-12)
-        np.testing.assert_allclose(dX[rows], back[1], atol=1e-12)
+        alone_back = back(theirs, one.network, X[rows], kept, G[rows], *arguments, True)
+        np.testing.assert_allclose(cluster(gradient, many.shapes, j), alone_back[0], atol=1e-12)
+        np.testing.assert_allclose(dX[rows], alone_back[1], atol=1e-12)
 
 
 def cluster(flat, shapes, j):
@@ -86,7 +92,7 @@ def test_parts_put_together_are_the_whole(name):
     built, params, X, bounds, state, draws = problem(name, ROWS, np.float64)
     out, tape, new = reference.forward(params, built.network, X, bounds, state, True, draws)
     G = np.random.default_rng(0).normal(size=out.shape)
-    whole = reference.backward(params, built.network, X, tape, G, bounds, True, draws, True)
+    whole = back(params, built.network, X, tape, G, bounds, True, draws, True)
     for border in range(len(built.network.layers) + 1):
         first = reference.part(built.network, 0, border)
         second = reference.part(built.network, border, len(built.network.layers))
@@ -94,9 +100,10 @@ def test_parts_put_together_are_the_whole(name):
         end, kept_too, last = reference.forward(params, second, between, bounds, middle, True, draws)
         np.testing.assert_array_equal(end, out)
         np.testing.assert_array_equal(last, new)
-        late, dY = reference.backward(params, second, between, kept_too, G, bounds, True, draws, True)
-        early, dX = reference.backward(params, first, X, kept, dY, bounds, True, draws, True)
-        np.testing.assert_allclose(early + late, whole[0], atol=1e-12)
+        gradient = np.full_like(params, np.nan)
+        dY = reference.backward(params, second, between, kept_too, G, bounds, True, draws, True, gradient)
+        dX = reference.backward(params, first, X, kept, dY, bounds, True, draws, True, gradient)
+        np.testing.assert_allclose(gradient, whole[0], atol=1e-12)
         np.testing.assert_allclose(dX, whole[1], atol=1e-12)
 
 
@@ -178,7 +185,7 @@ def test_torch_agrees_on_a_whole_network():
     np.testing.assert_allclose(new, torch.cat([theirs[2].running_mean, theirs[2].running_var]), rtol=1e-10)
     G = np.random.default_rng(1).normal(size=out.shape)
     Y.backward(torch.tensor(G))
-    gradient, dX = reference.backward(params, built.network, X, tape, G, bounds, True, None, True)
+    gradient, dX = back(params, built.network, X, tape, G, bounds, True, None, True)
     wanted = [p.grad.T if p is dense.weight else p.grad for p in theirs.parameters()]
     np.testing.assert_allclose(gradient, np.concatenate([p.numpy().ravel() for p in wanted]), rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(dX, x.grad.numpy().reshape(9, -1), rtol=1e-9, atol=1e-11)

@@ -1,4 +1,4 @@
-"""Batch normalisation and dropout: cases by hand, finite differences, identities, and PyTorch."""
+"""Batch normalisation, dropout, the unit sphere: cases by hand, finite differences, identities, and PyTorch."""
 
 import numpy as np
 import pytest
@@ -105,3 +105,17 @@ def test_dropout_is_its_own_way_back():
     X, G, rows = (*values(2, 30, 5, np.float64), np.arange(30))
     forward, back = (norm.dropout(A, 0.5, KEY, 1, 2, rows) for A in (X, G))
     np.testing.assert_allclose((forward * G).sum(), (X * back).sum())
+
+
+def test_unit_rows_and_what_goes_back_through_them():
+    random = np.random.default_rng(0)
+    X, G = random.normal(size=(5, 4)), random.normal(size=(5, 4))
+    V, norms = norm.unit_rows(X)
+    np.testing.assert_allclose((V * V).sum(axis=1), 1, rtol=1e-14)
+    np.testing.assert_allclose(V * norms[:, None], X, rtol=1e-14)
+    own = norm.unit_rows_gradient(G, V, norms)
+    np.testing.assert_allclose(own, differences(lambda: (G * norm.unit_rows(X)[0]).sum(), X), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose((own * X).sum(axis=1), 0, atol=1e-14)  # along x nothing changes
+    zeros = norm.unit_rows(np.zeros((2, 3)))
+    assert (zeros[0] == 0).all()
+    assert (zeros[1] == 1).all()

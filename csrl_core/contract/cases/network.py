@@ -26,11 +26,12 @@ ARGUMENTS = {
     "tape": ("(t,)", "float", "what forward kept"),
     "G": ("(n, f')", "float", "gradient with respect to the output"),
     "wanted": ("", "bool", "whether the gradient with respect to the input is wanted"),
+    "gradient": ("(p,)", "float", "that with respect to params, a sum over rows; of other layers left as it is"),
 }
 FUNCTIONS = [
     Kernel(reference.forward, "out (n, f'), tape (t,), state (q,) float", "sum", "batch"),
     Kernel(reference.predict, "(n, f') float", "sum", "sample"),
-    Kernel(reference.backward, "gradient (p,), ∂X (n, f) float", "sum", "batch"),
+    Kernel(reference.backward, "∂X (n, f) float", "sum", "batch", changes="gradient"),
 ]
 CONSTANTS = (
     *("KIND", "CLUSTERS", "CHANNELS", "HEIGHT", "WIDTH", "OUT_CHANNELS", "OUT_HEIGHT", "OUT_WIDTH", "KERNEL", "STRIDE"),
@@ -113,7 +114,12 @@ def _backward(name, rows, training, dtype, wanted=True, seed=1):
     params, network, X, bounds, state, training, draws = _forward(name, rows, training, dtype)
     out, tape, _ = reference.forward(params, network, X, bounds, state, training, draws)
     G = np.random.default_rng([len(X), seed]).normal(size=out.shape).astype(dtype)
-    return [params, network, X, tape, G, bounds, training, draws, wanted]
+    return [params, network, X, tape, G, bounds, training, draws, wanted, _found(params)]
+
+
+def _found(params):
+    """What is in a gradient before."""
+    return np.random.default_rng(len(params)).normal(size=params.shape).astype(params.dtype)
 
 
 def _part(arguments):
@@ -134,7 +140,7 @@ def _strided(arguments):
 def _of_part(dtype):
     params, network, X, bounds, state, training, draws = _part(_forward("every kind", (11, 7, 9), True, dtype))
     out, tape, _ = reference.forward(params, network, X, bounds, state, training, draws)
-    return [params, network, X, tape, out, bounds, training, draws, True]
+    return [params, network, X, tape, out, bounds, training, draws, True, _found(params)]
 
 
 CASES = []

@@ -31,6 +31,24 @@ FUNCTIONS = [
         "sample",
         arguments={"X": ("(n, d)", "float", "input")},
     ),
+    Kernel(
+        reference.unit_rows,
+        "V (n, d), norms (n,) float",
+        "sum",
+        "sample",
+        arguments={"X": ("(n, d)", "float", "input")},
+    ),
+    Kernel(
+        reference.unit_rows_gradient,
+        "(n, d) float",
+        "sum",
+        "sample",
+        arguments={
+            "G": ("(n, d)", "float", "gradient with respect to V"),
+            "V": ("(n, d)", "float", "rows of unit norm"),
+            "norms": ("(n,)", "float", "that they had, 1 instead of 0"),
+        },
+    ),
 ]
 
 # n, c, s
@@ -152,4 +170,32 @@ for _name, _arguments in {
 CASES += [
     Case("norm", "dropout", "rows far on", lambda dtype: _dropout(12, 9, 0.5, dtype, 2**40)),
     Case("norm", "dropout", "non-contiguous", lambda dtype: _strided(_dropout(12, 9, 0.5, dtype))),
+]
+
+
+def _sphere(n, d, dtype, gradient, empty=False):
+    X = values(n, d, 1, dtype)[..., 0]
+    if empty:
+        X[::3] = 0
+    return [values(n, d, 1, dtype, seed=1)[..., 0], *reference.unit_rows(X)] if gradient else [X]
+
+
+for _name, _arguments in {
+    "one row": (1, 3),
+    "odd": (37, 19),
+    "two dimensions": (5, 2),
+    "long rows": (9, 300),
+    "rows of zeros": (10, 4, True),
+    "no rows": (0, 4),
+}.items():
+    for _function, _gradient in (("unit_rows", False), ("unit_rows_gradient", True)):
+        CASES.append(
+            Case(
+                *("norm", _function, _name),
+                lambda dtype, a=_arguments, g=_gradient: _sphere(*a[:2], dtype, g, *a[2:]),
+            )
+        )
+CASES += [
+    Case("norm", "unit_rows", "non-contiguous", lambda dtype: _strided(_sphere(11, 5, dtype, False))),
+    Case("norm", "unit_rows_gradient", "non-contiguous", lambda dtype: _strided(_sphere(11, 5, dtype, True))),
 ]

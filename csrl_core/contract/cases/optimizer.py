@@ -25,6 +25,13 @@ FUNCTIONS = [
     ),
     Kernel(reference.sgd, "nothing", "elementwise", "parameter", changes="params velocity"),
     Kernel(
+        reference.decayed,
+        "float",
+        "elementwise",
+        "parameter",
+        arguments={"step": ("", "int", "steps taken before")},
+    ),
+    Kernel(
         reference.update,
         "nothing",
         "elementwise",
@@ -111,10 +118,14 @@ CASES += [
 ]
 
 
-def _update(p, method, dtype):
+def _update(p, method, dtype, decay_steps=0):
     params, gradient, first, second = _vectors(p, 4, dtype)
     moments = np.stack([first, np.abs(second)])
-    return [params, gradient, 0.05, reference.OptimizerState(method, moments, 3, 0.01, 0.9, 0.999, 1e-8, 0.9)]
+    constants = 0.01, 0.9, 0.999, 1e-8, 0.9
+    return [
+        *(params, gradient, 0.05),
+        reference.OptimizerState(method, moments, 3, *constants, decay_steps=decay_steps),
+    ]
 
 
 CASES += [
@@ -124,5 +135,19 @@ CASES += [
         "adam, several chunks": (5001, reference.ADAM),
         "sgd": (37, reference.SGD),
         "sgd, several chunks": (5001, reference.SGD),
+    }.items()
+]
+CASES += [
+    Case("optimizer", "update", "decaying rate", lambda dtype: _update(37, reference.ADAM, dtype, 20)),
+    Case("optimizer", "update", "decaying rate, sgd", lambda dtype: _update(37, reference.SGD, dtype, 20)),
+]
+CASES += [
+    Case("optimizer", "decayed", name, lambda dtype, values=values: [*values])
+    for name, values in {
+        "constant": (0.01, 7, 0),
+        "first step": (0.01, 0, 10),
+        "middle": (0.03, 5, 10),
+        "last step": (0.01, 9, 10),
+        "beyond the end": (0.01, 12, 10),
     }.items()
 ]

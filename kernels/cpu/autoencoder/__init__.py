@@ -176,5 +176,6 @@ def fused_epoch(params, layers, X, target, weights, reg, order, batch_size, clus
     """
     network, data = (params, _plain(layers), float(reg)), (*_samples(X, target), _plain(weights))
     o, batches = optimizer, (_plain(order), int(batch_size))
-    optimizer = o.method, o.moments, o.step, (o.learning_rate, o.beta1, o.beta2, o.epsilon, o.momentum), o.clip_norm
+    rate, constants = (float(o.learning_rate), o.decay_steps), (o.beta1, o.beta2, o.epsilon, o.momentum)
+    optimizer = o.method, o.moments, o.step, rate, constants, o.clip_norm
     return fused.epoch(network, data, batches, tuple(clusters), tuple(options), optimizer)

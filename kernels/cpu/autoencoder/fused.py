@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ..assign import CHUNK, add_sums, means, move
-from ..optimizer import mean_scale, update_part
+from ..optimizer import decayed, mean_scale, update_part
 from .small import add_parts, run
 
 _jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
@@ -71,7 +71,7 @@ def epoch(network, data, batches, clusters, options, optimizer):
     (params, layers, reg), (X, target, weights), (order, batch_size) = network, data, batches
     assign, centers, sums, totals, counts = clusters
     center, assign_first, running = options
-    method, moments, step, constants, clip_norm = optimizer
+    method, moments, step, (learning_rate, decay_steps), constants, clip_norm = optimizer
     n, k = len(X), len(centers)
     gradient, none = np.empty_like(params), np.empty((0, len(params)), X.dtype)
     L, new = np.empty((n, k), X.dtype), np.empty(n, np.int64)
@@ -104,7 +104,8 @@ def epoch(network, data, batches, clusters, options, optimizer):
         # 3. optimizer step on the mean gradient
         if batch_weight > 0:
             scale = mean_scale(gradient, batch_weight, clip_norm)
-            update_part(params, gradient, scale, moments[0], moments[1], method, step + b + 1, constants)
+            rate = decayed(learning_rate, step + b, decay_steps)
+            update_part(params, gradient, scale, moments[0], moments[1], method, step + b + 1, (rate, *constants))
         # 4. assignment and centres
         moved += _move(target, index, new, assign, weights, sums, totals, counts)
         means(sums, totals, centers, b if running else 0)

@@ -60,15 +60,16 @@ def predict(params, network, X, bounds, state):
     return out
 
 
-def backward(params, network, X, tape, G, bounds, training, draws, wanted):
+def backward(params, network, X, tape, G, bounds, training, draws, wanted, gradient):
     """Gradients of a loss with respect to parameters and input of ``forward``, whose tape this is.
 
     G : (n, f'); wanted : bool, whether that of the input is wanted
-    returns (gradient (p,), a sum over rows, 0 for parameters of other layers; ∂X (n, f), or (0, f) if not wanted)
+    gradient : (p,), the parameters' is written to it, a sum over rows; entries of other layers stay as they are
+    returns ∂X (n, f), or (0, f) if not wanted
     Cost: twice that of ``forward``
     """
     params, X, tape, G = plain(params), plain(X), plain(tape), plain(G)
-    gradient, layers = np.zeros_like(params), layers_of(network)
+    layers, written = layers_of(network), plain(gradient)
     places = _places(layers, len(X))
     with single_blas_thread():
         for l in reversed(range(len(layers))):
@@ -76,9 +77,11 @@ def backward(params, network, X, tape, G, bounds, training, draws, wanted):
             below = X if l == 0 else tape[slice(*places[l - 1][:2])].reshape(len(X), layer.fan_in)
             Y, used = tape[start:end].reshape(len(X), layer.fan_out), _used(tape[end:last], layer)
             dX = np.empty((len(X) if l or wanted else 0, layer.fan_in), X.dtype)
-            passes.backward(layer, params, below, Y, G, bounds, used, training, draws, gradient, dX)
+            passes.backward(layer, params, below, Y, G, bounds, used, training, draws, written, dX)
             G = dX
-    return gradient, G if wanted else G[:0]
+    if written is not gradient:
+        gradient[...] = written
+    return G if wanted else G[:0]
 
 
 def _places(layers, n):

@@ -29,7 +29,8 @@ def passes(device, name, rows, dtype):
     params, layers, X, bounds, state, training, draws = cases._forward(name, rows, True, np.dtype(dtype))
     out, tape, new = device.network.forward(params, layers, X, bounds, state, training, draws)
     G = np.cos(np.arange(out.size, dtype=dtype)).reshape(out.shape)
-    gradient, dX = device.network.backward(params, layers, X, tape, G, bounds, training, draws, True)
+    gradient = np.full_like(params, np.nan)
+    dX = device.network.backward(params, layers, X, tape, G, bounds, training, draws, True, gradient)
     return [tape, new, gradient, dX, device.network.predict(params, layers, X, bounds, state)]
 
 
