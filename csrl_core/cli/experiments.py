@@ -9,7 +9,8 @@ import typer
 
 from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, command_taking, say
 
-Figure = StrEnum("Figure", {name: name for name in ("fig1", "fig2", "fig3", "fig5", "defaults", "idfd", "cidfd")})
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")
+Figure = StrEnum("Figure", {name: name for name in FIGURES})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
 Inputs = StrEnum("Inputs", {name: name for name in ("intensities", "binary")})
 Criterion = StrEnum("Criterion", {"bic": "bic", "held_out": "held-out"})
@@ -48,7 +49,7 @@ class ReproduceRequest:
         bool,
         typer.Option(
             "--quick",
-            help="A small version, to see that it works. fig3, idfd, cidfd: few images; fig5: K = 1; defaults: 4 sets.",
+            help="A small version. fig3, fig4, idfd, cidfd: few images; fig5: K = 1; defaults: 4 sets.",
         ),
     ] = False
     model: Annotated[
@@ -69,7 +70,7 @@ class ReproduceRequest:
         typer.Option("--jobs", min=1, help="Processes (fig5, idfd, cidfd: threads); default all usable cores."),
     ] = None
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="fig2, fig3, fig5, idfd, cidfd: epochs, instead of their own.")
+        int | None, typer.Option(min=1, help="fig2 to fig5, idfd, cidfd: epochs, instead of their own.")
     ] = None
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
 

@@ -108,7 +108,7 @@ def fit(request, model, say):
     with one_interrupt():
         try:
             with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
-                model.fit(data.X, **others, resume=request.resume)
+                model.fit(data.X, data.y, **others, resume=request.resume)
         except KeyboardInterrupt:
             _keep(request, model, "interrupted", say)
             if request.filters_gif is not None and hasattr(model, "params_"):

@@ -12,6 +12,7 @@ from csrl_core import datasets, doctor
 from csrl_core.cli import progress, reproduce_instance
 from csrl_core.cli.base import WrongUsage
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
+from csrl_core.estimators.contrastive import TensorizedContrastive
 from csrl_core.estimators.rbm import TensorizedRBM
 from csrl_core.estimators.vae import TensorizedVAE
 from csrl_core.experiments import (
@@ -23,6 +24,8 @@ from csrl_core.experiments import (
     fig2_summary,
     fig3,
     fig3_summary,
+    fig4,
+    fig4_summary,
     fig5,
     fig5_summary,
 )
@@ -58,7 +61,7 @@ def main(figure, out, **asked):
     """
     request, out = Request(**asked), Path(out)
     options = {
-        "--quick": (request.quick, ("fig3", "fig5", "defaults", "idfd", "cidfd")),
+        "--quick": (request.quick, ("fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")),
         "--inputs": (request.inputs != "intensities", ("fig5",)),
         "--model": (request.models, ("defaults",)),
     }
@@ -69,8 +72,8 @@ def main(figure, out, **asked):
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise OSError(f"cannot write into {out}")
-    make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig5": _figure_5, "defaults": _defaults}
-    make |= {"idfd": reproduce_instance.make_idfd, "cidfd": reproduce_instance.make_cidfd}
+    make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig4": _figure_4, "fig5": _figure_5}
+    make |= {"defaults": _defaults, "idfd": reproduce_instance.make_idfd, "cidfd": reproduce_instance.make_cidfd}
     make[figure](out, request)
     return 0
 
@@ -138,6 +141,28 @@ def _figure_3(out, request):
         return [fig3_summary.draw(out, data, version, jobs) for data in here for version in request.versions]
 
     _finish([table.path, out / f"{stem}.csv"], draw, fig3_summary.lines(rows), say)
+    say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
+
+
+def _figure_4(out, request):
+    begin, say = time.perf_counter(), request.say
+    options = {"repetitions": request.repetitions or REPETITIONS, "epochs": request.epochs}
+    if request.quick:
+        options = {"repetitions": 1, "epochs": 2, "images": 20}
+    if request.sets not in (None, ["mnist"]):
+        raise WrongUsage(f"--data {' '.join(request.sets)}: fig4 is about mnist")
+    if not datasets.available("mnist"):
+        raise FileNotFoundError("fig4 needs the data set mnist; csrl doctor says where it is looked for")
+    stem = "fig4-quick" if request.quick else "fig4"
+    table = tables.RunTable(out / f"{stem}-runs.csv", fig4.Run)
+    jobs = fig4.jobs(out, seed=request.seed, backend=request.backend, **options)
+    if _say_missing("fig4", jobs, fig4_summary.missing(table, jobs), table, say):
+        doctor.compile_ahead(TensorizedContrastive, request.backend, say)
+    with _progress(say, lambda run: f"{run.model}, {run.information}") as done:
+        made = fig4_summary.complete(table, jobs, request.processes, done)
+    rows = fig4_summary.summarise(made)
+    tables.write_rows(out / f"{stem}.csv", rows, fig4_summary.Summary)
+    _finish([table.path, out / f"{stem}.csv"], lambda: [fig4_summary.draw(out, jobs)], fig4_summary.lines(rows), say)
     say(f"done in {time.perf_counter() - begin:.1f} s; the runs took {sum(run.seconds for run in made):.0f} s in all")
 
 

@@ -71,8 +71,9 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
 
     def _new_fit(self, backend, given, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
-        X, _, target, weight = given
+        X, y, target, weight = given
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
@@ -99,6 +100,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             self._check_enough(weight, of_first_batch=True)
         backend = backends.get(self.backend)
         model = self._model(backend)
+        self._supervise(model, y, len(X))
         with backend.threads(self.n_jobs):
             if first:
                 key, shift = draw_key(self.random_state), self._shift(model, target, weight)
@@ -118,6 +120,9 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
                 objective.set_layout(self._shapes)
             self._learn_batch(objective, run, data, first, to_device_of(X))
         return self
+
+    def _supervise(self, model, y, n):
+        """Give the model the labels y of the n samples of a fit. Most models learn from none."""
 
     def _check_data(self, X, target, sample_weight, reset):
         X = self._check_X(X, reset, accept_large_sparse=False)

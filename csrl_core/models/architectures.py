@@ -60,6 +60,21 @@ def conv_layers(shape, channels, shared, output_activation="linear"):
     return encoder, [first, *reversed(decoder)]
 
 
+def encoder_parts(shape, layers, widths, conv, shared, width):
+    """The part "encoder" of contrastive models: layers with batch normalisation and ReLU, and one for the embedding.
+
+    shape : (c, h, w); layers : list of layers instead, or None; widths : of the layers, or their channels
+    conv : bool, 3 × 3 convolutions of stride 2; shared : int, first layers that clusters share; width : D
+    """
+    if layers is None:
+        layers = []
+        for l, size in enumerate(widths):
+            own = {"bias": False, "shared": l < shared}
+            layers.append(Conv(size, 3, 2, 1, **own) if conv else Dense(size, **own))
+            layers.append(BatchNorm("relu", shared=l < shared))
+    return {"encoder": Part([*layers, Dense(width)], tuple(shape))}
+
+
 def code_parts(encoder, decoder, shape, latent, shared=False):
     """The parts of an autoencoder: layers, and a last one of the encoder for the code, of every cluster or shared."""
     last = Dense(latent, shared=shared)

@@ -34,6 +34,7 @@ class Use(IntEnum):
     AUGMENTATION = 22
     NEGATIVES = 23
     PERSISTENT_CHAINS = 24
+    POSITIVES = 25
     # evaluation
     EVALUATION_NOISE = 64
     GIBBS_EVALUATION = 65

@@ -122,6 +122,8 @@ class JointAssignment(FullPasses):
         if run.step < self.standing_steps and not assigned:
             state["assign"] = kernel.nearest(batch.target, self.backend.own(state["centers"], batch.target.dtype))
         self.begin(run, batch)
+        if rule is not None and rule.when == "epoch" and run.step >= self.standing_steps and not assigned:
+            state["assign"] = kernel.assign(rule.costs(state, self._codes(run, batch.X)))
         if rule is not None:
             rule.before_batch(self.parameters(run), state, self._evaluation_draw(run))
         assign, new = self._assignments(run, batch, assigned and not self.assign_first)
@@ -140,9 +142,9 @@ class JointAssignment(FullPasses):
     def _assignments(self, run, batch, assigned):
         """(assignment for the gradient, new assignment), each None if it depends on the losses."""
         state, new = run.state, None
-        if run.step < self.standing_steps:
+        if run.step < self.standing_steps or (self.rule is not None and self.rule.when == "epoch"):
             new = state["assign"][batch.index]
-        elif self.rule is not None:
+        elif self.rule is not None and self.rule.when == "batch":
             new = self.backend.assign.assign(self.rule.costs(state, self._codes(run, batch.X)))
         return state["assign"][batch.index] if assigned else new, new
 
@@ -181,19 +183,34 @@ class JointAssignment(FullPasses):
 
     def end_of_epoch(self, run, data, fused):
         """Compute the sums anew and re-seed clusters without weight (step 3); returns how many were re-seeded."""
-        kernel, state = self.backend.assign, run.state
+        state = run.state
         if not fused:  # the fused kernel has done it
-            sums, totals, counts = kernel.cluster_sums(data.target, state["assign"], data.weight, self.n_clusters)
-            for name, fresh in (("sums", sums), ("totals", totals), ("counts", counts)):
-                state[name][...] = fresh
-            if not self.running:
-                kernel.means(state["sums"], state["totals"], state["centers"], 0)
+            self._sum_anew(state, data)
         filled = 0
         if not state["counts"].all() and run.n_reseeded < RESEEDINGS * self.n_clusters and self._can_fill(run):
             filled = reseed(self, run, data)
         if self.rule is not None:
             self.refresh(run, data)
+            if self.rule.when == "epoch" and run.step >= self.standing_steps:
+                filled += self._assign_all(run, data)
         return filled
+
+    def _assign_all(self, run, data):
+        """Assign all samples by the rule's costs, and refresh the rule for that; returns how many moved."""
+        moved = self.move(run.state, data, self.backend.assign.assign(self.costs(run, data.X)))
+        if moved:
+            self._sum_anew(run.state, data)
+            self.refresh(run, data)
+        return moved
+
+    def _sum_anew(self, state, data):
+        """Compute the clusters' sums and means of all samples."""
+        kernel = self.backend.assign
+        sums, totals, counts = kernel.cluster_sums(data.target, state["assign"], data.weight, self.n_clusters)
+        for name, fresh in (("sums", sums), ("totals", totals), ("counts", counts)):
+            state[name][...] = fresh
+        if not self.running:
+            kernel.means(state["sums"], state["totals"], state["centers"], 0)
 
     def _can_fill(self, run):
         """Whether a cluster that is re-seeded with one sample could keep it."""

@@ -84,6 +84,10 @@ class Rule(ABC):
     reseeds = True
     """Whether a cluster that is re-seeded with one sample can keep this sample."""
 
+    when = "batch"
+    """When training assigns by these costs: "batch", at every batch; "epoch", all samples at an epoch's end; "never",
+    only after training, so that batches are assigned by their losses."""
+
     @abstractmethod
     def state(self, parameters, data, centers, draw):
         """The arrays of the rule before the first pass, a dict."""

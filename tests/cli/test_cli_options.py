@@ -78,7 +78,7 @@ def test_every_estimator_that_needs_no_argument_is_a_model():
     ("model", "of_python_alone"),
     [
         *(("autoencoder", set()), ("rbm", set()), ("vae", {"encoder", "decoder", "image_shape"})),
-        *(("instance", {"encoder", "image_shape"}), ("contrastive_instance", {"encoder", "image_shape"})),
+        *((name, {"encoder", "image_shape"}) for name in ("instance", "contrastive_instance", "contrastive")),
     ],
 )
 def test_every_argument_is_an_option(model, of_python_alone):

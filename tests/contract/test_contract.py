@@ -65,7 +65,8 @@ def test_the_table_itself():
         assert entry.unit in contract.UNITS
     assert all(tolerance.reason for tolerance in contract.TOLERANCES.values())
     assert contract.CONTRACT["assign", "move"].in_place == (3, 5, 6, 7)
-    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"network", "norm", "instance"}  # what couples rows
+    # what couples rows
+    assert {stem for stem, _ in contract.BATCH_FUNCTIONS} <= {"contrastive", "instance", "network", "norm"}
     assert {"key", "layers", "betas"} <= {*contract.HOST_ARGUMENTS}
 
 
