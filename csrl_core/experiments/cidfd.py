@@ -15,7 +15,7 @@ from csrl_core import ContrastiveInstanceDiscrimination, InstanceDiscrimination,
 from csrl_core.experiments.idfd import CLASSES, PIXEL, SIDE, k_means
 from csrl_core.experiments.runs import Keyed
 
-SAMPLES, PATCHES, EPOCHS = 5000, 3000, 60  # of the background half as many epochs
+SAMPLES, PATCHES, EPOCHS = 5000, 3000, 60
 K_MEANS, CENTRED, ALONE, AGAINST = MODELS = ("k-means", "k-means, less each image's mean", "IDFD", "cIDFD")
 NETWORKS = (ALONE, AGAINST)
 
@@ -111,7 +111,6 @@ def make_run(job):
         if job.model == ALONE:
             model = InstanceDiscrimination(**arguments).fit(X)
         else:
-            arguments["background_epochs"] = max(1, job.epochs // 2)
             model = ContrastiveInstanceDiscrimination(**arguments).fit(X, background=background)
         labels, seconds = model.labels_, time.perf_counter() - begin
         if job.model == AGAINST:
