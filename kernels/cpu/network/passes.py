@@ -6,15 +6,17 @@ A function of the way forward fills Y; one of the way back its part of the gradi
 from functools import partial
 
 import numpy as np
+from numba import njit
 
 from .. import conv, norm
-from .._engine.pool import parallel
+from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..conv import rows as images
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
 from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
 
-_FLOPS = 8e6  # of a task of products at least
+_FLOPS, _TASKS = 2e7, 8  # of a task of products at most, unless a product has so many tasks
+_LANES = 16  # columns of a task are a multiple of it
 _NUMBERS = 1 << 15  # of a task of one pass over memory
 
 
@@ -27,8 +29,28 @@ def _image_rows(n):
     return max(conv.BLOCK, -(-n // conv.BLOCKS))
 
 
-def _dense_rows(layer, n):
-    return min(max(16, int(_FLOPS / (2 * layer.fan_in * layer.fan_out))), 256)
+def _cut(rows, columns, terms):
+    """[(rows, columns)] of the tasks of a product, slices: its longer side is halved until tasks are small enough.
+
+    BLAS copies the factors of every task, so that tasks are better few, and square.
+    """
+    down = across = 1
+    while 2 * rows * columns * terms > _FLOPS * down * across and down * across < _TASKS:
+        if rows * across >= columns * down:
+            down *= 2
+        else:
+            across *= 2
+    below, width = max(1, -(-rows // down)), -(-columns // (across * _LANES)) * _LANES
+    return [(part, other) for part in blocks(rows, below) for other in blocks(columns, width)]
+
+
+def _products(layer, bounds, columns, terms):
+    """(j, rows, columns) of the tasks of a product of every group's rows."""
+    return [
+        (j, slice(group.start + rows.start, group.start + rows.stop), part)
+        for j, group in layer.groups(bounds)
+        for rows, part in _cut(group.stop - group.start, columns, terms)
+    ]
 
 
 # -- forward -------------------------------------------------------------------------------------------
@@ -38,22 +60,32 @@ def forward(layer, params, x, bounds, Y, used, training, draws):
     """Y ← the layer's output, activation included. x, Y : (n, features); used : statistics of a batch normalisation"""
     FORWARD[layer.kind](layer, params, x, bounds, Y, used, training, draws)
     if layer.activation != LINEAR and layer.kind not in (DENSE, CONV, TRANSPOSED_CONV):
-        blocks = layer.tasks(bounds, partial(_few, layer))
-        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), blocks)
+        tasks = layer.tasks(bounds, partial(_few, layer))
+        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), tasks)
 
 
 def _dense(layer, params, x, bounds, Y, *_):
-    def block(task):
-        j, rows = task
-        W, b = layer.views(params, j)
-        out = Y[rows]
-        np.matmul(x[rows], W, out=out)
-        if len(b):
-            out += b
-        if layer.activation != LINEAR:
-            activate_row(out.reshape(-1), layer.activation)
+    views = [layer.views(params, j) for j in range(layer.clusters)]
 
-    parallel(block, layer.tasks(bounds, partial(_dense_rows, layer)))
+    def block(task):
+        j, rows, columns = task
+        W, b = views[j]
+        np.matmul(x[rows], W[:, columns], out=Y[rows, columns])
+        if len(b) or layer.activation != LINEAR:
+            _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
+
+    parallel(block, _products(layer, bounds, layer.fan_out, layer.fan_in))
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+def _finish(Y, first, stop, bias, activation):
+    """Bias and activation of columns first … stop − 1, in place."""
+    for i in range(len(Y)):
+        y = Y[i, first:stop]
+        if len(bias):
+            for f in range(len(y)):
+                y[f] += bias[first + f]
+        activate_row(y, activation)
 
 
 def _convolution(kernel, layer, params, x, bounds, Y, *_):
@@ -126,10 +158,12 @@ def statistics(layer, x, bounds, state, used, training):
 def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     """Fills the layer's part of the gradient, and dX. G : (n, features), which stays as it is"""
     if layer.activation != LINEAR and layer.kind not in (CONV, TRANSPOSED_CONV):
-        G = G.copy()
+        above, G = G, np.empty_like(G)
 
         def block(task):
-            through_activation_row(G[task[1]].reshape(-1), Y[task[1]].reshape(-1), layer.activation)
+            rows = task[1]
+            G[rows] = above[rows]
+            through_activation_row(G[rows].reshape(-1), Y[rows].reshape(-1), layer.activation)
 
         parallel(block, layer.tasks(bounds, partial(_few, layer)))
     BACKWARD[layer.kind](layer, params, x, Y, G, bounds, used, training, draws, gradient, dX)
@@ -137,28 +171,30 @@ def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX
 
 def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     def weights(task):
-        j, rows, inputs = task
+        j, rows, inputs, outputs = task
         dW, db = layer.views(gradient, j)
-        below, above = x[rows, inputs], G[rows]
+        below, above = x[rows, inputs], G[rows, outputs]
+        biases = len(db) and inputs.start == 0
         if len(above) <= CHUNK:
-            np.matmul(below.T, above, out=dW[inputs])
-        else:
-            chunks = [slice(first, first + CHUNK) for first in range(0, len(above), CHUNK)]
-            dW[inputs] = sum((below[chunk].T @ above[chunk]).astype(np.float64) for chunk in chunks)
-        if len(db) and inputs.start == 0:
-            db[:] = above.sum(axis=0, dtype=np.float64)
+            np.matmul(below.T, above, out=dW[inputs, outputs])
+            if biases:
+                np.sum(above, axis=0, out=db[outputs])
+            return
+        chunks = blocks(len(above), CHUNK)
+        dW[inputs, outputs] = sum((below[chunk].T @ above[chunk]).astype(np.float64) for chunk in chunks)
+        if biases:
+            db[outputs] = sum(above[chunk].sum(axis=0).astype(np.float64) for chunk in chunks)
 
     def below(task):
-        j, rows = task
-        np.matmul(G[rows], layer.views(params, j)[0].T, out=dX[rows])
+        j, rows, inputs = task
+        np.matmul(G[rows], layer.views(params, j)[0][inputs].T, out=dX[rows, inputs])
 
     tasks = []
     for j, rows in layer.groups(bounds):
-        n = max(rows.stop - rows.start, 1)
-        inputs = max(16, int(_FLOPS / (2 * n * layer.fan_out)))
-        tasks += [(weights, (j, rows, slice(i, min(i + inputs, layer.fan_in)))) for i in range(0, layer.fan_in, inputs)]
+        cut = _cut(layer.fan_in, layer.fan_out, rows.stop - rows.start)
+        tasks += [(weights, (j, rows, inputs, outputs)) for inputs, outputs in cut]
     if len(dX):
-        tasks += [(below, task) for task in layer.tasks(bounds, partial(_dense_rows, layer))]
+        tasks += [(below, task) for task in _products(layer, bounds, layer.fan_in, layer.fan_out)]
     parallel(lambda task: task[0](task[1]), tasks)
 
 
