@@ -34,7 +34,12 @@ MODELS = {
     "vae": "TensorizedVAE(n_clusters=3, epochs=2, standing_epochs=1, random_state=0)",
     "conv vae": "TensorizedVAE(n_clusters=3, architecture='conv', epochs=2, standing_epochs=1, random_state=0)",
 }
-BARS = {"small": 0.25, "machine": 0.4, "vae": 0.4, "conv vae": 0.4}  # of umap-learn's import and first fit on the same data
+BARS = {
+    "small": 0.25,
+    "machine": 0.4,
+    "vae": 0.4,
+    "conv vae": 0.4,
+}  # of umap-learn's import and first fit on the same data
 
 SAVE = """
 import sys

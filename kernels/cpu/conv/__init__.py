@@ -14,7 +14,7 @@ import numpy as np
 
 from .._engine import pool
 from .._engine.arrays import plain
-from ..dense import LINEAR
+from ..dense import CHUNK, LINEAR
 from . import columns, pooling, rows
 
 BLOCK, BLOCKS = 16, 64  # images of a task at least, and tasks at most
@@ -106,8 +106,8 @@ def _backward(back, G, X, weight, geometry):
     with pool.single_blas_thread():
         pool.parallel(task, range(len(parts)))
     gradient = np.empty(weight.shape, X.dtype)
-    columns.unpack(total(dW), geometry, len(weight), gradient.reshape(-1))
-    return gradient, total(db), dX.reshape(shape)
+    columns.unpack(total(dW, len(X)), geometry, len(weight), gradient.reshape(-1))
+    return gradient, total(db, len(X)), dX.reshape(shape)
 
 
 def max_pool(X, size, stride):
@@ -159,9 +159,10 @@ def up_sample_backward(G, factor):
     return dX.reshape(n, c, h, w)
 
 
-def blocks(n):
-    """Images of every task, slices."""
-    return pool.blocks(n, max(BLOCK, -(-n // BLOCKS)))
+def blocks(n, start=0):
+    """Images of every task, slices from ``start`` on: as equal as they can be."""
+    count = max(1, min(-(-n // BLOCK), BLOCKS))
+    return pool.blocks(n, max(1, -(-n // count)), start)
 
 
 def packed_weights(weight, geometry):
@@ -171,9 +172,9 @@ def packed_weights(weight, geometry):
     return out
 
 
-def total(parts):
-    """Σ of the shares of tasks, in order, in float64; shares (tasks, ·)."""
-    return parts.sum(axis=0, dtype=np.float64).astype(parts.dtype)
+def total(parts, n):
+    """Σ of the shares of tasks, in order; shares (tasks, ·), of n images: in float64 if these are many."""
+    return parts.sum(axis=0, dtype=np.float64 if n > CHUNK else None).astype(parts.dtype, copy=False)
 
 
 def _rows(images):

@@ -25,8 +25,9 @@ def _few(layer, n):
     return max(1, _NUMBERS // max(layer.fan_in, layer.fan_out))
 
 
-def _image_rows(n):
-    return max(conv.BLOCK, -(-n // conv.BLOCKS))
+def _image_tasks(layer, bounds):
+    """(j, rows) of the tasks of a convolution."""
+    return [(j, part) for j, rows in layer.groups(bounds) for part in conv.blocks(rows.stop - rows.start, rows.start)]
 
 
 def _cut(rows, columns, terms):
@@ -96,7 +97,7 @@ def _convolution(kernel, layer, params, x, bounds, Y, *_):
         j, rows = task
         kernel(x[rows], packed[j], layer.views(params, j)[1], layer.activation, geometry, Y[rows])
 
-    parallel(block, layer.tasks(bounds, _image_rows))
+    parallel(block, _image_tasks(layer, bounds))
 
 
 def _max_pool(layer, params, x, bounds, Y, *_):
@@ -201,7 +202,7 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
 def _convolution_back(kernel, layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     geometry, size = layer.geometry, int(np.prod(layer.weight_shape))
     packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
-    tasks, biases = layer.tasks(bounds, _image_rows), layer.out_channels if layer.bias >= 0 else 0
+    tasks, biases = _image_tasks(layer, bounds), layer.out_channels if layer.bias >= 0 else 0
     dW, db = np.zeros((len(tasks), size), x.dtype), np.zeros((len(tasks), biases), x.dtype)
 
     def block(t):
@@ -210,11 +211,11 @@ def _convolution_back(kernel, layer, params, x, Y, G, bounds, used, training, dr
         kernel(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
 
     parallel(block, range(len(tasks)))
-    for j in range(layer.clusters):
-        own = [t for t, (cluster, _) in enumerate(tasks) if cluster == j]
+    for j, rows in layer.groups(bounds):
+        own, n = slice(*np.searchsorted([cluster for cluster, _ in tasks], [j, j + 1])), rows.stop - rows.start
         weight, bias = layer.views(gradient, j)
-        conv.columns.unpack(conv.total(dW[own]), geometry, layer.weight_shape[0], weight.reshape(-1))
-        bias[:] = conv.total(db[own])
+        conv.columns.unpack(conv.total(dW[own], n), geometry, layer.weight_shape[0], weight.reshape(-1))
+        bias[:] = conv.total(db[own], n)
 
 
 def _max_pool_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
