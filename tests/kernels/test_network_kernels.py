@@ -67,6 +67,6 @@ def test_a_dense_network_compiles_no_convolution():
         "out, tape, _ = kernels.forward(params, built.network, X, bounds, state, True, None)\n"
         "kernels.backward(params, built.network, X, tape, out, bounds, True, None, True, params.copy())\n"
         "from csrl_core.kernels.cpu.conv import columns, rows\n"
-        "assert not rows.convolve.signatures and not columns.pack.signatures\n"
+        "assert not rows.convolve.signatures and not columns.multiply.signatures\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

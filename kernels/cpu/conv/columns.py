@@ -231,24 +231,15 @@ def _meeting(u, stride, rows, y):
     return u % stride * rows + u // stride + y
 
 
-@_jit
-def pack(weight, geometry, m, out):
-    """Weights (m, c, kh, kw) in the order of products, (taps, m, K); both flat."""
+def pack(weight, geometry):
+    """Weights (m, c, kh, kw) in the order of products, (taps, m, K), flat."""
     c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    for u in range(kh):
-        for row in range(m * c):
-            to = (u * m * c + row) * kw if taps > 1 else (row * kh + u) * kw
-            for v in range(kw):
-                out[to + v] = weight[(row * kh + u) * kw + v]
+    return weight.reshape(-1, c, taps, kh // taps, kw).transpose(2, 0, 1, 3, 4).ravel()
 
 
-@_jit
-def unpack(gradient, geometry, m, out):
-    """The gradient of weights (m, c, kh, kw) from that of ``add_weights``; both flat."""
+def unpack(gradient, geometry):
+    """The gradient of weights (m, c, kh, kw), as a view, from that of ``add_weights``, flat."""
     c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    for o in range(m):
-        for channel in range(c):
-            for u in range(kh):
-                to = ((o * c + channel) * kh + u) * kw
-                for v in range(kw):
-                    out[to + v] = gradient[((u * c + channel) * kw + v) * m + o] if taps > 1 else gradient[to + v]
+    if taps == 1:
+        return gradient.reshape(-1, c, kh, kw)
+    return gradient.reshape(kh, c, kw, -1).transpose(3, 1, 0, 2)

@@ -89,13 +89,14 @@ def _finish(Y, first, stop, bias, activation):
         activate_row(y, activation)
 
 
-def _convolution(kernel, layer, params, x, bounds, Y, *_):
+def _convolution(layer, params, x, bounds, Y, *_):
     geometry = layer.geometry
-    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
 
     def block(task):
         j, rows = task
-        kernel(x[rows], packed[j], layer.views(params, j)[1], layer.activation, geometry, Y[rows])
+        bias, transposed = layer.views(params, j)[1], layer.kind == TRANSPOSED_CONV
+        images.convolve(x[rows], packed[j], bias, layer.activation, geometry, transposed, Y[rows])
 
     parallel(block, _image_tasks(layer, bounds))
 
@@ -130,8 +131,8 @@ def _copy(layer, params, x, bounds, Y, *_):
 
 FORWARD = {
     DENSE: _dense,
-    CONV: partial(_convolution, images.convolve),
-    TRANSPOSED_CONV: partial(_convolution, images.convolve_transposed),
+    CONV: _convolution,
+    TRANSPOSED_CONV: _convolution,
     MAX_POOL: _max_pool,
     UP_SAMPLE: _up_sample,
     BATCH_NORM: _batch_norm,
@@ -199,22 +200,22 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
     parallel(lambda task: task[0](task[1]), tasks)
 
 
-def _convolution_back(kernel, layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     geometry, size = layer.geometry, int(np.prod(layer.weight_shape))
-    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
     tasks, biases = _image_tasks(layer, bounds), layer.out_channels if layer.bias >= 0 else 0
     dW, db = np.zeros((len(tasks), size), x.dtype), np.zeros((len(tasks), biases), x.dtype)
 
     def block(t):
         j, rows = tasks[t]
-        arguments = packed[j], layer.activation, geometry, dW[t], db[t]
-        kernel(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
+        arguments = packed[j], layer.activation, geometry, layer.kind == TRANSPOSED_CONV, dW[t], db[t]
+        images.convolve_back(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
 
     parallel(block, range(len(tasks)))
     for j, rows in layer.groups(bounds):
         own, n = slice(*np.searchsorted([cluster for cluster, _ in tasks], [j, j + 1])), rows.stop - rows.start
         weight, bias = layer.views(gradient, j)
-        conv.columns.unpack(conv.total(dW[own], n), geometry, layer.weight_shape[0], weight.reshape(-1))
+        weight[...] = conv.columns.unpack(conv.total(dW[own], n), geometry)
         bias[:] = conv.total(db[own], n)
 
 
@@ -256,8 +257,8 @@ def _copy_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, 
 
 BACKWARD = {
     DENSE: _dense_back,
-    CONV: partial(_convolution_back, images.convolve_back),
-    TRANSPOSED_CONV: partial(_convolution_back, images.convolve_transposed_back),
+    CONV: _convolution_back,
+    TRANSPOSED_CONV: _convolution_back,
     MAX_POOL: _max_pool_back,
     UP_SAMPLE: _up_sample_back,
     BATCH_NORM: _batch_norm_back,
