@@ -24,13 +24,22 @@ DATA = {
     "small": "datasets.make_lines_3d(random_state=0)[0]",  # 300 x 6
     "wide": "np.random.default_rng(0).random((1000, 784), dtype=np.float32)",
     "machine": "(np.random.default_rng(0).random((500, 784)) < 0.2).astype(np.float32)",
+    "vae": "np.random.default_rng(0).random((500, 784), dtype=np.float32)",
+    "conv vae": "np.random.default_rng(0).random((500, 784), dtype=np.float32)",
 }
 MODELS = {
     "small": "TensorizedAutoencoder(n_clusters=3, random_state=0)",
     "wide": "TensorizedAutoencoder(n_clusters=3, hidden=(64, 10), batch_size=256, epochs=5, random_state=0)",
     "machine": "TensorizedRBM(n_clusters=1, n_hidden=256, epochs=1, random_state=0)",
+    "vae": "TensorizedVAE(n_clusters=3, epochs=2, standing_epochs=1, random_state=0)",
+    "conv vae": "TensorizedVAE(n_clusters=3, architecture='conv', epochs=2, standing_epochs=1, random_state=0)",
 }
-BARS = {"small": 0.25, "machine": 0.4}  # of umap-learn's import and first fit on the same data
+BARS = {
+    "small": 0.25,
+    "machine": 0.4,
+    "vae": 0.4,
+    "conv vae": 0.4,
+}  # of umap-learn's import and first fit on the same data
 
 SAVE = """
 import sys
@@ -66,7 +75,7 @@ class Compilations(event.Listener):
 
 compilations = Compilations()
 event.register("numba:compile", compilations)
-from csrl_core import TensorizedAutoencoder, TensorizedRBM
+from csrl_core import TensorizedAutoencoder, TensorizedRBM, TensorizedVAE
 imported = time.perf_counter()
 {model}.fit(X)
 end = time.perf_counter()

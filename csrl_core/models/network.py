@@ -213,11 +213,13 @@ def _size(shapes):
 
 def picked(piece, done, index):
     """The `Pass` of some of its rows; not of pieces with batch normalisation, whose rows are coupled."""
-    n, kept, out = len(done.X), [], done.X[index]
+    n, X = len(done.X), done.X[index]
+    tape, out, first = np.empty_like(done.tape, shape=len(done.tape) // n * len(X)) if n else done.tape, X, 0
     for start, end, _ in tape_places(piece.network.layers, n):
-        out = done.tape[start:end].reshape(n, -1)[index]
-        kept.append(out.ravel())
-    return Pass(done.X[index], out, np.concatenate([done.tape[:0], *kept]))
+        out = tape[first : first + (end - start) // n * len(X)].reshape(len(X), -1)
+        out[...] = done.tape[start:end].reshape(n, -1)[index]
+        first += out.size
+    return Pass(X, out, tape)
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,12 @@ def _bernoulli(A, T, first, stop, R):
 @_jit
 def _bernoulli_gradient(A, T, weights, first, stop, G):
     d, q = A.shape[1], len(T)
-    offset = np.zeros(d, A.dtype)
-    G[first:stop] = A[first:stop]
-    probabilities(G[first:stop], A.dtype.type(1), offset)
+    one, offset = A.dtype.type(1), np.zeros(d, A.dtype)
     for i in range(first, stop):
-        t, w, g = T[i % q], weights[i], G[i]
+        a, t, w, g = A[i], T[i % q], weights[i], G[i]
+        for l in range(d):  # an assignment of arrays would compile the message of its error, for 4 s
+            g[l] = a[l]
+        probabilities(G[i : i + 1], one, offset)
         for l in range(d):
             g[l] = w * (g[l] - t[l])
 

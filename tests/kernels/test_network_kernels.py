@@ -8,7 +8,9 @@ import pytest
 
 from csrl_core import backends
 from csrl_core.contract.cases.network import NETWORKS, problem
-from csrl_core.reference.layers import build
+from csrl_core.kernels.cpu import conv
+from csrl_core.kernels.cpu.network import passes as passes_of
+from csrl_core.reference.layers import Dense, build
 
 ROWS = 70, 3, 0, 60
 
@@ -30,6 +32,41 @@ def test_bits_do_not_depend_on_threads(name):
     for n_jobs in (2, 3):
         for a, b in zip(one, passes(name, n_jobs), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_products_that_are_cut_are_those_of_the_reference():
+    built = build([Dense(300, "leaky_relu", shared=True), Dense(410, "tanh"), Dense(7)], 390, 2)
+    random, bounds = np.random.default_rng(0), np.array([0, 260, 400])
+    params, X = random.normal(size=built.size) / 20, random.normal(size=(400, 390))
+    G = random.normal(size=(400, 7))
+    assert len(passes_of._cut(260, 410, 300)) == 4 and len(passes_of._cut(390, 300, 400)) == 8
+
+    def run(name, n_jobs):
+        backend, gradient = backends.get(name), np.full_like(params, np.nan)
+        with backend.threads(n_jobs):
+            out, tape, _ = backend.network.forward(params, built.network, X, bounds, np.empty(0), True, None)
+            arguments = params, built.network, X, tape, G, bounds, True, None, True, gradient
+            return out, gradient, backend.network.backward(*arguments)
+
+    alone = run("numba", 1)
+    for mine, theirs, expected in zip(alone, run("numba", 3), run("numpy", 1), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(("rows", "columns", "terms"), [(1, 1, 1), (50, 784, 400), (768, 784, 400), (3000, 17, 5000)])
+def test_tasks_of_a_product_cover_it_once(rows, columns, terms):
+    counts = np.zeros((rows, columns), int)
+    for part, other in passes_of._cut(rows, columns, terms):
+        counts[part, other] += 1
+    assert (counts == 1).all()
+    assert passes_of._cut(0, columns, terms) == []
+
+
+def test_images_are_shared_out_equally():
+    sizes = [part.stop - part.start for part in conv.blocks(50, 7)]
+    assert sizes == [13, 13, 13, 11] and conv.blocks(50, 7)[0].start == 7 and conv.blocks(0) == []
+    assert len(conv.blocks(10_000)) == conv.BLOCKS
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -67,6 +104,6 @@ def test_a_dense_network_compiles_no_convolution():
         "out, tape, _ = kernels.forward(params, built.network, X, bounds, state, True, None)\n"
         "kernels.backward(params, built.network, X, tape, out, bounds, True, None, True, params.copy())\n"
         "from csrl_core.kernels.cpu.conv import columns, rows\n"
-        "assert not rows.convolve.signatures and not columns.pack.signatures\n"
+        "assert not rows.convolve.signatures and not columns.multiply.signatures\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

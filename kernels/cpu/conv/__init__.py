@@ -14,7 +14,7 @@ import numpy as np
 
 from .._engine import pool
 from .._engine.arrays import plain
-from ..dense import LINEAR
+from ..dense import CHUNK, LINEAR
 from . import columns, pooling, rows
 
 BLOCK, BLOCKS = 16, 64  # images of a task at least, and tasks at most
@@ -41,8 +41,8 @@ def conv2d(X, weight, bias, stride, padding):
     size = [conv_size(m, k, stride, padding) for m, k in zip(X.shape[2:], kernel, strict=True)]
     geometry = columns.plan(X.shape[1:], size, kernel, stride, padding)
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
-    packed, bias = packed_weights(plain(weight), geometry), plain(bias)
-    _each(len(X), lambda part: rows.convolve(X[part], packed, bias, LINEAR, geometry, Y[part]))
+    packed, bias = columns.pack(plain(weight), geometry), plain(bias)
+    _each(len(X), lambda part: rows.convolve(X[part], packed, bias, LINEAR, geometry, False, Y[part]))
     return Y.reshape(len(X), o, *size)
 
 
@@ -58,7 +58,7 @@ def conv2d_backward(G, X, weight, stride, padding):
     Cost: 4 n o h' w' c kh kw flops
     """
     geometry = columns.plan(X.shape[1:], G.shape[2:], weight.shape[2:], stride, padding)
-    return _backward(rows.convolve_back, G, X, weight, geometry)
+    return _backward(False, G, X, weight, geometry)
 
 
 def transposed_conv2d(X, weight, bias, stride, padding, output_padding):
@@ -72,8 +72,8 @@ def transposed_conv2d(X, weight, bias, stride, padding, output_padding):
     size = [transposed_size(m, k, stride, padding, output_padding) for m, k in zip(X.shape[2:], kernel, strict=True)]
     geometry = columns.plan((o, *size), X.shape[2:], kernel, stride, padding)
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
-    packed, bias = packed_weights(plain(weight), geometry), plain(bias)
-    _each(len(X), lambda part: rows.convolve_transposed(X[part], packed, bias, LINEAR, geometry, Y[part]))
+    packed, bias = columns.pack(plain(weight), geometry), plain(bias)
+    _each(len(X), lambda part: rows.convolve(X[part], packed, bias, LINEAR, geometry, True, Y[part]))
     return Y.reshape(len(X), o, *size)
 
 
@@ -89,25 +89,25 @@ def transposed_conv2d_backward(G, X, weight, stride, padding):
     Cost: 4 n c h w o kh kw flops
     """
     geometry = columns.plan(G.shape[1:], X.shape[2:], weight.shape[2:], stride, padding)
-    return _backward(rows.convolve_transposed_back, G, X, weight, geometry)
+    return _backward(True, G, X, weight, geometry)
 
 
-def _backward(back, G, X, weight, geometry):
+def _backward(transposed, G, X, weight, geometry):
     shape, outputs = X.shape, G.shape[1]
     G, X, weight = _rows(G), _rows(X), plain(weight)
-    packed, dX = packed_weights(weight, geometry), np.empty(X.shape, X.dtype)
+    packed, dX = columns.pack(weight, geometry), np.empty(X.shape, X.dtype)
     parts = blocks(len(X))
     dW, db = np.zeros((len(parts), weight.size), X.dtype), np.zeros((len(parts), outputs), X.dtype)
 
     def task(part):
         images = parts[part]
-        back(G[images], X[images], G[images], packed, LINEAR, geometry, dW[part], db[part], dX[images])
+        arguments = packed, LINEAR, geometry, transposed, dW[part], db[part], dX[images]
+        rows.convolve_back(G[images], X[images], G[images], *arguments)
 
     with pool.single_blas_thread():
         pool.parallel(task, range(len(parts)))
-    gradient = np.empty(weight.shape, X.dtype)
-    columns.unpack(total(dW), geometry, len(weight), gradient.reshape(-1))
-    return gradient, total(db), dX.reshape(shape)
+    gradient = np.ascontiguousarray(columns.unpack(total(dW, len(X)), geometry))
+    return gradient, total(db, len(X)), dX.reshape(shape)
 
 
 def max_pool(X, size, stride):
@@ -159,21 +159,15 @@ def up_sample_backward(G, factor):
     return dX.reshape(n, c, h, w)
 
 
-def blocks(n):
-    """Images of every task, slices."""
-    return pool.blocks(n, max(BLOCK, -(-n // BLOCKS)))
+def blocks(n, start=0):
+    """Images of every task, slices from ``start`` on: as equal as they can be."""
+    count = max(1, min(-(-n // BLOCK), BLOCKS))
+    return pool.blocks(n, max(1, -(-n // count)), start)
 
 
-def packed_weights(weight, geometry):
-    """Contiguous weights (m, c, kh, kw) in the order of products, flat."""
-    out = np.empty(weight.size, weight.dtype)
-    columns.pack(weight.reshape(-1), geometry, len(weight), out)
-    return out
-
-
-def total(parts):
-    """Σ of the shares of tasks, in order, in float64; shares (tasks, ·)."""
-    return parts.sum(axis=0, dtype=np.float64).astype(parts.dtype)
+def total(parts, n):
+    """Σ of the shares of tasks, in order; shares (tasks, ·), of n images: in float64 if these are many."""
+    return parts.sum(axis=0, dtype=np.float64 if n > CHUNK else None).astype(parts.dtype, copy=False)
 
 
 def _rows(images):

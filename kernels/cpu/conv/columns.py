@@ -13,6 +13,7 @@ Columns are copied, line by line, from the *combed* image: for a stride s, pixel
 1, s + 1, …, so that no copy has a stride. What lies outside of the image is 0: columns begin as zeros, and those places
 are never written.
 
+Flags are bool(1) and bool(0), for whatever is given literals is compiled for each of them.
 Everything is flat, of one float dtype: image (c h w), columns (K L), weights (taps, o, K), outputs (o, h' w').
 """
 
@@ -95,7 +96,7 @@ def _within(first, stride, size, count):
 @_jit
 def lay_out(combed, geometry, columns):
     """Columns, zeros before, of a combed image."""
-    _visit(combed, geometry, columns, True)
+    _visit(combed, geometry, columns, bool(1))
 
 
 @_jit
@@ -103,7 +104,7 @@ def add_up(columns, geometry, combed):
     """Combed ← of every pixel the sum of the numbers of all columns in which it was: the adjoint of ``lay_out``."""
     for i in range(len(combed)):
         combed[i] = 0
-    _visit(combed, geometry, columns, False)
+    _visit(combed, geometry, columns, bool(0))
 
 
 @_jit
@@ -164,7 +165,7 @@ def multiply(weights, columns, geometry, m, out):
         pixels = (min(y + strip, height) - y) * width
         for u in range(taps):
             W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
-            gemm(False, False, m, pixels, terms, W, terms, meet, length, u > 0, out[y * width :], height * width)
+            gemm(bool(0), bool(0), m, pixels, terms, W, terms, meet, length, u > 0, out[y * width :], height * width)
 
 
 @_jit
@@ -180,7 +181,7 @@ def multiply_back(weights, G, geometry, m, columns):
         pixels = (min(y + strip, height) - y) * width
         for u in range(taps):
             W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
-            gemm(True, False, terms, pixels, m, W, terms, G[y * width :], height * width, taps > 1, meet, length)
+            gemm(bool(1), bool(0), terms, pixels, m, W, terms, G[y * width :], height * width, taps > 1, meet, length)
 
 
 @_jit
@@ -200,11 +201,11 @@ def add_weights(G, turned, columns, geometry, m, gradient):
         pixels = (min(y + strip, height) - y) * width
         if taps == 1:
             own, meet = G[y * width :], columns[y * width :]
-            gemm(False, True, m, terms, pixels, own, height * width, meet, length, True, gradient, terms)
+            gemm(bool(0), bool(1), m, terms, pixels, own, height * width, meet, length, bool(1), gradient, terms)
             continue
         for u in range(taps):
             dW, meet = gradient[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
-            gemm(False, False, terms, m, pixels, meet, length, turned[y * width * m :], m, True, dW, m)
+            gemm(bool(0), bool(0), terms, m, pixels, meet, length, turned[y * width * m :], m, bool(1), dW, m)
 
 
 @_jit
@@ -230,24 +231,15 @@ def _meeting(u, stride, rows, y):
     return u % stride * rows + u // stride + y
 
 
-@_jit
-def pack(weight, geometry, m, out):
-    """Weights (m, c, kh, kw) in the order of products, (taps, m, K); both flat."""
+def pack(weight, geometry):
+    """Weights (m, c, kh, kw) in the order of products, (taps, m, K), flat."""
     c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    for u in range(kh):
-        for row in range(m * c):
-            to = (u * m * c + row) * kw if taps > 1 else (row * kh + u) * kw
-            for v in range(kw):
-                out[to + v] = weight[(row * kh + u) * kw + v]
+    return weight.reshape(-1, c, taps, kh // taps, kw).transpose(2, 0, 1, 3, 4).ravel()
 
 
-@_jit
-def unpack(gradient, geometry, m, out):
-    """The gradient of weights (m, c, kh, kw) from that of ``add_weights``; both flat."""
+def unpack(gradient, geometry):
+    """The gradient of weights (m, c, kh, kw), as a view, from that of ``add_weights``, flat."""
     c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    for o in range(m):
-        for channel in range(c):
-            for u in range(kh):
-                to = ((o * c + channel) * kh + u) * kw
-                for v in range(kw):
-                    out[to + v] = gradient[((u * c + channel) * kw + v) * m + o] if taps > 1 else gradient[to + v]
+    if taps == 1:
+        return gradient.reshape(-1, c, kh, kw)
+    return gradient.reshape(kh, c, kw, -1).transpose(3, 1, 0, 2)

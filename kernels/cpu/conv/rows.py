@@ -92,51 +92,34 @@ def _sum(values):
 
 
 @_jit
-def convolve(X, weights, bias, activation, geometry, Y):
-    """Y ← act(conv(X) + b). X : (n, c h w); weights : packed, flat; Y : (n, o h' w')"""
+def convolve(X, weights, bias, activation, geometry, transposed, Y):
+    """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : packed, flat"""
     columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
-    m = Y.shape[1] // (geometry[3] * geometry[4])
+    m = (X if transposed else Y).shape[1] // (geometry[3] * geometry[4])
     for i in range(len(X)):
-        _to_columns(X[i], combed, geometry, columns)
-        multiply(weights, columns, geometry, m, Y[i])
-        _finish(Y[i], m, bias, activation)
+        if transposed:
+            multiply_back(weights, X[i], geometry, m, columns)
+            _from_columns(columns, combed, geometry, Y[i])
+        else:
+            _to_columns(X[i], combed, geometry, columns)
+            multiply(weights, columns, geometry, m, Y[i])
+        _finish(Y[i], geometry[0] if transposed else m, bias, activation)
 
 
 @_jit
-def convolve_back(G, X, Y, weights, activation, geometry, dW, db, dX):
+def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
     """Gradients of ``convolve``: adds to dW (flat, see ``add_weights``) and db; fills dX unless that has no rows."""
     columns, back, combed = _columns_of_one(geometry, X), _columns_of_one(geometry, X), _combed_one(geometry, X)
-    own, turned = np.empty(G.shape[1], G.dtype), np.empty(G.shape[1], G.dtype)
-    m = G.shape[1] // (geometry[3] * geometry[4])
+    small = (X if transposed else G).shape[1]
+    own, turned, m = np.empty(G.shape[1], G.dtype), np.empty(small, G.dtype), small // (geometry[3] * geometry[4])
     for i in range(len(X)):
-        _through(G[i], Y[i], m, activation, own, db)
-        _to_columns(X[i], combed, geometry, columns)
-        add_weights(own, turned, columns, geometry, m, dW)
-        if len(dX):
+        _through(G[i], Y[i], geometry[0] if transposed else m, activation, own, db)
+        _to_columns(own if transposed else X[i], combed, geometry, columns)
+        add_weights(X[i] if transposed else own, turned, columns, geometry, m, dW)
+        if not len(dX):
+            continue
+        if transposed:
+            multiply(weights, columns, geometry, m, dX[i])
+        else:
             multiply_back(weights, own, geometry, m, back)
             _from_columns(back, combed, geometry, dX[i])
-
-
-@_jit
-def convolve_transposed(X, weights, bias, activation, geometry, Y):
-    """Y ← act(convᵀ(X) + b). X : (n, m h' w'); Y : (n, c h w)"""
-    columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
-    m = X.shape[1] // (geometry[3] * geometry[4])
-    for i in range(len(X)):
-        multiply_back(weights, X[i], geometry, m, columns)
-        _from_columns(columns, combed, geometry, Y[i])
-        _finish(Y[i], geometry[0], bias, activation)
-
-
-@_jit
-def convolve_transposed_back(G, X, Y, weights, activation, geometry, dW, db, dX):
-    """Gradients of ``convolve_transposed``, as ``convolve_back``."""
-    columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
-    own, turned = np.empty(G.shape[1], G.dtype), np.empty(X.shape[1], G.dtype)
-    m = X.shape[1] // (geometry[3] * geometry[4])
-    for i in range(len(X)):
-        _through(G[i], Y[i], geometry[0], activation, own, db)
-        _to_columns(own, combed, geometry, columns)
-        add_weights(X[i], turned, columns, geometry, m, dW)
-        if len(dX):
-            multiply(weights, columns, geometry, m, dX[i])

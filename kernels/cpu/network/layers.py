@@ -1,6 +1,8 @@
 """A layer of a network as its row of the table says it, and the rows of a batch that share its parameters."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
 
 import numpy as np
 
@@ -38,12 +40,12 @@ class Layer:
         """(c, h, w) of the input."""
         return self.channels, self.height, self.width
 
-    @property
+    @cached_property
     def fan_in(self):
         """Numbers of a row of the input."""
         return self.channels * self.height * self.width
 
-    @property
+    @cached_property
     def fan_out(self):
         """Numbers of a row of the output."""
         return self.out_channels * self.out_height * self.out_width
@@ -53,7 +55,7 @@ class Layer:
         """Numbers that a batch normalisation leaves in the tape."""
         return 2 * self.clusters * self.channels if self.kind == BATCH_NORM else 0
 
-    @property
+    @cached_property
     def weight_shape(self):
         """Of one cluster; (0,) for none."""
         kernel = self.kernel, self.kernel
@@ -68,7 +70,7 @@ class Layer:
     def views(self, params, j):
         """Weight and bias of cluster j's copy, as views; the bias is empty for none."""
         shape, biases = self.weight_shape, self.fan_out if self.kind == DENSE else self.out_channels
-        size = int(np.prod(shape))
+        size = prod(shape)
         weight = params[self.weight + j * size : self.weight + (j + 1) * size] if size else params[:0]
         bias = params[self.bias + j * biases : self.bias + (j + 1) * biases] if self.bias >= 0 else params[:0]
         return weight.reshape(shape), bias
@@ -87,7 +89,7 @@ class Layer:
             for part in blocks(group.stop - group.start, rows(group.stop - group.start), group.start)
         ]
 
-    @property
+    @cached_property
     def geometry(self):
         """Of the convolution, see ``conv.columns``, or of the one that a transposed convolution is the way back of."""
         image, size = (self.channels, self.height, self.width), (self.out_channels, self.out_height, self.out_width)
@@ -97,8 +99,11 @@ class Layer:
 
 
 def layers_of(network):
-    """The layers of a network, in order."""
-    return [
-        Layer(*row, reals=tuple(reals))
-        for row, reals in zip(network.layers.tolist(), network.reals.tolist(), strict=True)
-    ]
+    """The layers of a network, in order; the tables of the last ones are remembered."""
+    return _layers(np.asarray(network.layers, np.int64).tobytes(), np.asarray(network.reals, np.float64).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _layers(rows, reals):
+    rows, reals = np.frombuffer(rows, np.int64).reshape(-1, 17), np.frombuffer(reals).reshape(-1, 2)
+    return [Layer(*row, reals=tuple(real)) for row, real in zip(rows.tolist(), reals.tolist(), strict=True)]

@@ -6,15 +6,17 @@ A function of the way forward fills Y; one of the way back its part of the gradi
 from functools import partial
 
 import numpy as np
+from numba import njit
 
 from .. import conv, norm
-from .._engine.pool import parallel
+from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..conv import rows as images
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
 from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
 
-_FLOPS = 8e6  # of a task of products at least
+_FLOPS, _TASKS = 2e7, 8  # of a task of products at most, unless a product has so many tasks
+_LANES = 16  # columns of a task are a multiple of it
 _NUMBERS = 1 << 15  # of a task of one pass over memory
 
 
@@ -23,12 +25,33 @@ def _few(layer, n):
     return max(1, _NUMBERS // max(layer.fan_in, layer.fan_out))
 
 
-def _image_rows(n):
-    return max(conv.BLOCK, -(-n // conv.BLOCKS))
+def _image_tasks(layer, bounds):
+    """(j, rows) of the tasks of a convolution."""
+    return [(j, part) for j, rows in layer.groups(bounds) for part in conv.blocks(rows.stop - rows.start, rows.start)]
 
 
-def _dense_rows(layer, n):
-    return min(max(16, int(_FLOPS / (2 * layer.fan_in * layer.fan_out))), 256)
+def _cut(rows, columns, terms):
+    """[(rows, columns)] of the tasks of a product, slices: its longer side is halved until tasks are small enough.
+
+    BLAS copies the factors of every task, so that tasks are better few, and square.
+    """
+    down = across = 1
+    while 2 * rows * columns * terms > _FLOPS * down * across and down * across < _TASKS:
+        if rows * across >= columns * down:
+            down *= 2
+        else:
+            across *= 2
+    below, width = max(1, -(-rows // down)), -(-columns // (across * _LANES)) * _LANES
+    return [(part, other) for part in blocks(rows, below) for other in blocks(columns, width)]
+
+
+def _products(layer, bounds, columns, terms):
+    """(j, rows, columns) of the tasks of a product of every group's rows."""
+    return [
+        (j, slice(group.start + rows.start, group.start + rows.stop), part)
+        for j, group in layer.groups(bounds)
+        for rows, part in _cut(group.stop - group.start, columns, terms)
+    ]
 
 
 # -- forward -------------------------------------------------------------------------------------------
@@ -38,33 +61,44 @@ def forward(layer, params, x, bounds, Y, used, training, draws):
     """Y ← the layer's output, activation included. x, Y : (n, features); used : statistics of a batch normalisation"""
     FORWARD[layer.kind](layer, params, x, bounds, Y, used, training, draws)
     if layer.activation != LINEAR and layer.kind not in (DENSE, CONV, TRANSPOSED_CONV):
-        blocks = layer.tasks(bounds, partial(_few, layer))
-        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), blocks)
+        tasks = layer.tasks(bounds, partial(_few, layer))
+        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), tasks)
 
 
 def _dense(layer, params, x, bounds, Y, *_):
+    views = [layer.views(params, j) for j in range(layer.clusters)]
+
     def block(task):
-        j, rows = task
-        W, b = layer.views(params, j)
-        out = Y[rows]
-        np.matmul(x[rows], W, out=out)
-        if len(b):
-            out += b
-        if layer.activation != LINEAR:
-            activate_row(out.reshape(-1), layer.activation)
+        j, rows, columns = task
+        W, b = views[j]
+        np.matmul(x[rows], W[:, columns], out=Y[rows, columns])
+        if len(b) or layer.activation != LINEAR:
+            _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
 
-    parallel(block, layer.tasks(bounds, partial(_dense_rows, layer)))
+    parallel(block, _products(layer, bounds, layer.fan_out, layer.fan_in))
 
 
-def _convolution(kernel, layer, params, x, bounds, Y, *_):
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+def _finish(Y, first, stop, bias, activation):
+    """Bias and activation of columns first … stop − 1, in place."""
+    for i in range(len(Y)):
+        y = Y[i, first:stop]
+        if len(bias):
+            for f in range(len(y)):
+                y[f] += bias[first + f]
+        activate_row(y, activation)
+
+
+def _convolution(layer, params, x, bounds, Y, *_):
     geometry = layer.geometry
-    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
 
     def block(task):
         j, rows = task
-        kernel(x[rows], packed[j], layer.views(params, j)[1], layer.activation, geometry, Y[rows])
+        bias, transposed = layer.views(params, j)[1], layer.kind == TRANSPOSED_CONV
+        images.convolve(x[rows], packed[j], bias, layer.activation, geometry, transposed, Y[rows])
 
-    parallel(block, layer.tasks(bounds, _image_rows))
+    parallel(block, _image_tasks(layer, bounds))
 
 
 def _max_pool(layer, params, x, bounds, Y, *_):
@@ -97,8 +131,8 @@ def _copy(layer, params, x, bounds, Y, *_):
 
 FORWARD = {
     DENSE: _dense,
-    CONV: partial(_convolution, images.convolve),
-    TRANSPOSED_CONV: partial(_convolution, images.convolve_transposed),
+    CONV: _convolution,
+    TRANSPOSED_CONV: _convolution,
     MAX_POOL: _max_pool,
     UP_SAMPLE: _up_sample,
     BATCH_NORM: _batch_norm,
@@ -126,10 +160,12 @@ def statistics(layer, x, bounds, state, used, training):
 def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     """Fills the layer's part of the gradient, and dX. G : (n, features), which stays as it is"""
     if layer.activation != LINEAR and layer.kind not in (CONV, TRANSPOSED_CONV):
-        G = G.copy()
+        above, G = G, np.empty_like(G)
 
         def block(task):
-            through_activation_row(G[task[1]].reshape(-1), Y[task[1]].reshape(-1), layer.activation)
+            rows = task[1]
+            G[rows] = above[rows]
+            through_activation_row(G[rows].reshape(-1), Y[rows].reshape(-1), layer.activation)
 
         parallel(block, layer.tasks(bounds, partial(_few, layer)))
     BACKWARD[layer.kind](layer, params, x, Y, G, bounds, used, training, draws, gradient, dX)
@@ -137,48 +173,50 @@ def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX
 
 def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     def weights(task):
-        j, rows, inputs = task
+        j, rows, inputs, outputs = task
         dW, db = layer.views(gradient, j)
-        below, above = x[rows, inputs], G[rows]
+        below, above = x[rows, inputs], G[rows, outputs]
+        biases = len(db) and inputs.start == 0
         if len(above) <= CHUNK:
-            np.matmul(below.T, above, out=dW[inputs])
-        else:
-            chunks = [slice(first, first + CHUNK) for first in range(0, len(above), CHUNK)]
-            dW[inputs] = sum((below[chunk].T @ above[chunk]).astype(np.float64) for chunk in chunks)
-        if len(db) and inputs.start == 0:
-            db[:] = above.sum(axis=0, dtype=np.float64)
+            np.matmul(below.T, above, out=dW[inputs, outputs])
+            if biases:
+                np.sum(above, axis=0, out=db[outputs])
+            return
+        chunks = blocks(len(above), CHUNK)
+        dW[inputs, outputs] = sum((below[chunk].T @ above[chunk]).astype(np.float64) for chunk in chunks)
+        if biases:
+            db[outputs] = sum(above[chunk].sum(axis=0).astype(np.float64) for chunk in chunks)
 
     def below(task):
-        j, rows = task
-        np.matmul(G[rows], layer.views(params, j)[0].T, out=dX[rows])
+        j, rows, inputs = task
+        np.matmul(G[rows], layer.views(params, j)[0][inputs].T, out=dX[rows, inputs])
 
     tasks = []
     for j, rows in layer.groups(bounds):
-        n = max(rows.stop - rows.start, 1)
-        inputs = max(16, int(_FLOPS / (2 * n * layer.fan_out)))
-        tasks += [(weights, (j, rows, slice(i, min(i + inputs, layer.fan_in)))) for i in range(0, layer.fan_in, inputs)]
+        cut = _cut(layer.fan_in, layer.fan_out, rows.stop - rows.start)
+        tasks += [(weights, (j, rows, inputs, outputs)) for inputs, outputs in cut]
     if len(dX):
-        tasks += [(below, task) for task in layer.tasks(bounds, partial(_dense_rows, layer))]
+        tasks += [(below, task) for task in _products(layer, bounds, layer.fan_in, layer.fan_out)]
     parallel(lambda task: task[0](task[1]), tasks)
 
 
-def _convolution_back(kernel, layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
     geometry, size = layer.geometry, int(np.prod(layer.weight_shape))
-    packed = [conv.packed_weights(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
-    tasks, biases = layer.tasks(bounds, _image_rows), layer.out_channels if layer.bias >= 0 else 0
+    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    tasks, biases = _image_tasks(layer, bounds), layer.out_channels if layer.bias >= 0 else 0
     dW, db = np.zeros((len(tasks), size), x.dtype), np.zeros((len(tasks), biases), x.dtype)
 
     def block(t):
         j, rows = tasks[t]
-        arguments = packed[j], layer.activation, geometry, dW[t], db[t]
-        kernel(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
+        arguments = packed[j], layer.activation, geometry, layer.kind == TRANSPOSED_CONV, dW[t], db[t]
+        images.convolve_back(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
 
     parallel(block, range(len(tasks)))
-    for j in range(layer.clusters):
-        own = [t for t, (cluster, _) in enumerate(tasks) if cluster == j]
+    for j, rows in layer.groups(bounds):
+        own, n = slice(*np.searchsorted([cluster for cluster, _ in tasks], [j, j + 1])), rows.stop - rows.start
         weight, bias = layer.views(gradient, j)
-        conv.columns.unpack(conv.total(dW[own]), geometry, layer.weight_shape[0], weight.reshape(-1))
-        bias[:] = conv.total(db[own])
+        weight[...] = conv.columns.unpack(conv.total(dW[own], n), geometry)
+        bias[:] = conv.total(db[own], n)
 
 
 def _max_pool_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
@@ -219,8 +257,8 @@ def _copy_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, 
 
 BACKWARD = {
     DENSE: _dense_back,
-    CONV: partial(_convolution_back, images.convolve_back),
-    TRANSPOSED_CONV: partial(_convolution_back, images.convolve_transposed_back),
+    CONV: _convolution_back,
+    TRANSPOSED_CONV: _convolution_back,
     MAX_POOL: _max_pool_back,
     UP_SAMPLE: _up_sample_back,
     BATCH_NORM: _batch_norm_back,
