@@ -1,6 +1,7 @@
 """Tensorized autoencoders (TAE, PTAE) and, with one cluster, the standard autoencoder.
 
-Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core.reference.autoencoder`.
+Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core.reference.autoencoder`, that of other
+layers than dense ones in `csrl_core.reference.network`.
 """
 
 from numbers import Integral, Real
@@ -10,12 +11,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
+from csrl_core.estimators.networks import NetworkMethods, check_widths
+from csrl_core.models.architectures import code_parts, conv_layers
 from csrl_core.models.autoencoder import AutoencoderModel, ExactAutoencoderModel, layer_rows, parameter_shapes
+from csrl_core.models.network import Networks
+from csrl_core.models.network_autoencoder import NetworkAutoencoderModel
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
 
 @estimator
-class TensorizedAutoencoder(BaseClusterSpecific):
+class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
     """One autoencoder for each cluster, learnt together with the clusters.
 
     With x̃ = x − c_j, t̃ = t − c_j and z = f_j(x̃), it minimises the weighted mean of L[i, s_i] over parameters and
@@ -25,16 +30,29 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     ----------
     n_clusters : int, default=2
         The number of clusters, k. With 1 and ``center=False`` this is the standard autoencoder.
+    architecture : {"dense", "conv"}, default="dense"
+        The papers' dense layers, or 3 × 3 convolutions of stride 2 and their mirror image with ReLU.
     hidden : tuple of int, default=(2, 1)
-        Widths of the encoder's layers; the last is the embedding's. The decoder mirrors them.
+        Widths of the dense encoder's layers; the last is the embedding's. The decoder mirrors them.
+    channels : tuple of int, default=(32, 64, 128)
+        Channels of the convolutional encoder's layers.
+    latent : int, default=2
+        Width h of the embedding of ``architecture="conv"`` and of layers that are given: a last dense layer gives it.
+    encoder, decoder : sequence of str or None, default=None
+        Layers instead of those of ``architecture``: the encoder's up to the one that gives the embedding, which is
+        added, and all of the decoder's. ``"dense 200 activation=tanh shared"``, ``"conv 32 3 stride=2 padding=1"``, see
+        `csrl_core.models.network.layer`. Either both or none.
+    image_shape : (height, width) or (channels, height, width) or None, default=None
+        Of a sample. None: square images of one channel if there are convolutions, else no images.
     shared : int, default=0
-        Number of outer layer pairs that all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE.
+        Number of outer layer pairs that all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE, of convolutions
+        ``len(channels)``. Layers that are given say it themselves.
     activation : {"linear", "relu", "leaky_relu", "tanh", "sigmoid"}, default="linear"
-        Follows every encoder layer and no decoder layer. The leaky slope is 0.2.
+        Follows every dense encoder layer and no decoder layer. The leaky slope is 0.2.
     output_activation : same names, default="linear"
         Follows the last decoder layer.
     bias : bool, default=False
-        Whether layers have biases.
+        Whether dense layers have biases; convolutions do.
     reg : float, default=0.1
         λ, the k-means penalty on the embedding.
     center : bool, default=True
@@ -42,9 +60,9 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     assignment : {"auto", "loss", "likelihood"}, default="auto"
         Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood. With "likelihood"
         every cluster is a Gaussian about its subspace, with its own noise variance, spread and proportion. The latent
-        width must be below the number of features; with an output activation it is a heuristic. "auto": "likelihood"
-        if it is a density (several clusters, a linear output, and a width below the number of features), otherwise
-        "loss".
+        width must be below the number of features; with an output activation, and with convolutions, it is a
+        heuristic. "auto": "likelihood" if it is a density (several clusters, dense layers, a linear output, and a width
+        below the number of features), otherwise "loss".
     solver : {"gradient", "exact"}, default="gradient"
         "exact" computes principal components of every cluster and a new assignment in turn, until nothing changes:
         the optimum that the gradient must reach. Only for linear models without biases, with ``reg=0`` and
@@ -88,7 +106,13 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     True
     """
 
+    architecture: str = "dense"
     hidden: tuple = (2, 1)
+    channels: tuple = (32, 64, 128)
+    latent: int = 2
+    encoder: tuple | None = None
+    decoder: tuple | None = None
+    image_shape: tuple | None = None
     shared: int = 0
     activation: str = "linear"
     output_activation: str = "linear"
@@ -100,6 +124,7 @@ class TensorizedAutoencoder(BaseClusterSpecific):
 
     _parameter_constraints = {
         "hidden": ["array-like"],
+        "latent": [Interval(Integral, 1, None, closed="left")],
         "shared": [Interval(Integral, 0, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
@@ -115,6 +140,12 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         hidden = tuple(self.hidden)
         if not hidden or not all(isinstance(width, Integral) and width >= 1 for width in hidden):
             raise ValueError(f"hidden={self.hidden!r}; expected at least one width, each an int of at least 1")
+        check_widths("channels", self.channels, 1)
+        self._check_layers()
+        if self._has_networks:
+            self._check_shared(len(self.channels) + 1, 0)
+            self._check_dense_alone()
+            return
         if self.shared > len(hidden):
             raise ValueError(
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
@@ -124,6 +155,18 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             raise ValueError(f"start='components' needs {needs}")
         if self.solver == "exact":
             self._check_exact()
+
+    def _check_dense_alone(self):
+        """Refuse arguments that only dense layers of the widths ``hidden`` have."""
+        what = "layers that are given" if self.encoder is not None else "architecture='conv'"
+        of_layers = {"activation": "linear", "bias": False}
+        of_layers |= {"output_activation": "linear"} if self.encoder is not None else {}
+        for name, default in {**of_layers, "solver": "gradient"}.items():
+            if getattr(self, name) != default:
+                cure = "; encoder and decoder as text have their own" if name in of_layers else ""
+                raise ValueError(f"{name}={getattr(self, name)!r} is not for {what}; expected {default!r}{cure}")
+        if self.start == "components":
+            raise ValueError(f"start='components' is not for {what}, which have no principal components")
 
     def _components_need(self, hidden, d=None):
         """The first requirement of a start at principal components that is not met, for a message; None if all are met.
@@ -183,9 +226,15 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             )
 
     @property
+    def _has_networks(self):
+        return self.architecture == "conv" or self.encoder is not None
+
+    @property
     def _by_likelihood(self):
         if self.assignment != "auto":
             return self.assignment == "likelihood"
+        if self._has_networks:
+            return False
         d = vars(self).get("n_features_in_", np.inf)
         return self.n_clusters > 1 and self.output_activation == "linear" and min(self.hidden) < d
 
@@ -195,17 +244,36 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
         return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
 
-    _DESCRIBING = ("n_clusters", "hidden", "shared", "activation", "output_activation", "bias", "assignment")
+    _DESCRIBING = (
+        *("n_clusters", "architecture", "hidden", "channels", "latent", "encoder", "decoder", "image_shape", "shared"),
+        *("activation", "output_activation", "bias", "assignment"),
+    )
+
+    def _networks(self):
+        shape = self._image(self.n_features_in_)
+        if self.encoder is not None:
+            return Networks(code_parts(self.encoder, self.decoder, shape, int(self.latent)), self.n_clusters)
+        channels = tuple(map(int, self.channels))
+        layers = conv_layers(shape, channels, self.shared, self.output_activation)
+        return Networks(
+            code_parts(*layers, shape, int(self.latent), shared=self.shared > len(channels)), self.n_clusters
+        )
 
     def _parameter_shapes(self):
+        if self._has_networks:
+            return super()._parameter_shapes()
         layers = self.n_features_in_, self.n_clusters, tuple(map(int, self.hidden)), self.shared
         table, _ = layer_table(layer_rows(*layers, self.activation, self.output_activation, self.bias))
         return parameter_shapes(table)
 
     def _code_width(self):
+        if self._has_networks:
+            return int(self.latent)
         return int(min(self.hidden) if self.output_activation == "linear" else self.hidden[-1])
 
     def _model(self, backend):
+        if self._has_networks:
+            return NetworkAutoencoderModel(backend, self._networks(), self.reg, self.center)
         hidden = tuple(int(width) for width in self.hidden)
         needs = None if self.start == "uniform" else self._components_need(hidden, self.n_features_in_)
         if needs and self.start == "components":
