@@ -41,7 +41,7 @@ def draw(X, y, classes, seed):
     return X[train], y[train], X[test], y[test]
 
 
-def _value(text):
+def argument(text):
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("--data", default="mnist", help="folder: mnist or fashion-mnist")
     parser.add_argument("--classes", type=int, nargs="+", default=[0, 1, 9])
     parser.add_argument("--draws", type=int, nargs="+", default=list(range(100, 105)))
-    parser.add_argument("--set", type=_value, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments")
+    parser.add_argument("--set", type=argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments")
     parser.add_argument("--no-bound", action="store_true", help="fit no standard autoencoder to compare bounds with")
     given = parser.parse_args()
     (X, y), arguments, k = images(given.data), dict(given.set), len(given.classes)

@@ -4,12 +4,14 @@ Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core
 layers than dense ones in `csrl_core.reference.network`.
 """
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.estimators.arguments import estimator
+from csrl_core.estimators.autoencoder_checks import AutoencoderChecks
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.networks import NetworkMethods, check_widths
 from csrl_core.models.architectures import code_parts, conv_layers
@@ -18,9 +20,13 @@ from csrl_core.models.network import Networks
 from csrl_core.models.network_autoencoder import NetworkAutoencoderModel
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
+# What "auto" stands for: of dense layers, and of convolutions or layers that are given.
+DENSE = {"epochs": 150, "batch_size": None, "learning_rate": 0.01}
+NETWORKS = {"epochs": 50, "batch_size": 50, "learning_rate": 0.001}
+
 
 @estimator
-class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
+class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecific):
     """One autoencoder for each cluster, learnt together with the clusters.
 
     With x̃ = x − c_j, t̃ = t − c_j and z = f_j(x̃), it minimises the weighted mean of L[i, s_i] over parameters and
@@ -63,6 +69,15 @@ class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
         width must be below the number of features; with an output activation, and with convolutions, it is a
         heuristic. "auto": "likelihood" if it is a density (several clusters, dense layers, a linear output, and a width
         below the number of features), otherwise "loss".
+    epochs : int or "auto", default="auto"
+        Passes over the data. "auto": 150, of convolutions and layers that are given 50.
+    batch_size : int, None or "auto", default="auto"
+        Samples in a batch; None: all. "auto": all, of convolutions and layers that are given 50.
+    learning_rate : float or "auto", default="auto"
+        The optimizer's step size. "auto": 0.01, of convolutions and layers that are given 0.001.
+    standing_epochs : int or "auto", default="auto"
+        Epochs at the start of training during which the first assignment stands. "auto": none, of convolutions and
+        layers that are given 10.
     solver : {"gradient", "exact"}, default="gradient"
         "exact" computes principal components of every cluster and a new assignment in turn, until nothing changes:
         the optimum that the gradient must reach. Only for linear models without biases, with ``reg=0`` and
@@ -121,6 +136,9 @@ class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
     assignment: str = "auto"
     solver: str = "gradient"
     start: str = "auto"
+    epochs: int | str = "auto"
+    batch_size: int | str | None = "auto"
+    learning_rate: float | str = "auto"
 
     _parameter_constraints = {
         "hidden": ["array-like"],
@@ -133,6 +151,9 @@ class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
         "solver": [StrOptions({"gradient", "exact"})],
         "start": [StrOptions({"auto", "uniform", "components"})],
         "assignment": [StrOptions({"auto", "loss", "likelihood"})],
+        "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), None, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
 
     def _validate_params(self):
@@ -156,75 +177,6 @@ class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
         if self.solver == "exact":
             self._check_exact()
 
-    def _check_dense_alone(self):
-        """Refuse arguments that only dense layers of the widths ``hidden`` have."""
-        what = "layers that are given" if self.encoder is not None else "architecture='conv'"
-        of_layers = {"activation": "linear", "bias": False}
-        of_layers |= {"output_activation": "linear"} if self.encoder is not None else {}
-        for name, default in {**of_layers, "solver": "gradient"}.items():
-            if getattr(self, name) != default:
-                cure = "; encoder and decoder as text have their own" if name in of_layers else ""
-                raise ValueError(f"{name}={getattr(self, name)!r} is not for {what}; expected {default!r}{cure}")
-        if self.start == "components":
-            raise ValueError(f"start='components' is not for {what}, which have no principal components")
-
-    def _components_need(self, hidden, d=None):
-        """The first requirement of a start at principal components that is not met, for a message; None if all are met.
-
-        d : int, features; None before a fit
-        """
-        requirements = {
-            "solver": (self.solver, "gradient", "the exact solver finds its own components, whatever the start"),
-            "activation": (self.activation, "linear", "principal components are linear"),
-            "output_activation": (self.output_activation, "linear", "principal components are linear"),
-            "bias": (self.bias, False, "the centres are the biases"),
-        }
-        for name, (value, expected, reason) in requirements.items():
-            if value != expected:
-                return f"{name}={expected!r}, got {name}={value!r}: {reason}"
-        if list(hidden) != sorted(hidden, reverse=True):
-            return (
-                f"encoder widths that nowhere rise, got hidden={self.hidden!r}: "
-                f"a layer has no more orthonormal columns than rows"
-            )
-        if d is None:
-            return None
-        if hidden[0] > d:
-            return (
-                f"encoder widths of at most n_features={d}, got hidden={self.hidden!r}: "
-                f"a layer has no more orthonormal columns than rows"
-            )
-        if not self.center and self.n_clusters > 1 and self.reg > 0 and not self._by_likelihood:
-            return (
-                f"center=True, got center=False with n_clusters={self.n_clusters}, reg={self.reg!r} and "
-                f"assignment={self.assignment!r} by loss: every cluster would start with the same losses, ‖x‖²/d"
-            )
-        return None
-
-    def _check_exact(self):
-        """Refuse arguments for which there is no exact solution."""
-        requirements = {
-            "reg": (
-                self.reg,
-                0,
-                "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows",
-            ),
-            "activation": (self.activation, "linear", "principal components are linear"),
-            "output_activation": (self.output_activation, "linear", "principal components are linear"),
-            "bias": (self.bias, False, "the centres are the biases"),
-            "batch_size": (self.batch_size, None, "every step takes all samples"),
-            "center_update": (self.center_update, "mean", "centres are exact means"),
-            "standing_epochs": (self.standing_epochs or "auto", "auto", "every round assigns all samples"),
-        }
-        for name, (value, expected, reason) in requirements.items():
-            if value != expected:
-                raise ValueError(f"solver='exact' needs {name}={expected!r}, got {name}={value!r}: {reason}")
-        if self.shared > 0 and self.n_clusters > 1:
-            raise ValueError(
-                f"solver='exact' needs shared=0 or n_clusters=1, got shared={self.shared} and "
-                f"n_clusters={self.n_clusters}: layers that clusters share are no principal components"
-            )
-
     @property
     def _has_networks(self):
         return self.architecture == "conv" or self.encoder is not None
@@ -238,11 +190,37 @@ class TensorizedAutoencoder(NetworkMethods, BaseClusterSpecific):
         d = vars(self).get("n_features_in_", np.inf)
         return self.n_clusters > 1 and self.output_activation == "linear" and min(self.hidden) < d
 
+    # How it is trained
+
+    def _training(self, name):
+        """The value of an argument that may be "auto"."""
+        value = getattr(self, name)
+        auto = isinstance(value, str) and value == "auto"
+        return (NETWORKS if self._has_networks else DENSE)[name] if auto else value
+
+    def _epochs(self, batches):
+        return self._training("epochs")
+
+    def _batches(self, n):
+        batch_size = self._training("batch_size")
+        return 1 if batch_size is None else -(-n // batch_size)
+
+    def _settings(self, key, batches):
+        own = {name: self._training(name) for name in ("batch_size", "learning_rate")}
+        return replace(super()._settings(key, batches), **own)
+
+    def _check_memory(self, backend, model, X, target, batch_size):
+        """As of every estimator. batch_size : None in `partial_fit`, whose batch is X"""
+        batch_size = self._training("batch_size") if batch_size is not None else None
+        super()._check_memory(backend, model, X, target, batch_size)
+
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; not for ``solver="exact"``."""
         if self.solver == "exact":
             raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
         return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
+
+    # The model
 
     _DESCRIBING = (
         *("n_clusters", "architecture", "hidden", "channels", "latent", "encoder", "decoder", "image_shape", "shared"),

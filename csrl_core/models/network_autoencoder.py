@@ -40,7 +40,7 @@ class NetworkAutoencoderModel(ClusterModel):
     """
 
     translation_invariant = True
-    standing_epochs = 0
+    standing_epochs = 10
 
     def __init__(self, backend, networks, reg, centred):
         self.network, self.assign, self.own = backend.network, backend.assign, backend.own

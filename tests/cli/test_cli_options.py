@@ -74,9 +74,12 @@ def test_every_estimator_that_needs_no_argument_is_a_model():
     assert set(estimators.homes()) - {kind.__name__ for kind in classes.values()} == {"ClusterSpecific"}
 
 
+LAYERS = {"encoder", "decoder", "image_shape"}  # the last is an option of csrl fit itself
+
+
 @pytest.mark.parametrize(
     ("model", "of_python_alone"),
-    [("autoencoder", set()), ("rbm", set()), ("vae", {"encoder", "decoder", "image_shape"})],
+    [("autoencoder", LAYERS), ("rbm", set()), ("vae", LAYERS)],
 )
 def test_every_argument_is_an_option(model, of_python_alone):
     kind = options.models()[0][model]
@@ -95,10 +98,10 @@ def shown():
 
 def test_the_help_shows_the_estimators_defaults_and_whose_an_option_is():
     found = shown()
-    assert found["epochs"] == ("150; rbm: auto; vae: 100", None)
-    assert found["batch_size"] == ("0; rbm: 64; vae: 50", None)
+    assert found["epochs"] == ("auto; vae: 100", None)
+    assert found["batch_size"] == ("auto; rbm: 64; vae: 50", None)
     assert found["center"] == ("yes; rbm: auto; vae: no", None)
-    assert found["learning_rate"] == ("0.01; rbm: auto; vae: 0.001", None)
+    assert found["learning_rate"] == ("auto; vae: 0.001", None)
     assert found["n_clusters"] == ("2", None)
     assert found["hidden"] == ("2,1; vae: 400,200", "Of --model autoencoder and vae")
     assert found["bias"] == ("no-bias", "Of --model autoencoder")
@@ -251,10 +254,10 @@ def empty(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--epochs", "some"], 2, "--epochs some: expected an integer"),
-        (["--epochs", "auto"], 2, "--epochs auto: expected an integer"),
-        (["--model", "rbm", "--epochs", "some"], 2, "--epochs some: expected an integer or auto"),
-        (["--learning-rate", "fast"], 2, "--learning-rate fast: expected a number"),
+        (["--model", "vae", "--epochs", "some"], 2, "--epochs some: expected an integer"),
+        (["--model", "vae", "--epochs", "auto"], 2, "--epochs auto: expected an integer"),
+        (["--epochs", "some"], 2, "--epochs some: expected an integer or auto"),
+        (["--learning-rate", "fast"], 2, "--learning-rate fast: expected a number or auto"),
         (["--clip-norm", "-1"], 1, "'clip_norm'"),
         (["--verbose", "-1"], 2, None),
         (["--activation", "cubic"], 2, None),
@@ -310,7 +313,7 @@ def test_a_new_file_is_a_model_and_its_arguments_are_options(package, tmp_path):
     said = plain(csrl(tmp_path, "fit", "--help").stdout)
     for text in ("autoencoder|rbm|shrunken|vae", "Of --model shrunken", "Of --model autoencoder and shrunken",
                  "FLOAT|none", "What X is multiplied with; see --epochs. [default: (0.5)]", "--dark --no-dark",
-                 "[default: (150; rbm: auto; shrunken: 7; vae: 100)]", "[default: (2; shrunken: 4)]"):  # fmt: skip
+                 "[default: (auto; shrunken: 7; vae: 100)]", "[default: (2; shrunken: 4)]"):  # fmt: skip
         assert text in said, text
     assert "It says more" not in said
     fit = ["fit", "x.npy", "--model", "shrunken", "--backend", "numpy", "-o", "m", "--epochs", "2"]

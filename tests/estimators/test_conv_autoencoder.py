@@ -46,7 +46,8 @@ def bars(n=120, seed=0):
 
 
 X, Y = bars()
-FAST = {"architecture": "conv", "channels": (3, 4), "epochs": 12, "batch_size": 32, "random_state": 0}
+FAST = {"architecture": "conv", "channels": (3, 4), "epochs": 12, "batch_size": 32, "learning_rate": 0.01}
+FAST |= {"standing_epochs": 0, "random_state": 0}
 LAYERS = {
     "architecture": "dense",
     "encoder": ["conv 4 3 2 1 bias=False shared", "batch_norm activation=relu shared", "dropout 0.1"],
@@ -155,13 +156,33 @@ def test_the_dense_form_is_untouched_by_arguments_of_networks():
     np.testing.assert_array_equal(other.predict(X.reshape(-1, 1, 6, 6)), plain.labels_)
 
 
+@pytest.mark.parametrize(
+    ("changes", "steps", "standing"),
+    [
+        ({"architecture": "dense"}, 150, 0),
+        ({}, 50 * 3, 10),
+        ({"batch_size": None}, 50, 10),
+        ({"epochs": 3}, 9, 10),
+        (LAYERS | {"epochs": 2, "batch_size": 40}, 6, 10),
+    ],
+    ids=str,
+)
+def test_defaults_are_those_of_the_architecture(changes, steps, standing):
+    model = TensorizedAutoencoder(**{"architecture": "conv", "channels": (2,), "random_state": 0} | changes).fit(X)
+    assert model.n_steps_ == steps
+    same = changes | {"standing_epochs": standing, "learning_rate": 0.001 if model.architecture == "conv" else 0.01}
+    same |= {"learning_rate": 0.001} if "encoder" in changes else {}
+    other = TensorizedAutoencoder(**{"architecture": "conv", "channels": (2,), "random_state": 0} | same).fit(X)
+    np.testing.assert_array_equal(other.params_, model.params_)
+
+
 def test_a_linear_model_reaches_the_principal_subspace():
     """Kernels of the size of the image, λ = 0: h principal components, with exact means as centres."""
     from scipy.optimize import minimize
 
     data = np.random.default_rng(0).normal(size=(60, 16)) @ np.diag(np.linspace(2, 0.2, 16))
     layers = {"encoder": ["conv 3 4 bias=False"], "decoder": ["dense 3 bias=False", "transposed_conv 1 4 bias=False"]}
-    model = TensorizedAutoencoder(n_clusters=1, latent=2, reg=0, epochs=20, random_state=0, **layers).fit(data)
+    model = TensorizedAutoencoder(n_clusters=1, latent=2, reg=0, epochs=50, random_state=0, **layers).fit(data)
     result = minimize(
         lambda params: model.value_and_gradient(data, np.zeros(60, int), params=params),
         model.params_,
