@@ -30,13 +30,13 @@ def images(name):
     return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(int)
 
 
-def draw(X, y, classes, seed):
+def draw(X, y, classes, seed, n_train=TRAIN, n_test=TEST):
     """(training images, their classes, test images, their classes)."""
     random, train, test = np.random.default_rng(seed), [], []
     for c in classes:
         order = random.permutation(np.flatnonzero(y == c))
-        train.append(order[:TRAIN])
-        test.append(order[TRAIN : TRAIN + TEST])
+        train.append(order[:n_train])
+        test.append(order[n_train : n_train + n_test])
     train, test = random.permutation(np.concatenate(train)), np.concatenate(test)
     return X[train], y[train], X[test], y[test]
 

@@ -21,8 +21,8 @@ from csrl_core.models.network_autoencoder import NetworkAutoencoderModel
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
 
 # What "auto" stands for: of dense layers, and of convolutions or layers that are given.
-DENSE = {"epochs": 150, "batch_size": None, "learning_rate": 0.01}
-NETWORKS = {"epochs": 50, "batch_size": 50, "learning_rate": 0.001}
+DENSE = {"epochs": 150, "batch_size": None, "learning_rate": 0.01, "reg": 0.1}
+NETWORKS = {"epochs": 50, "batch_size": 50, "learning_rate": 0.001, "reg": 0.0}
 
 
 @estimator
@@ -59,8 +59,9 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
         Follows the last decoder layer.
     bias : bool, default=False
         Whether dense layers have biases; convolutions do.
-    reg : float, default=0.1
-        λ, the k-means penalty on the embedding.
+    reg : float or "auto", default="auto"
+        λ, the k-means penalty on the embedding. "auto": 0.1, of convolutions and layers that are given 0: their codes
+        have no scale of their own, and at the start a penalty outweighs what they explain.
     center : bool, default=True
         Whether each cluster's centre is subtracted from input and target.
     assignment : {"auto", "loss", "likelihood"}, default="auto"
@@ -132,7 +133,7 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
     activation: str = "linear"
     output_activation: str = "linear"
     bias: bool = False
-    reg: float = 0.1
+    reg: float | str = "auto"
     assignment: str = "auto"
     solver: str = "gradient"
     start: str = "auto"
@@ -147,7 +148,7 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "bias": ["boolean"],
-        "reg": [Interval(Real, 0, None, closed="left")],
+        "reg": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"gradient", "exact"})],
         "start": [StrOptions({"auto", "uniform", "components"})],
         "assignment": [StrOptions({"auto", "loss", "likelihood"})],
@@ -251,14 +252,15 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
 
     def _model(self, backend):
         if self._has_networks:
-            return NetworkAutoencoderModel(backend, self._networks(), self.reg, self.center)
+            return NetworkAutoencoderModel(backend, self._networks(), self._training("reg"), self.center)
         hidden = tuple(int(width) for width in self.hidden)
         needs = None if self.start == "uniform" else self._components_need(hidden, self.n_features_in_)
         if needs and self.start == "components":
             raise ValueError(f"start='components' needs {needs}")
         arguments = (
             *(backend, self.n_features_in_, self.n_clusters, hidden, self.shared),
-            *(self.activation, self.output_activation, self.bias, self.reg, "uniform" if needs else self.start),
+            *(self.activation, self.output_activation, self.bias),
+            *(self._training("reg"), "uniform" if needs else self.start),
         )
         if self.solver == "exact":
             return ExactAutoencoderModel(*arguments, centered=self.center)

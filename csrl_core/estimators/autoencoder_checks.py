@@ -42,9 +42,9 @@ class AutoencoderChecks:
                 f"encoder widths of at most n_features={d}, got hidden={self.hidden!r}: "
                 f"a layer has no more orthonormal columns than rows"
             )
-        if not self.center and self.n_clusters > 1 and self.reg > 0 and not self._by_likelihood:
+        if not self.center and self.n_clusters > 1 and self._training("reg") > 0 and not self._by_likelihood:
             return (
-                f"center=True, got center=False with n_clusters={self.n_clusters}, reg={self.reg!r} and "
+                f"center=True, got center=False with n_clusters={self.n_clusters}, reg={self._training('reg')!r} and "
                 f"assignment={self.assignment!r} by loss: every cluster would start with the same losses, ‖x‖²/d"
             )
         return None
@@ -53,7 +53,7 @@ class AutoencoderChecks:
         """Refuse arguments for which there is no exact solution."""
         requirements = {
             "reg": (
-                self.reg,
+                self._training("reg"),
                 0,
                 "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows",
             ),

@@ -47,7 +47,7 @@ def bars(n=120, seed=0):
 
 X, Y = bars()
 FAST = {"architecture": "conv", "channels": (3, 4), "epochs": 12, "batch_size": 32, "learning_rate": 0.01}
-FAST |= {"standing_epochs": 0, "random_state": 0}
+FAST |= {"standing_epochs": 0, "reg": 0.1, "random_state": 0}
 LAYERS = {
     "architecture": "dense",
     "encoder": ["conv 4 3 2 1 bias=False shared", "batch_norm activation=relu shared", "dropout 0.1"],
@@ -172,6 +172,7 @@ def test_defaults_are_those_of_the_architecture(changes, steps, standing):
     assert model.n_steps_ == steps
     same = changes | {"standing_epochs": standing, "learning_rate": 0.001 if model.architecture == "conv" else 0.01}
     same |= {"learning_rate": 0.001} if "encoder" in changes else {}
+    same |= {"reg": 0.1 if model.n_steps_ == 150 and "architecture" in changes else 0.0}
     other = TensorizedAutoencoder(**{"architecture": "conv", "channels": (2,), "random_state": 0} | same).fit(X)
     np.testing.assert_array_equal(other.params_, model.params_)
 
