@@ -1,9 +1,10 @@
 """Clusters of convolutional `TensorizedAutoencoder`s on images, beside k-means and the clusters that they start from.
 
     CSRL_DATA=/path/to/data python bench/conv_autoencoder_quality.py
-    python bench/conv_autoencoder_quality.py --data fashion-mnist --set shared=3
+    python bench/conv_autoencoder_quality.py --data fashion-mnist --set shared=2
     python bench/conv_autoencoder_quality.py --classes 0 1 2 3 4
-    python bench/conv_autoencoder_quality.py --data digits --set channels=8,16
+    python bench/conv_autoencoder_quality.py --data digits
+    python bench/conv_autoencoder_quality.py --draws 101 --set standing_epochs=0
 
 A draw takes 200 images a class for training and 100 others for testing from the test file, at random by its number; of
 scikit-learn's digits, 8 × 8 pixels, which need no file, 120 and 50.

@@ -40,7 +40,7 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
         The papers' dense layers, or 3 × 3 convolutions of stride 2 and their mirror image with ReLU.
     hidden : tuple of int, default=(2, 1)
         Widths of the dense encoder's layers; the last is the embedding's. The decoder mirrors them.
-    channels : tuple of int, default=(32, 64, 128)
+    channels : tuple of int, default=(8, 16)
         Channels of the convolutional encoder's layers.
     latent : int, default=2
         Width h of the embedding of ``architecture="conv"`` and of layers that are given: a last dense layer gives it.
@@ -124,7 +124,7 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
 
     architecture: str = "dense"
     hidden: tuple = (2, 1)
-    channels: tuple = (32, 64, 128)
+    channels: tuple = (8, 16)
     latent: int = 2
     encoder: tuple | None = None
     decoder: tuple | None = None
