@@ -27,6 +27,8 @@ def models(epochs):
     """Name → (class, arguments, whether it wants numbers in [0, 1])."""
     ae, rbm = {"epochs": epochs, "random_state": 0}, {"epochs": epochs, "random_state": 0, "n_hidden": 24}
     papers = {**ae, "n_clusters": 3, "hidden": (8, 2), "assignment": "loss", "start": "uniform", "init": "k-means++"}
+    # The data have 20 features: images of 2 × 2 pixels with five channels.
+    conv = {**ae, "n_clusters": 3, "architecture": "conv", "channels": (8,), "image_shape": (5, 2, 2)}
     return {
         "TAE, defaults": (TensorizedAutoencoder, {**ae, "n_clusters": 3}, False),
         "TAE, full batch": (TensorizedAutoencoder, papers, False),
@@ -41,6 +43,8 @@ def models(epochs):
             {**ae, "n_clusters": 3, "hidden": (2,), "assignment": "likelihood", "solver": "exact", "reg": 0.0},
             False,
         ),
+        "TAE, conv": (TensorizedAutoencoder, {**conv, "standing_epochs": 3}, False),
+        "PTAE, conv, no centres": (TensorizedAutoencoder, {**conv, "shared": 1, "center": False}, False),
         "TRBM, CD": (TensorizedRBM, {**rbm, "n_clusters": 3, "assignment": "cd", "batch_size": 64}, True),
         "TRBM, defaults": (TensorizedRBM, {**rbm, "n_clusters": 2}, True),
         "TRBM, CD, likelihood": (

@@ -30,18 +30,18 @@ def images(name):
     return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(int)
 
 
-def draw(X, y, classes, seed):
+def draw(X, y, classes, seed, n_train=TRAIN, n_test=TEST):
     """(training images, their classes, test images, their classes)."""
     random, train, test = np.random.default_rng(seed), [], []
     for c in classes:
         order = random.permutation(np.flatnonzero(y == c))
-        train.append(order[:TRAIN])
-        test.append(order[TRAIN : TRAIN + TEST])
+        train.append(order[:n_train])
+        test.append(order[n_train : n_train + n_test])
     train, test = random.permutation(np.concatenate(train)), np.concatenate(test)
     return X[train], y[train], X[test], y[test]
 
 
-def _value(text):
+def argument(text):
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)
@@ -55,7 +55,7 @@ def main():
     parser.add_argument("--data", default="mnist", help="folder: mnist or fashion-mnist")
     parser.add_argument("--classes", type=int, nargs="+", default=[0, 1, 9])
     parser.add_argument("--draws", type=int, nargs="+", default=list(range(100, 105)))
-    parser.add_argument("--set", type=_value, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments")
+    parser.add_argument("--set", type=argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments")
     parser.add_argument("--no-bound", action="store_true", help="fit no standard autoencoder to compare bounds with")
     given = parser.parse_args()
     (X, y), arguments, k = images(given.data), dict(given.set), len(given.classes)

@@ -200,6 +200,9 @@ def _check(X, n_clusters, latent, criterion, folds, estimator):
         raise ValueError(f"n_clusters={n_clusters[-1]} is more than the {fewest} samples that a candidate is fitted to")
     if "hidden" not in estimator.get_params():
         raise ValueError(f"estimator is a {type(estimator).__name__}; expected a TensorizedAutoencoder")
+    for name, expected in (("architecture", "dense"), ("encoder", None)):
+        if (value := getattr(estimator, name, expected)) != expected:
+            raise ValueError(f"estimator has {name}={value!r}; expected {expected!r}: widths are those of dense layers")
     several = clone(estimator).set_params(n_clusters=2, hidden=(latent[-1],))
     if not hasattr(several, "gaussians"):
         raise ValueError(

@@ -1,21 +1,32 @@
 """Tensorized autoencoders (TAE, PTAE) and, with one cluster, the standard autoencoder.
 
-Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core.reference.autoencoder`.
+Sources: arXiv 2212.01046 and arXiv 2412.03471. The mathematics is in `csrl_core.reference.autoencoder`, that of other
+layers than dense ones in `csrl_core.reference.network`.
 """
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.estimators.arguments import estimator
+from csrl_core.estimators.autoencoder_checks import AutoencoderChecks
 from csrl_core.estimators.base import BaseClusterSpecific
+from csrl_core.estimators.networks import NetworkMethods, check_widths
+from csrl_core.models.architectures import code_parts, conv_layers
 from csrl_core.models.autoencoder import AutoencoderModel, ExactAutoencoderModel, layer_rows, parameter_shapes
+from csrl_core.models.network import Networks
+from csrl_core.models.network_autoencoder import NetworkAutoencoderModel
 from csrl_core.reference.dense import ACTIVATIONS, layer_table
+
+# What "auto" stands for: of dense layers, and of convolutions or layers that are given.
+DENSE = {"epochs": 150, "batch_size": None, "learning_rate": 0.01, "reg": 0.1}
+NETWORKS = {"epochs": 50, "batch_size": 50, "learning_rate": 0.001, "reg": 0.0}
 
 
 @estimator
-class TensorizedAutoencoder(BaseClusterSpecific):
+class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecific):
     """One autoencoder for each cluster, learnt together with the clusters.
 
     With x̃ = x − c_j, t̃ = t − c_j and z = f_j(x̃), it minimises the weighted mean of L[i, s_i] over parameters and
@@ -25,26 +36,49 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     ----------
     n_clusters : int, default=2
         The number of clusters, k. With 1 and ``center=False`` this is the standard autoencoder.
+    architecture : {"dense", "conv"}, default="dense"
+        The papers' dense layers, or 3 × 3 convolutions of stride 2 and their mirror image with ReLU.
     hidden : tuple of int, default=(2, 1)
-        Widths of the encoder's layers; the last is the embedding's. The decoder mirrors them.
+        Widths of the dense encoder's layers; the last is the embedding's. The decoder mirrors them.
+    channels : tuple of int, default=(8, 16)
+        Channels of the convolutional encoder's layers.
+    latent : int, default=2
+        Width h of the embedding of ``architecture="conv"`` and of layers that are given: a last dense layer gives it.
+    encoder, decoder : sequence of str or None, default=None
+        Layers instead of those of ``architecture``: the encoder's up to the one that gives the embedding, which is
+        added, and all of the decoder's. ``"dense 200 activation=tanh shared"``, ``"conv 32 3 stride=2 padding=1"``, see
+        `csrl_core.models.network.layer`. Either both or none.
+    image_shape : (height, width) or (channels, height, width) or None, default=None
+        Of a sample. None: square images of one channel if there are convolutions, else no images.
     shared : int, default=0
-        Number of outer layer pairs that all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE.
+        Number of outer layer pairs that all clusters share: 0 is the TAE, ``len(hidden) - 1`` the PTAE, of convolutions
+        ``len(channels)``. Layers that are given say it themselves.
     activation : {"linear", "relu", "leaky_relu", "tanh", "sigmoid"}, default="linear"
-        Follows every encoder layer and no decoder layer. The leaky slope is 0.2.
+        Follows every dense encoder layer and no decoder layer. The leaky slope is 0.2.
     output_activation : same names, default="linear"
         Follows the last decoder layer.
     bias : bool, default=False
-        Whether layers have biases.
-    reg : float, default=0.1
-        λ, the k-means penalty on the embedding.
+        Whether dense layers have biases; convolutions do.
+    reg : float or "auto", default="auto"
+        λ, the k-means penalty on the embedding. "auto": 0.1, of convolutions and layers that are given 0: their codes
+        have no scale of their own, and at the start a penalty outweighs what they explain.
     center : bool, default=True
         Whether each cluster's centre is subtracted from input and target.
     assignment : {"auto", "loss", "likelihood"}, default="auto"
         Samples go to the cluster of the lowest loss, the papers' rule, or of the highest likelihood. With "likelihood"
         every cluster is a Gaussian about its subspace, with its own noise variance, spread and proportion. The latent
-        width must be below the number of features; with an output activation it is a heuristic. "auto": "likelihood"
-        if it is a density (several clusters, a linear output, and a width below the number of features), otherwise
-        "loss".
+        width must be below the number of features; with an output activation, and with convolutions, it is a
+        heuristic. "auto": "likelihood" if it is a density (several clusters, dense layers, a linear output, and a width
+        below the number of features), otherwise "loss".
+    epochs : int or "auto", default="auto"
+        Passes over the data. "auto": 150, of convolutions and layers that are given 50.
+    batch_size : int, None or "auto", default="auto"
+        Samples in a batch; None: all. "auto": all, of convolutions and layers that are given 50.
+    learning_rate : float or "auto", default="auto"
+        The optimizer's step size. "auto": 0.01, of convolutions and layers that are given 0.001.
+    standing_epochs : int or "auto", default="auto"
+        Epochs at the start of training during which the first assignment stands. "auto": none, of convolutions and
+        layers that are given 10.
     solver : {"gradient", "exact"}, default="gradient"
         "exact" computes principal components of every cluster and a new assignment in turn, until nothing changes:
         the optimum that the gradient must reach. Only for linear models without biases, with ``reg=0`` and
@@ -89,26 +123,39 @@ class TensorizedAutoencoder(BaseClusterSpecific):
     True
     """
 
+    architecture: str = "dense"
     hidden: tuple = (2, 1)
+    channels: tuple = (8, 16)
+    latent: int = 2
+    encoder: tuple | None = None
+    decoder: tuple | None = None
+    image_shape: tuple | None = None
     shared: int = 0
     activation: str = "linear"
     output_activation: str = "linear"
     bias: bool = False
-    reg: float = 0.1
+    reg: float | str = "auto"
     assignment: str = "auto"
     solver: str = "gradient"
     start: str = "auto"
+    epochs: int | str = "auto"
+    batch_size: int | str | None = "auto"
+    learning_rate: float | str = "auto"
 
     _parameter_constraints = {
         "hidden": ["array-like"],
+        "latent": [Interval(Integral, 1, None, closed="left")],
         "shared": [Interval(Integral, 0, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "bias": ["boolean"],
-        "reg": [Interval(Real, 0, None, closed="left")],
+        "reg": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"gradient", "exact"})],
         "start": [StrOptions({"auto", "uniform", "components"})],
         "assignment": [StrOptions({"auto", "loss", "likelihood"})],
+        "epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), None, Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
 
     def _validate_params(self):
@@ -116,6 +163,12 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         hidden = tuple(self.hidden)
         if not hidden or not all(isinstance(width, Integral) and width >= 1 for width in hidden):
             raise ValueError(f"hidden={self.hidden!r}; expected at least one width, each an int of at least 1")
+        check_widths("channels", self.channels, 1)
+        self._check_layers()
+        if self._has_networks:
+            self._check_shared(len(self.channels) + 1, 0)
+            self._check_dense_alone()
+            return
         if self.shared > len(hidden):
             raise ValueError(
                 f"shared={self.shared} layer pairs, but hidden={self.hidden!r} has only {len(hidden)}; "
@@ -126,69 +179,42 @@ class TensorizedAutoencoder(BaseClusterSpecific):
         if self.solver == "exact":
             self._check_exact()
 
-    def _components_need(self, hidden, d=None):
-        """The first requirement of a start at principal components that is not met, for a message; None if all are met.
-
-        d : int, features; None before a fit
-        """
-        requirements = {
-            "solver": (self.solver, "gradient", "the exact solver finds its own components, whatever the start"),
-            "activation": (self.activation, "linear", "principal components are linear"),
-            "output_activation": (self.output_activation, "linear", "principal components are linear"),
-            "bias": (self.bias, False, "the centres are the biases"),
-        }
-        for name, (value, expected, reason) in requirements.items():
-            if value != expected:
-                return f"{name}={expected!r}, got {name}={value!r}: {reason}"
-        if list(hidden) != sorted(hidden, reverse=True):
-            return (
-                f"encoder widths that nowhere rise, got hidden={self.hidden!r}: "
-                f"a layer has no more orthonormal columns than rows"
-            )
-        if d is None:
-            return None
-        if hidden[0] > d:
-            return (
-                f"encoder widths of at most n_features={d}, got hidden={self.hidden!r}: "
-                f"a layer has no more orthonormal columns than rows"
-            )
-        if not self.center and self.n_clusters > 1 and self.reg > 0 and not self._by_likelihood:
-            return (
-                f"center=True, got center=False with n_clusters={self.n_clusters}, reg={self.reg!r} and "
-                f"assignment={self.assignment!r} by loss: every cluster would start with the same losses, ‖x‖²/d"
-            )
-        return None
-
-    def _check_exact(self):
-        """Refuse arguments for which there is no exact solution."""
-        requirements = {
-            "reg": (
-                self.reg,
-                0,
-                "with a penalty a linear model has no minimiser: the encoder shrinks, the decoder grows",
-            ),
-            "activation": (self.activation, "linear", "principal components are linear"),
-            "output_activation": (self.output_activation, "linear", "principal components are linear"),
-            "bias": (self.bias, False, "the centres are the biases"),
-            "batch_size": (self.batch_size, None, "every step takes all samples"),
-            "center_update": (self.center_update, "mean", "centres are exact means"),
-            "standing_epochs": (self.standing_epochs or "auto", "auto", "every round assigns all samples"),
-        }
-        for name, (value, expected, reason) in requirements.items():
-            if value != expected:
-                raise ValueError(f"solver='exact' needs {name}={expected!r}, got {name}={value!r}: {reason}")
-        if self.shared > 0 and self.n_clusters > 1:
-            raise ValueError(
-                f"solver='exact' needs shared=0 or n_clusters=1, got shared={self.shared} and "
-                f"n_clusters={self.n_clusters}: layers that clusters share are no principal components"
-            )
+    @property
+    def _has_networks(self):
+        return self.architecture == "conv" or self.encoder is not None
 
     @property
     def _by_likelihood(self):
         if self.assignment != "auto":
             return self.assignment == "likelihood"
+        if self._has_networks:
+            return False
         d = vars(self).get("n_features_in_", np.inf)
         return self.n_clusters > 1 and self.output_activation == "linear" and min(self.hidden) < d
+
+    # How it is trained
+
+    def _training(self, name):
+        """The value of an argument that may be "auto"."""
+        value = getattr(self, name)
+        auto = isinstance(value, str) and value == "auto"
+        return (NETWORKS if self._has_networks else DENSE)[name] if auto else value
+
+    def _epochs(self, batches):
+        return self._training("epochs")
+
+    def _batches(self, n):
+        batch_size = self._training("batch_size")
+        return 1 if batch_size is None else -(-n // batch_size)
+
+    def _settings(self, key, batches):
+        own = {name: self._training(name) for name in ("batch_size", "learning_rate")}
+        return replace(super()._settings(key, batches), **own)
+
+    def _check_memory(self, backend, model, X, target, batch_size):
+        """As of every estimator. batch_size : None in `partial_fit`, whose batch is X"""
+        batch_size = self._training("batch_size") if batch_size is not None else None
+        super()._check_memory(backend, model, X, target, batch_size)
 
     def partial_fit(self, X, y=None, *, target=None, sample_weight=None):
         """One optimizer step on a batch, see `BaseClusterSpecific.partial_fit`; not for ``solver="exact"``."""
@@ -196,24 +222,46 @@ class TensorizedAutoencoder(BaseClusterSpecific):
             raise ValueError("partial_fit needs solver='gradient', got 'exact', which takes all samples at once")
         return super().partial_fit(X, y, target=target, sample_weight=sample_weight)
 
-    _DESCRIBING = ("n_clusters", "hidden", "shared", "activation", "output_activation", "bias", "assignment")
+    # The model
+
+    _DESCRIBING = (
+        *("n_clusters", "architecture", "hidden", "channels", "latent", "encoder", "decoder", "image_shape", "shared"),
+        *("activation", "output_activation", "bias", "assignment"),
+    )
+
+    def _networks(self):
+        shape = self._image(self.n_features_in_)
+        if self.encoder is not None:
+            return Networks(code_parts(self.encoder, self.decoder, shape, int(self.latent)), self.n_clusters)
+        channels = tuple(map(int, self.channels))
+        layers = conv_layers(shape, channels, self.shared, self.output_activation)
+        return Networks(
+            code_parts(*layers, shape, int(self.latent), shared=self.shared > len(channels)), self.n_clusters
+        )
 
     def _parameter_shapes(self):
+        if self._has_networks:
+            return super()._parameter_shapes()
         layers = self.n_features_in_, self.n_clusters, tuple(map(int, self.hidden)), self.shared
         table, _ = layer_table(layer_rows(*layers, self.activation, self.output_activation, self.bias))
         return parameter_shapes(table)
 
     def _code_width(self):
+        if self._has_networks:
+            return int(self.latent)
         return int(min(self.hidden) if self.output_activation == "linear" else self.hidden[-1])
 
     def _model(self, backend):
+        if self._has_networks:
+            return NetworkAutoencoderModel(backend, self._networks(), self._training("reg"), self.center)
         hidden = tuple(int(width) for width in self.hidden)
         needs = None if self.start == "uniform" else self._components_need(hidden, self.n_features_in_)
         if needs and self.start == "components":
             raise ValueError(f"start='components' needs {needs}")
         arguments = (
             *(backend, self.n_features_in_, self.n_clusters, hidden, self.shared),
-            *(self.activation, self.output_activation, self.bias, self.reg, "uniform" if needs else self.start),
+            *(self.activation, self.output_activation, self.bias),
+            *(self._training("reg"), "uniform" if needs else self.start),
         )
         if self.solver == "exact":
             return ExactAutoencoderModel(*arguments, centered=self.center)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csrl_core import backends
-from csrl_core.models.architectures import conv_parts, dense_parts
+from csrl_core.models.architectures import code_parts, conv_layers, conv_parts, dense_parts
 from csrl_core.models.network import Networks, Part, Pass, Rows, layer, picked
 from csrl_core.reference import network as reference
 from csrl_core.reference.layers import BatchNorm, Conv, Dense, Dropout, MaxPool, TransposedConv
@@ -71,6 +71,16 @@ def test_names_and_shapes():
 @pytest.mark.parametrize("side", range(4, 41))
 def test_the_convolutional_form_gives_back_images_of_every_size(side):
     assert Networks(conv_parts((2, side, side), (3, 4), 2, 0), 1).output["decoder"] == (2, side, side)
+
+
+def test_the_parts_of_an_autoencoder_differ_in_the_code_alone():
+    own, other = conv_parts((1, 12, 12), (3, 4), 2, 1), code_parts(*conv_layers((1, 12, 12), (3, 4), 1), (1, 12, 12), 2)
+    assert own["decoder"] == other["decoder"]
+    assert own["encoder"].layers[:-1] == other["encoder"].layers[:-1]
+    assert other["encoder"].layers[-1] == Dense(2)
+    _, decoder = conv_layers((1, 12, 12), (3, 4), 3, "sigmoid")
+    assert [layer.shared for layer in decoder] == [True, True, True]
+    assert [layer.activation for layer in decoder] == ["relu", "relu", "sigmoid"]
 
 
 def test_layers_that_do_not_fit_are_listed_with_their_shapes():

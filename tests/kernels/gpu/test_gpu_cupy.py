@@ -16,6 +16,7 @@ from csrl_core.contract import verify
 from csrl_core.contract.cases import all_cases
 from csrl_core.kernels.gpu._platform import device
 
+PIXELS = {"architecture": "conv", "channels": (3,), "image_shape": (6, 1, 1)}
 VARIANTS = {
     "TAE": {},
     "PTAE": {"shared": 1, "update": "assign-then-step", "batch_size": 64},
@@ -27,6 +28,14 @@ VARIANTS = {
     "likelihood, batches": {"assignment": "likelihood", "activation": "tanh", "bias": True, "batch_size": 64},
     "exact": {"solver": "exact", "reg": 0.0, "n_init": 2},
     "components": {"start": "components", "shared": 1, "init": "k-means", "optimizer": "sgd"},
+    "conv": PIXELS | {"standing_epochs": 2, "batch_size": None},
+    "conv, shared": PIXELS | {"shared": 1, "center": False, "batch_size": 64},
+    "conv, likelihood": PIXELS | {"assignment": "likelihood", "standing_epochs": 2},
+    "layers": {
+        "encoder": ["dense 5 activation=tanh shared", "batch_norm", "dropout 0.2"],
+        "decoder": ["dense 6"],
+        "standing_epochs": 3,
+    },
 }
 
 
