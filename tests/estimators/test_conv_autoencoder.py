@@ -23,7 +23,8 @@ class Pixels(TensorizedAutoencoder):
         return d, 1, 1
 
 
-SMALL = {"architecture": "conv", "channels": (4,), "epochs": 4, "random_state": 0, "init": "k-means"}
+SMALL = {"architecture": "conv", "channels": (4,), "epochs": 4, "learning_rate": 0.01, "reg": 0.1}
+SMALL |= {"standing_epochs": 0, "random_state": 0, "init": "k-means"}
 
 
 @parametrize_with_checks(
