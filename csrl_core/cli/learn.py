@@ -12,21 +12,20 @@ import typer
 from typer.core import TyperCommand
 
 from csrl_core.cli.base import (
+    ByPosition,
     DataPath,
-    DivideBy,
     ImageShape,
-    Key,
-    LabelColumn,
     app,
     integers,
     parameter,
     reporting,
     say,
 )
+from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitRequest:
+class FitRequest(TableRequest):
     """What a fit reads and writes."""
 
     data: DataPath
@@ -41,9 +40,7 @@ class FitRequest:
         Path | None, typer.Option(help="Write an animation of the filters while they are learnt.")
     ] = None
     image_shape: ImageShape = None
-    key: Key = None
-    label_column: LabelColumn = None
-    divide_by: DivideBy = 1.0
+    by_position: ByPosition = False
     checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here, again and again.")] = None
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two checkpoints.")] = 10
     resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, as if uninterrupted.")] = None
@@ -91,6 +88,9 @@ def _with_all_options():
 
         own = {name: given.pop(name) for name in FitRequest.__dataclass_fields__}
         request = FitRequest(**own | {"model": str(own["model"])})
+        check_source(request.data)
+        check_source(request.target)
+        check_request(request)
         for name in TAKES:
             if getattr(request, name) is not None and request.model not in owners(name):
                 raise options.foreign(name, request.model, owners(name))
@@ -99,9 +99,11 @@ def _with_all_options():
             estimator.set_params(image_shape=integers("--image-shape", request.image_shape))
         return cli_fit.fit(request, estimator, say)
 
-    parameters = [_parameter(field, names) for field in dataclasses.fields(FitRequest)]
-    # Those of all models first; what is written and read comes where it came before the models' options.
-    run.__signature__ = inspect.Signature([*parameters[:5], *of_models, *parameters[5:]])
+    parameters = {field.name: _parameter(field, names) for field in dataclasses.fields(FitRequest)}
+    # What is written first, then the models' options: those of all models, and of some; then how the table is read.
+    first = [parameters.pop(name) for name in ("data", "out", "model", "labels", "embedding")]
+    table = [parameters.pop(field.name) for field in dataclasses.fields(TableRequest)]
+    run.__signature__ = inspect.Signature([*first, *of_models, *parameters.values(), *table])
     run.__doc__ = fit.__doc__
     frame = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     frame.command("fit", epilog="; ".join(f"--model {name} is left out: {why}" for name, why in faults.items()))(

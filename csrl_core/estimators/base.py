@@ -16,6 +16,7 @@ from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit, attributes
+from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.training import compiling, persistence
 from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.draws import draw_key
@@ -80,7 +81,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
     @contextmanager
     def _features_of_the_last_fit(self):
         """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
-        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
+        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_", "scaling_")
         before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
             yield
@@ -172,6 +173,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         return run
 
     def _check_data(self, X, target, sample_weight, reset):
+        check_alignment(X, target=target, sample_weight=sample_weight)
         X = self._check_X(X, reset, accept_large_sparse=False)
         target = self._check_target(target, X)
         weight = check_weight(

@@ -229,9 +229,9 @@ def test_every_value_of_every_argument_can_be_given(monkeypatch, model, name, ty
     words = [flag] if typed is None else [flag, typed]
     if isinstance(value, bool) and not value:
         words = [flag.replace("--", "--no-", 1)]
-    run("fit", "--model", model, "-o", "m", *words, "x.csv")
+    run("fit", "--model", model, "-o", "m", *words, "data:iris")
     ((request, estimator),) = made
-    assert (request.data, getattr(estimator, name)) == ("x.csv", value)
+    assert (request.data, getattr(estimator, name)) == ("data:iris", value)
     assert type(getattr(estimator, name)) is type(value)
 
 
