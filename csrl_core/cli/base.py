@@ -106,17 +106,22 @@ def reporting(function):
         except Exception as error:
             if _debug or not _expected(error):
                 raise
-            lines = str(error).strip().splitlines()  # scikit-learn's messages go on with general advice
-            message = lines[0] if lines else type(error).__name__
-            if isinstance(error, OSError) and error.filename is not None and error.strerror:
-                message = f"{error.filename}: {error.strerror}"
-            if isinstance(error, MemoryError):
-                message = f"not enough memory: {message}"
-            typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from None
+            raise reported(error) from None
         raise typer.Exit(code or 0)
 
     return run
+
+
+def reported(error):
+    """Show an error as one line; returns the exit with its code."""
+    lines = str(error).strip().splitlines()  # scikit-learn's messages go on with general advice
+    message = lines[0] if lines else type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        message = f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        message = f"not enough memory: {message}"
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(2 if isinstance(error, WrongUsage) else 1)
 
 
 @contextmanager

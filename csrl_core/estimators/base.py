@@ -116,7 +116,7 @@ class BaseClusterSpecific(SharedArguments, CallbackSupportMixin, FittedMethods, 
         """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
         messages = [
             unconverged_message(run, settings, objective.loss_falls),
-            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
+            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
         ]
         return [message for message in messages if message is not None]
 

@@ -8,7 +8,7 @@ from sklearn.utils.validation import _check_n_features, check_array, validate_da
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
-from csrl_core.estimators.input_checks import check_cells
+from csrl_core.estimators.input_checks import check_cells, warn_of_huge_rows
 
 FLOATS = [np.float64, np.float32]
 
@@ -29,6 +29,8 @@ def check_X(estimator, X, reset, **options):
     if not is_device_array(X):
         check_cells(X, "X")
         X = validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
+        if reset:
+            warn_of_huge_rows(X, vars(estimator).get("feature_names_in_"))
     else:
         X = _on_device(estimator, X, "X")
         if X.shape[0] < 1 or X.shape[1] < 1:

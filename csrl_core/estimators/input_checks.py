@@ -2,10 +2,13 @@
 
 import datetime
 import sys
+import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import _get_feature_names
 
+HUGE, LEAST_ROWS = 1e4, 10  # how much larger a value is than usual to be told, and of how many rows one may tell
 ULPS = 8  # roundings that scaling to [0, 1] may leave outside
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
 
@@ -19,6 +22,11 @@ def check_cells(X, name):
     ------
     ValueError
     """
+    if issparse(X):  # for indices of 64 bits scikit-learn's message is another
+        raise TypeError(
+            f"Sparse data was passed for {name}, but dense data is required. Use '.toarray()' to convert to a dense "
+            f"numpy array."
+        )
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         i, *j = np.argwhere(np.ma.getmaskarray(X))[0]
         where = f"row {i}, column {j[0]}" if j else f"row {i}"
@@ -83,7 +91,7 @@ def check_alignment(X, **others):
     others : arguments by name, None where they are not given
     """
     for name, other in others.items():
-        names, own = _get_feature_names(X), _get_feature_names(other) if np.ndim(other) == 2 else None
+        names, own = (_get_feature_names(each) if hasattr(each, "columns") else None for each in (X, other))
         if names is not None and own is not None and not np.array_equal(names, own):
             if sorted(names) == sorted(own):
                 raise ValueError(f"{name} has the columns of X in another order; expected the same: {name}[X.columns]")
@@ -122,3 +130,36 @@ def in_unit_interval(X, name, needs, instead):
         f"{needs} needs values in [0, 1], {name} has values from {low:.6g} to {high:.6g}; scale it "
         f"(MinMaxScaler, or X / 255 for images), or use {instead}{scaled}"
     )
+
+
+def warn_of_huge_rows(X, names=None):
+    """Warn of a few rows that are so far from all others that they rule a fit.
+
+    X : (n, d) finite; names : (d,) of the columns or None
+
+    Warns
+    -----
+    UserWarning
+    """
+    n = len(X)
+    if n < LEAST_ROWS:
+        return
+    some = X[:: -(-n // 1000)].astype(np.float64)
+    middle = np.median(some, axis=0)
+    usual = float(np.quantile(np.abs(some - middle), 0.9))
+    if not usual > 0:
+        return
+    with np.errstate(over="ignore"):  # infinite is far as well
+        far = [np.abs(edge - middle) for edge in (X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64))]
+    j = int(np.argmax(np.maximum(*far)))
+    ratio = max(far[0][j], far[1][j]) / usual
+    rows = np.flatnonzero(np.abs(X[:, j] - middle[j]) > 0.1 * ratio * usual) if ratio > HUGE else ()
+    if 0 < len(rows) <= max(1, n // 100):
+        i = int(rows[0])
+        column = j if names is None else repr(names[j])
+        warnings.warn(
+            f"row {i} has {X[i, j]:.3g} in column {column}, {ratio:.0e} times what is usual in X; such a row rules the "
+            f"fit, or gets a cluster of its own. Correct it, or leave it out",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -209,7 +209,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(csrl):
 
 
 def test_wrong_usage_and_help(csrl):
-    for args in (["fit"], ["fit", "x.csv"], ["nonsense"], ["fit", "x.csv", "--out", "m", "--backend", "gpu"]):
+    for args in (["fit"], ["fit", "x.csv"], ["nonsense"], ["fit", "data:iris", "--out", "m", "--backend", "gpu"]):
         csrl(*args, code=2)
     said = " ".join(csrl("--help").stdout.split())
     for code in ("0 done", "1 failed", "2 wrong usage", "130 interrupted"):
