@@ -34,6 +34,12 @@ def names_of(path, rows, comments, delimiter, numbers, options):
             f"{path}, line {line}: found one cell, {' '.join(first).strip()[:60]!r}, above a row of {len(rest[0])}; if "
             f"it is a title, {options.say('skip', str(line))}"
         )
+    other = next((mark for mark in ",;\t|" if mark != delimiter and any(mark in cell for cell in first)), None)
+    if other and width != {len(first)}:
+        raise DataFileError(
+            f"{path}, line {rows[0][0]}: the names are separated by {other!r}, the rows below by {delimiter!r}; "
+            f"expected the same ({options.say('delimiter')})"
+        )
     if width == {len(first) + 1}:
         if all(cells[-1] == "" for cells in rest):  # every row but the header ends with a delimiter
             return [*first, ""], 1

@@ -147,6 +147,7 @@ REFUSED = {
     "a column that counts": ("a.csv", a_counter("time"), {}, "'time' counts the rows from 0 to 8.*--drop time"),
     "a column that counts, no header": ("a.csv", a_counter("x").partition("\n")[2], {}, "'x0' counts.*--drop x0"),
     "an unnamed column of fractions": ("a.csv", ",a,b\n.5,1,2\n.7,1,3\n", {}, "has no name.*--drop 'Unnamed: 0'"),
+    "names and rows of two kinds": ("a.csv", "x,y\n1;2\n3;4\n", {}, "line 1: the names are separated by ',', the rows"),
     # quotes
     "an open quote": (
         "a.csv", 'a,b\n1,"y\n2,3\n4,y"\n5,6\n', {}, "line 2: a quote is opened and not closed before line 4",
