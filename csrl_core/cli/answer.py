@@ -1,5 +1,6 @@
 """The commands that ask a fitted model: ``csrl predict``, ``transform``, ``plot``. They import when they run."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,123 +8,155 @@ from typing import Annotated
 import typer
 
 from csrl_core.cli.base import (
+    ByPosition,
     DataPath,
-    DivideBy,
     ImageShape,
     Jobs,
-    Key,
-    LabelColumn,
     ModelPath,
     OtherBackend,
     TableOut,
     WrongUsage,
-    command,
+    command_taking,
     integers,
     say,
 )
+from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
 Kind = StrEnum("Kind", {name: name for name in ("embedding", "loss", "reconstruction", "filters", "samples")})
 
 
-@command
-def predict(
-    model: ModelPath,
-    data: DataPath,
-    out: TableOut,
-    backend: OtherBackend = None,
-    jobs: Jobs = None,
-    key: Key = None,
-    label_column: LabelColumn = None,
-    divide_by: DivideBy = 1.0,
-):
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest(TableRequest):
+    """What ``csrl predict`` is asked for."""
+
+    model: ModelPath
+    data: DataPath
+    out: TableOut
+    backend: OtherBackend = None
+    jobs: Jobs = None
+    by_position: ByPosition = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformRequest(PredictRequest):
+    """What ``csrl transform`` is asked for."""
+
+    all_: Annotated[bool, typer.Option("--all", help="Under every cluster: (n, k, latent).")] = False
+
+
+@command_taking(PredictRequest)
+def predict(request):
     """Write the cluster of every sample; an NPY file may be larger than memory."""
-    estimator, table = _read(model, data, out, backend, jobs, key, label_column, divide_by)
-    _write(out, estimator.predict, data, table, "cluster", divide_by)
+    estimator, table = _read(request)
+    _write(request, estimator.predict, table, "cluster")
 
 
-@command
-def transform(
-    model: ModelPath,
-    data: DataPath,
-    out: TableOut,
-    all_: Annotated[bool, typer.Option("--all", help="Under every cluster: (n, k, latent).")] = False,
-    backend: OtherBackend = None,
-    jobs: Jobs = None,
-    key: Key = None,
-    label_column: LabelColumn = None,
-    divide_by: DivideBy = 1.0,
-):
+@command_taking(TransformRequest)
+def transform(request):
     """Write every sample's embedding under its cluster; an NPY file may be larger than memory."""
-    estimator, table = _read(model, data, out, backend, jobs, key, label_column, divide_by)
-    _write(out, estimator.transform_all if all_ else estimator.transform, data, table, "z", divide_by)
+    estimator, table = _read(request)
+    _write(request, estimator.transform_all if request.all_ else estimator.transform, table, "z")
 
 
-def _read(model, data, out, backend, jobs, key, label_column, divide_by):
+def _read(request):
     """The estimator of a file, and the data that it is asked about; an NPY file stays on disk."""
-    from csrl_core.cli import files
+    _check(request)
+    from csrl_core.cli import data, files
     from csrl_core.estimators import saved
 
-    files.check_outputs({"--out": (out, files.TABLES)}, [model, data])
-    estimator = saved.load(model, backend=backend and backend.value)
-    estimator.n_jobs = jobs
-    table = files.read_data(data, key=key, label_column=label_column, memory_map=True, divide_by=divide_by, say=say)
-    files.check_features(data, table, model, estimator.n_features_in_)
-    if not files.is_on_disk(table.X):
-        files.check_finite(data, table.X, table.columns)
+    files.check_outputs({"--out": (request.out, files.TABLES)}, [request.model, request.data])
+    estimator = saved.load(request.model, backend=request.backend and request.backend.value)
+    estimator.n_jobs = request.jobs
+    table = _table(request, estimator, memory_map=True)
+    if not data.is_on_disk(table.X):
+        data.check_finite(request.data, table)
     return estimator, table
 
 
-def _write(out, method, data, table, name, divide_by):
+def _check(request):
+    """Raise what is wrong with the request itself, before a library is imported."""
+    check_request(request)
+    if request.standardize or request.scale is not None:
+        option = "--standardize" if request.standardize else "--scale"
+        raise WrongUsage(f"{option} is for csrl fit: a model keeps its scaling and does the same with new data")
+    if not request.model.is_file():
+        raise FileNotFoundError(f"{request.model}: there is no such model file")
+    check_source(request.data)
+
+
+def _table(request, estimator, **options):
+    """The table of a request, compared with what the model knows, and scaled by the model alone."""
+    from csrl_core.cli import data
+    from csrl_core.estimators.scaling import Scaling
+
+    known, scaling = data.Known.of(request.model, estimator), vars(estimator).get("scaling_")
+    given = request.divide_by if request.divide_by != 1 else None
+    if scaling is not None and request.divide_by is not None:
+        own = f"divides by {scaling.scale[0]:g}" if scaling.kind == "divide" else f"scales by {scaling.kind}"
+        if scaling.kind != "divide" or scaling.scale[0] != request.divide_by:
+            raise WrongUsage(f"--divide-by {request.divide_by:g}: {request.model} {own} itself; leave the option out")
+    table = data.read_data(request.data, request, known=known, say=say, by_position=request.by_position, **options)
+    if scaling is None and given is not None:  # models of earlier versions did not keep it
+        estimator.scaling_ = Scaling.of("divide", table.X, given)
+    return table
+
+
+def _write(request, method, table, name):
     """A method's answers, from file to file in chunks of rows."""
-    from csrl_core.cli import files
+    from csrl_core.cli import data, files
 
     def answers():
-        left, before = divide_by if files.is_on_disk(table.X) else 1.0, 0
-        for rows in files.row_chunks(table.X, divide_by=left):
-            files.check_finite(data, rows, table.columns, before)
+        before = 0
+        for rows in files.row_chunks(table.X):
+            if data.is_on_disk(table.X):
+                data.check_finite(request.data, table, rows, before)
             yield method(rows)
             before += len(rows)
 
-    files.write_table(out, answers(), len(table.X), name)
-    say(f"{len(table.X)} rows  {out}")
+    files.write_table(request.out, answers(), len(table.X), name, table.beside)
+    say(f"{len(table.X)} rows  {request.out}")
 
 
-@command
-def plot(
-    model: ModelPath,
+@dataclass(frozen=True, kw_only=True)
+class PlotRequest(TableRequest):
+    """What ``csrl plot`` is asked for."""
+
+    model: ModelPath
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="As for fit; loss, filters and samples need none.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .pdf or .svg file.")] = ...,
-    kind: Annotated[Kind, typer.Option(help="What to draw; filters: of a Boltzmann machine.")] = Kind.embedding,
-    image_shape: ImageShape = None,
-    images: Annotated[int, typer.Option(min=1, help="Filters or samples of each cluster.")] = 25,
-    key: Key = None,
-    label_column: LabelColumn = None,
-    divide_by: DivideBy = 1.0,
-):
+    ] = None
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .pdf or .svg file.")]
+    kind: Annotated[Kind, typer.Option(help="What to draw; filters: of a Boltzmann machine.")] = Kind.embedding
+    image_shape: ImageShape = None
+    images: Annotated[int, typer.Option(min=1, help="Filters or samples of each cluster.")] = 25
+    by_position: ByPosition = False
+
+
+@command_taking(PlotRequest)
+def plot(request):
     """Draw a model's embedding, loss, reconstructions, filters, or samples (its own, or of DATA by cluster)."""
+    _check(request)
     from csrl_core import plotting
-    from csrl_core.cli import files
+    from csrl_core.cli import data, files
     from csrl_core.estimators import saved
 
-    files.check_outputs({"--out": (out, files.PICTURES)}, [model, data])
+    model, kind, image_shape = request.model, request.kind, request.image_shape
+    files.check_outputs({"--out": (request.out, files.PICTURES)}, [model, request.data])
     shape = None if image_shape is None else integers("--image-shape", image_shape)
     estimator = saved.load(model)
     machine = hasattr(estimator, "free_energy")
     if kind is Kind.filters and not machine:
         raise WrongUsage(f"--kind filters is for Boltzmann machines; {model} is a {type(estimator).__name__}")
-    if data is None and not (kind is Kind.loss or (machine and kind in (Kind.filters, Kind.samples))):
+    if request.data is None and not (kind is Kind.loss or (machine and kind in (Kind.filters, Kind.samples))):
         raise WrongUsage(f"--kind {kind.value} needs DATA")
     table = None
-    if data is not None and kind not in (Kind.loss, Kind.filters):
-        table = files.read_data(data, key=key, label_column=label_column, divide_by=divide_by, say=say)
-        files.check_features(data, table, model, estimator.n_features_in_)
-        files.check_finite(data, table.X, table.columns)
+    if request.data is not None and kind not in (Kind.loss, Kind.filters):
+        table = _table(request, estimator)
+        data.check_finite(request.data, table)
     if kind in (Kind.filters, Kind.samples):
         shape = files.image_shape(image_shape, estimator.n_features_in_)
-    plotting.save_figure(_figure(kind, estimator, table, shape, images), out)
-    say(f"picture  {out}")
+    plotting.save_figure(_figure(kind, estimator, table, shape, request.images), request.out)
+    say(f"picture  {request.out}")
 
 
 def _figure(kind, estimator, table, shape, images):

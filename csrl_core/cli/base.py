@@ -74,7 +74,10 @@ def command_taking(record):
             return function(record(**given))
 
         run.__name__, run.__doc__ = function.__name__, function.__doc__
-        run.__signature__ = inspect.Signature([parameter(field) for field in dataclasses.fields(record)])
+        root = record.__mro__[-2]
+        shared = set() if root is record else {field.name for field in dataclasses.fields(root)}
+        fields = sorted(dataclasses.fields(record), key=lambda field: field.name in shared)  # those of the base last
+        run.__signature__ = inspect.Signature([parameter(field) for field in fields])
         return command(run)
 
     return register
@@ -103,17 +106,22 @@ def reporting(function):
         except Exception as error:
             if _debug or not _expected(error):
                 raise
-            lines = str(error).strip().splitlines()  # scikit-learn's messages go on with general advice
-            message = lines[0] if lines else type(error).__name__
-            if isinstance(error, OSError) and error.filename is not None and error.strerror:
-                message = f"{error.filename}: {error.strerror}"
-            if isinstance(error, MemoryError):
-                message = f"not enough memory: {message}"
-            typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from None
+            raise reported(error) from None
         raise typer.Exit(code or 0)
 
     return run
+
+
+def reported(error):
+    """Show an error as one line; returns the exit with its code."""
+    lines = str(error).strip().splitlines()  # scikit-learn's messages go on with general advice
+    message = lines[0] if lines else type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        message = f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        message = f"not enough memory: {message}"
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(2 if isinstance(error, WrongUsage) else 1)
 
 
 @contextmanager
@@ -126,10 +134,10 @@ def _warnings_in_a_line():
 
 
 def _expected(error):
-    from csrl_core.backends import BackendError
-    from csrl_core.training.loop import NonFiniteLossError
-
-    return isinstance(error, (ValueError, OSError, BackendError, NonFiniteLossError, ImportError, MemoryError))
+    own = [("csrl_core.backends", "BackendError"), ("csrl_core.training.loop", "NonFiniteLossError")]
+    # One that is raised has been imported; importing them here would take seconds.
+    kinds = [getattr(sys.modules[module], name) for module, name in own if module in sys.modules]
+    return isinstance(error, (ValueError, OSError, ImportError, MemoryError, *kinds))
 
 
 def _version(wanted):
@@ -152,15 +160,13 @@ def options(
     _debug = debug
 
 
-DataPath = Annotated[str, typer.Argument(metavar="DATA", help="CSV, NPY or NPZ file, or data:NAME.")]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that csrl fit wrote.")]
-Key = Annotated[str | None, typer.Option("--key", metavar="NAME", help="Array of an NPZ file.")]
-LabelColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--label-column", metavar="NAME", help="A column of known classes, which is not used as a feature; or none."
+DataPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="CSV or other text, NPY, NPZ, IDX, Parquet; - for standard input; or data:NAME."
     ),
 ]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that csrl fit wrote.")]
 BackendOption = Annotated[Backend, typer.Option(help="Which kernels compute.")]
 Jobs = Annotated[int | None, typer.Option("--jobs", min=1, help="Threads; default all usable cores.")]
 OtherBackend = Annotated[Backend | None, typer.Option(help="Which kernels compute; default: as in the fit.")]
@@ -168,6 +174,6 @@ TableOut = Annotated[Path, typer.Option("--out", "-o", help="A .csv or .npy file
 ImageShape = Annotated[
     str | None, typer.Option("--image-shape", metavar="H,W", help="Samples are images of this shape; default square.")
 ]
-DivideBy = Annotated[
-    float, typer.Option("--divide-by", help="Divide all values by this, 255 for bytes; as for the fit.")
+ByPosition = Annotated[
+    bool, typer.Option("--by-position", help="Take columns as they stand, whatever their names are.")
 ]

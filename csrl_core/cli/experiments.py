@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from csrl_core.cli.base import Backend, BackendOption, DataPath, Key, LabelColumn, command, command_taking, say
+from csrl_core.cli.base import Backend, BackendOption, DataPath, command, command_taking, say
+from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
 FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")
 Figure = StrEnum("Figure", {name: name for name in FIGURES})
@@ -99,7 +100,7 @@ def reproduce(request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectRequest:
+class SelectRequest(TableRequest):
     """What ``csrl select`` is asked for."""
 
     data: DataPath
@@ -110,17 +111,20 @@ class SelectRequest:
     criterion: Annotated[Criterion, typer.Option(help="The criterion that decides.")] = Criterion.bic
     folds: Annotated[int, typer.Option(min=2, help="Folds for held-out likelihood.")] = 5
     n_init: Annotated[int, typer.Option(min=1, help="Restarts.")] = 10
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The table (.csv).")] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The best model; if it ends in .csv, the table instead.")
+    ] = None
+    table: Annotated[Path | None, typer.Option(help="The table of all candidates (.csv).")] = None
     picture: Annotated[Path | None, typer.Option("--plot", help="The curve (.png, .pdf, .svg).")] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
     backend: BackendOption = Backend.auto
-    key: Key = None
-    label_column: LabelColumn = None
 
 
 @command_taking(SelectRequest)
 def select(request):
     """Choose the number of clusters and the latent width by BIC or held-out likelihood, with a curve."""
+    check_source(request.data)
+    check_request(request)
     from csrl_core.cli import select as cli_select
 
     return cli_select.main(request, say)

@@ -1,5 +1,6 @@
 """The work of ``csrl fit``: training that can be watched, interrupted and continued, and loses nothing."""
 
+import dataclasses
 import shlex
 import signal
 import tempfile
@@ -11,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core.callbacks import Checkpoint, LogLines
+from csrl_core.cli import data as tables
 from csrl_core.cli import files, progress
+from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.metrics import scores
 from csrl_core.training import compiling
 from csrl_core.training.loop import NonFiniteLossError
@@ -102,33 +105,38 @@ def fit(request, model, say):
         What `csrl_core.cli.base` prints as one line. Whatever had been learnt is saved before.
     """
     _check_files(request)
-    data, others = _read(request, model, say)
+    data, others, scaling = _read(request, model, say)
+    equip = equipment(data, scaling)
+    X, *scaled = (each if scaling is None else scaling.apply(each) for each in (data.X, *others.values()))
     model.set_callbacks(*_callbacks(request, model, data.X.shape[1]))
     begin = time.perf_counter()
     with one_interrupt():
         try:
             with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
-                model.fit(data.X, data.y, **others, resume=request.resume)
+                model.fit(X, data.y, **dict(zip(others, scaled, strict=True)), resume=request.resume)
         except KeyboardInterrupt:
-            _keep(request, model, "interrupted", say)
+            _keep(request, model, equip, "interrupted", say)
             if request.filters_gif is not None and hasattr(model, "params_"):
                 say(f"filters    {request.filters_gif}")
             if request.checkpoint is not None and Path(request.checkpoint).exists():
                 say(f"continue with --resume {shlex.quote(str(request.checkpoint))}")
             return INTERRUPTED
         except NonFiniteLossError:
-            _keep(request, model, "the fit diverged", say)
+            _keep(request, model, equip, "the fit diverged", say)
             raise
         except Exception:
             if hasattr(model, "params_"):
-                _keep(request, model, "the fit failed", say)
+                _keep(request, model, equip, "the fit failed", say)
             raise
         seconds = time.perf_counter() - begin
+        if scaling is not None:
+            model.scaling_ = scaling
         try:
             for line in results(model, data, seconds, compiled.functions > 0):
                 say(line)
         finally:  # an interrupt while these are computed loses no model
-            save_somewhere(model, request.out, say)
+            with equip(model):
+                save_somewhere(model, request.out, say)
         _write_tables(request, model, data, say)
     return 0
 
@@ -157,24 +165,47 @@ def _check_files(request):
 
 
 def _read(request, model, say):
-    """(data, other arrays that `fit` takes by name), finite and in the range that the model needs."""
-    options = {"key": request.key, "divide_by": request.divide_by, "say": say}
-    data = files.read_data(request.data, label_column=request.label_column, **options)
-    files.check_finite(request.data, data.X, data.columns)
-    if getattr(model, "visible", None) == "bernoulli" and (data.X.min() < 0 or data.X.max() > 1):
-        raise ValueError(
-            f"{request.data} has values from {data.X.min():g} to {data.X.max():g}; binary units need them in [0, 1]: "
-            f"--divide-by divides them (255 for bytes), --visible gaussian is for scaled data"
-        )
+    """(data, other arrays that `fit` takes by name, scaling or None), finite and in the range that the model needs."""
+    data = tables.read_data(request.data, request, say=say)
+    tables.check_finite(request.data, data)
+    scaling = scaling_of(request, data, say)
+    if getattr(model, "visible", None) == "bernoulli" and (scaling is None or scaling.kind != "minmax"):
+        X = data.X if scaling is None else scaling.apply(data.X)
+        low, high = X.min(), X.max()
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"{request.data} has values from {low:g} to {high:g}; binary units need them in [0, 1]: --divide-by "
+                f"divides them (255 for bytes), --visible gaussian is for scaled data, --scale minmax scales columns"
+            )
     others = {}
-    for name, path in (("target", request.target), ("background", request.background)):
-        if path is None:
-            continue
-        label_column = None if path.startswith(files.BUILT_IN) else request.label_column
-        other = files.read_data(path, label_column=label_column, **options)
-        files.check_finite(path, other.X, other.columns)
-        others[name] = other.X
-    return data, others
+    if request.target is not None:
+        others["target"] = _target(request, data, say)
+    if request.background is not None:
+        others["background"] = _other(request, request.background, data, say, "background").X
+    return data, others, scaling
+
+
+def _other(request, source, data, say, word):
+    """Other data: the columns of the data, by name where they have names."""
+    known = tables.Known(
+        request.data, data.X.shape[1], tuple(data.columns) if data.named else None, data.identifier, data.means, "has"
+    )
+    own = request
+    if data.named or source.startswith(tables.BUILT_IN):
+        own = dataclasses.replace(request, label_column=None, id_column=None, columns=None, drop=None)
+    other = tables.read_data(source, own, known=known, say=say, word=word, by_position=request.by_position)
+    tables.check_finite(source, other)
+    return other
+
+
+def _target(request, data, say):
+    """The clean data of --target, with the data's rows."""
+    clean = _other(request, request.target, data, say, "target")
+    for name, what in (("rows", "rows without missing values"), ("identifiers", f"values of {data.identifier!r}")):
+        own, other = getattr(data, name), getattr(clean, name)
+        if (name == "rows" or other is not None) and own is not other and not np.array_equal(own, other):
+            raise ValueError(f"{request.target} has other {what} than {request.data}, or in another order")
+    return clean.X
 
 
 def _callbacks(request, model, n_features):
@@ -195,11 +226,11 @@ def _write_tables(request, model, data, say):
         say(f"filters    {request.filters_gif}")
     n = len(data.X)
     if request.labels is not None:
-        files.write_table(request.labels, iter([model.labels_]), n, "cluster")
+        files.write_table(request.labels, iter([model.labels_]), n, "cluster", data.beside)
         say(f"labels     {request.labels}")
     if request.embedding is not None:
         parts = (model.transform(rows) for rows in files.row_chunks(data.X))
-        files.write_table(request.embedding, parts, n, "z")
+        files.write_table(request.embedding, parts, n, "z", data.beside)
         say(f"embedding  {request.embedding}")
 
 
@@ -218,8 +249,12 @@ def results(model, data, seconds, compiled):
     if hasattr(model, "pseudo_likelihood"):
         yield from likelihoods(model, data.X)
     if data.y is not None:
-        measures = ", ".join(f"{name} {value:.3f}" for name, value in scores(data.y, model.labels_).items())
-        yield f"classes    {measures} (known classes, which the fit did not see)"
+        known = data.y != "" if data.y.dtype.kind == "U" else np.isfinite(data.y)
+        if known.any():
+            measures = scores(data.y[known], model.labels_[known]).items()
+            of = "" if known.all() else f" of {known.sum()} rows"
+            measures = ", ".join(f"{name} {value:.3f}" for name, value in measures)
+            yield f"classes    {measures} (known classes{of}, which the fit did not see)"
 
 
 def likelihoods(model, X):
@@ -231,7 +266,7 @@ def likelihoods(model, X):
         yield f"pseudo     mean log pseudo-likelihood {np.mean(model.pseudo_likelihood(X)):.6g}"
 
 
-def _keep(request, model, what, say):
+def _keep(request, model, equip, what, say):
     """Save what a fit that did not end has learnt, and say so."""
     if not hasattr(model, "params_"):
         say(f"{what} before the first epoch ended; nothing was learnt, and {request.out} was not written")
@@ -240,4 +275,5 @@ def _keep(request, model, what, say):
         f"{what}: the parameters after epoch {model.n_iter_} (loss {model.loss_:.6g}) are kept; labels and "
         f"embedding were not written (csrl predict and csrl transform make them from the model)"
     )
-    save_somewhere(model, request.out, say)
+    with equip(model):
+        save_somewhere(model, request.out, say)

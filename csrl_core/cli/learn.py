@@ -12,21 +12,21 @@ import typer
 from typer.core import TyperCommand
 
 from csrl_core.cli.base import (
+    ByPosition,
     DataPath,
-    DivideBy,
     ImageShape,
-    Key,
-    LabelColumn,
     app,
     integers,
     parameter,
+    reported,
     reporting,
     say,
 )
+from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitRequest:
+class FitRequest(TableRequest):
     """What a fit reads and writes."""
 
     data: DataPath
@@ -44,9 +44,7 @@ class FitRequest:
         Path | None, typer.Option(help="Write an animation of the filters while they are learnt.")
     ] = None
     image_shape: ImageShape = None
-    key: Key = None
-    label_column: LabelColumn = None
-    divide_by: DivideBy = 1.0
+    by_position: ByPosition = False
     checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here, again and again.")] = None
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two checkpoints.")] = 10
     resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, as if uninterrupted.")] = None
@@ -66,7 +64,7 @@ def owners(name):
     """The models that an option of the fit itself is for."""
     from csrl_core.cli import options
 
-    return [model for model, kind in options.models()[0].items() if name not in TAKES or TAKES[name](kind)]
+    return [model for model, takes in options.known()[1].items() if name not in TAKES or name in takes]
 
 
 class FitCommand(TyperCommand):
@@ -74,9 +72,31 @@ class FitCommand(TyperCommand):
 
     def make_context(self, info_name, args, parent=None, **extra):
         """That of the command with all options."""
-        from csrl_core.cli import options
+        from csrl_core.cli import option_cache, options
 
+        if not {"-h", "--help", "--debug"} & {*args} and option_cache.read() is None:
+            _check_quickly(info_name, args)
         return _with_all_options().make_context(info_name, options.spelled_out(args), parent=parent, **extra)
+
+
+def _check_quickly(info_name, args):
+    """Find a data file that is not there and options that no model has, before models are imported (seconds)."""
+    from csrl_core import estimators
+
+    if args and not args[0].startswith("-") and any(arg.startswith(("-o", "--out")) for arg in args):
+        try:
+            check_source(args[0])
+        except OSError as error:
+            raise reported(error) from None
+    flags = {f"--{name.replace('_', '-')}" for name in estimators.field_names()} | {"--clusters", "--jobs", "--seed"}
+    typed = [arg.partition("=")[0] for arg in args if arg.startswith("--") and len(arg) > 2]
+    for flag in typed:
+        if flag.replace("--no-", "--", 1) not in flags | OWN_FLAGS and flag not in OWN_FLAGS:
+            _command(_without_options).make_context(info_name, [flag])  # raises that there is no such option
+
+
+def _without_options():
+    """Nothing."""
 
 
 @app.command(cls=FitCommand)
@@ -87,30 +107,38 @@ def fit():
 def _with_all_options():
     from csrl_core.cli import options
 
-    of_models, (classes, faults) = options.parameters(), options.models()
-    names = StrEnum("Model", {name: name for name in [*classes, *faults]})
+    of_models, (known, _, faults) = options.parameters(), options.known()
+    names = StrEnum("Model", {name: name for name in [*known, *faults]})
 
     def run(**given):
-        from csrl_core.cli import fit as cli_fit
-
         own = {name: given.pop(name) for name in FitRequest.__dataclass_fields__}
         request = FitRequest(**own | {"model": str(own["model"])})
+        check_source(request.data)
+        check_source(request.target)
+        check_request(request)
         for name in TAKES:
             if getattr(request, name) is not None and request.model not in owners(name):
                 raise options.foreign(name, request.model, owners(name))
         estimator = options.build(request.model, given)
         if request.image_shape is not None and "image_shape" in estimator.get_params():
             estimator.set_params(image_shape=integers("--image-shape", request.image_shape))
+        from csrl_core.cli import fit as cli_fit
+
         return cli_fit.fit(request, estimator, say)
 
-    parameters = [_parameter(field, names) for field in dataclasses.fields(FitRequest)]
-    # Those of all models first; what is written and read comes where it came before the models' options.
-    run.__signature__ = inspect.Signature([*parameters[:5], *of_models, *parameters[5:]])
+    parameters = {field.name: _parameter(field, names) for field in dataclasses.fields(FitRequest)}
+    # What is written first, then the models' options: those of all models, and of some; then how the table is read.
+    first = [parameters.pop(name) for name in ("data", "out", "model", "labels", "embedding")]
+    table = [parameters.pop(field.name) for field in dataclasses.fields(TableRequest)]
+    run.__signature__ = inspect.Signature([*first, *of_models, *parameters.values(), *table])
+    return _command(run, "; ".join(f"--model {name} is left out: {why}" for name, why in faults.items()))
+
+
+def _command(run, epilog=None):
+    """A function as a command of its own."""
     run.__doc__ = fit.__doc__
     frame = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    frame.command("fit", epilog="; ".join(f"--model {name} is left out: {why}" for name, why in faults.items()))(
-        reporting(run)
-    )
+    frame.command("fit", epilog=epilog)(reporting(run))
     return typer.main.get_command(frame)
 
 

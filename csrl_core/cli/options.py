@@ -75,18 +75,41 @@ def models():
     from csrl_core.cli.learn import OWN_FLAGS, FitRequest
 
     classes, faults = estimators.ready()
-    known = {model: arguments_of(classes[model]) for model in sorted(classes, key=lambda name: (name != FIRST, name))}
-    for model, own in known.items():
+    given = {model: arguments_of(classes[model]) for model in sorted(classes, key=lambda name: (name != FIRST, name))}
+    for model, own in given.items():
         for name, argument in own.items():
             if name in FitRequest.__dataclass_fields__ or set(flags(name)) & OWN_FLAGS:
                 faults[model] = _fault(model, name, "has the name of an option that csrl fit has itself")
-            others = [each for each in known if name in known[each]]
-            unlike = [each for each in others if known[each][name].values.flag is not argument.values.flag]
+            others = [each for each in given if name in given[each]]
+            unlike = [each for each in others if given[each][name].values.flag is not argument.values.flag]
             if len(unlike) > len(others) / 2 or (len(unlike) == len(others) / 2 and not argument.values.flag):
                 files = " and ".join(f"{each}.py" for each in unlike)
                 is_a = "is a flag, but not" if argument.values.flag else "is no flag, but one"
                 faults[model] = _fault(model, name, f"{is_a} in {files}")
-    return {model: classes[model] for model in known if model not in faults}, faults
+    return {model: classes[model] for model in given if model not in faults}, faults
+
+
+@cache
+def known():
+    """What a command line can give to each model, and to which models options of the fit itself belong.
+
+    It is found in the classes, whose import takes seconds, or read from what was found before.
+
+    returns (dict of model → dict of name → `Argument`, dict of model → set of names in `TAKES`, faults)
+    """
+    from csrl_core.cli import option_cache
+
+    found = option_cache.read()
+    if found is None:
+        from csrl_core.cli.learn import TAKES
+
+        classes, faults = models()
+        arguments = {model: arguments_of(kind) for model, kind in classes.items()}
+        takes = {model: {name for name in TAKES if TAKES[name](kind)} for model, kind in classes.items()}
+        found = arguments, takes, faults
+        if not faults:  # a fault may go away without a change of these files
+            option_cache.write(*found)
+    return found
 
 
 def _fault(model, name, what):
@@ -100,17 +123,17 @@ def flags(name):
 
 def panel(owners):
     """The help panel of an option of some models; None where all have it."""
-    return None if len(owners) == len(models()[0]) else f"Of --model {' and '.join(owners)}"
+    return None if len(owners) == len(known()[0]) else f"Of --model {' and '.join(owners)}"
 
 
 @cache
 def merged():
     """Name → (dict of model → `Argument`, `Values` of all of them) of the options of all models: shared ones first."""
     owners = {}
-    for model, kind in models()[0].items():
-        for name, argument in arguments_of(kind).items():
+    for model, arguments in known()[0].items():
+        for name, argument in arguments.items():
             owners.setdefault(name, {})[model] = argument
-    shared = len(models()[0])
+    shared = len(known()[0])
     order = sorted(owners, key=lambda name: (name not in FLAGS, len(owners[name]) < shared))
     return {name: (owners[name], reduce(or_, (each.values for each in owners[name].values()))) for name in order}
 
@@ -206,23 +229,22 @@ def build(model, given):
     WrongUsage
         An option is another model's, or has a value that it cannot have.
     """
-    kind = chosen(model)
-    own, known = arguments_of(kind), {}
+    arguments, _, faults = known()
+    if model in faults:
+        raise ImportError(f"--model {model} cannot be used: {faults[model]}")
+    own, values = arguments[model], {}
     for name, value in given.items():
         if value is None:
             continue
         if name not in own:
-            raise foreign(name, model, [other for other, each in models()[0].items() if name in arguments_of(each)])
-        known[name] = own[name].values.read(flags(name)[0], value)
-    return kind(**known)
+            raise foreign(name, model, [other for other, each in arguments.items() if name in each])
+        values[name] = own[name].values.read(flags(name)[0], value)
+    return chosen(model)(**values)
 
 
 def chosen(model):
-    """The estimator class of a model; ImportError where its file is at fault."""
-    classes, faults = models()
-    if model in faults:
-        raise ImportError(f"--model {model} cannot be used: {faults[model]}")
-    return classes[model]
+    """The estimator class of a model."""
+    return models()[0][model]
 
 
 def foreign(name, model, owners):

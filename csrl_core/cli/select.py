@@ -3,8 +3,11 @@
 import numpy as np
 
 from csrl_core import selection
+from csrl_core.cli import data as tables
 from csrl_core.cli import files
 from csrl_core.cli.base import WrongUsage
+from csrl_core.cli.fit import save_somewhere
+from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.training import compiling
 
 
@@ -26,16 +29,21 @@ def main(request, say):
     request : `csrl_core.cli.experiments.SelectRequest`; say : callable, takes a line
     """
     clusters, latent = numbers(request.clusters, "--clusters"), numbers(request.latent, "--latent")
-    files.check_outputs(
-        {"--out": (request.out, (".csv",)), "--plot": (request.picture, files.PICTURES)}, [request.data]
-    )
-    table = files.read_data(request.data, key=request.key, label_column=request.label_column, say=say)
-    files.check_finite(request.data, table.X, table.columns)
+    model, csv = request.out, request.table
+    if model is not None and model.suffix.lower() == ".csv":
+        if csv is not None:
+            raise WrongUsage(f"--out {model}: a model needs another name; --table names the table already")
+        model, csv = None, model
+    outputs = {"--out": (model, None), "--table": (csv, (".csv",)), "--plot": (request.picture, files.PICTURES)}
+    files.check_outputs(outputs, [request.data])
+    data = tables.read_data(request.data, request, say=say)
+    tables.check_finite(request.data, data)
+    scaling = scaling_of(request, data, say)
     estimator = selection.default_estimator(request.seed)
     estimator.set_params(backend=request.backend.value, n_init=request.n_init)
     with compiling.announced(say, type(estimator), estimator.backend):
         selected = selection.select(
-            np.asarray(table.X),
+            np.asarray(data.X if scaling is None else scaling.apply(data.X)),
             n_clusters=clusters,
             latent=latent,
             criterion=request.criterion.value,
@@ -52,9 +60,12 @@ def main(request, say):
             f"{candidate.n_clusters:>8}  {candidate.latent:>6}  {candidate.parameters:>10}  "
             f"{candidate.log_likelihood:>14.5g}  {candidate.value:>14.5g}{error}{mark}"
         )
-    if request.out is not None:
-        selected.write(request.out)
-        say(f"table    {request.out}")
+    if model is not None:
+        with equipment(data, scaling)(selected.estimator):
+            save_somewhere(selected.estimator, model, say)
+    if csv is not None:
+        selected.write(csv)
+        say(f"table    {csv}")
     if request.picture is not None:
         from csrl_core import plotting
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
 from csrl_core.cli.base import WrongUsage, integers
 
 
@@ -97,6 +95,8 @@ _METAVAR = {int: "INTEGER", float: "FLOAT"}
 
 def values_of(constraints):
     """`Values` of a list of scikit-learn's parameter constraints; None if a command line can give none of them."""
+    from sklearn.utils._param_validation import Interval, StrOptions
+
     if constraints == ["random_state"]:
         return Values(int, 0, none=True)
     if constraints == ["verbose"]:

@@ -82,7 +82,9 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
     @available_if(lambda estimator: estimator._has_decoder())
     def reconstruct(self, X):
         """The reconstruction of every sample by its assigned cluster's model, in input space, (n, d)."""
-        return self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
+        return self._input_units(
+            self._map(X, lambda fitted, x: fitted.decode(*fitted.embed_assigned(x)) + fitted.shift)
+        )
 
     @available_if(lambda estimator: estimator._has_decoder())
     def inverse_transform(self, Z, labels=None):
@@ -105,7 +107,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
             own = fitted.backend.own
             if labels is not None:
                 labels = own(self._check_labels(labels, len(Z)))
-                return to_device_of_Z(fitted.decode(Z, labels) + fitted.shift)
+                return self._input_units(to_device_of_Z(fitted.decode(Z, labels) + fitted.shift))
             means = own(self.state_["centers"])
             X = best = None
             for j in range(self.n_clusters):
@@ -117,7 +119,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
                     continue
                 nearer = distance < best
                 X[nearer], best[nearer] = decoded[nearer], distance[nearer]
-            return to_device_of_Z(X + fitted.shift)
+            return self._input_units(to_device_of_Z(X + fitted.shift))
 
     def _check_embedding(self, Z):
         """Z on the backend, and the function that brings results to Z's device."""

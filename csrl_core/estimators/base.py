@@ -10,6 +10,7 @@ from csrl_core.estimators.arguments import SharedArguments
 from csrl_core.estimators.device_input import check_weight
 from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit
+from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence
 from csrl_core.training.draws import draw_key
@@ -125,6 +126,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         """Give the model the labels y of the n samples of a fit. Most models learn from none."""
 
     def _check_data(self, X, target, sample_weight, reset):
+        check_alignment(X, target=target, sample_weight=sample_weight)
         X = self._check_X(X, reset, accept_large_sparse=False)
         target = self._check_target(target, X)
         weight = check_weight(

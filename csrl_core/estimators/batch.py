@@ -12,6 +12,7 @@ from csrl_core.estimators.arguments import TrainingArguments
 from csrl_core.estimators.device_input import FLOATS, check_weight
 from csrl_core.estimators.fitted import FittedModel, to_device_of
 from csrl_core.estimators.fitting import Fit
+from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence
 from csrl_core.training.batch import BatchObjective
@@ -144,6 +145,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
         return self
 
     def _check_data(self, X, sample_weight, reset):
+        check_alignment(X, sample_weight=sample_weight)
         X = self._check_X(X, reset, accept_large_sparse=False)
         weight = check_weight(
             sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from csrl_core.backends import as_numpy
-from csrl_core.estimators.device_input import check_beside, check_X
+from csrl_core.estimators.device_input import check_beside, check_X, scaled
 from csrl_core.training.file_checks import plain
 
 
@@ -79,10 +79,15 @@ class Checks(ABC):
         """``target``, checked, with X's dtype and shape; X itself for None."""
         if target is None:
             return X
-        target = check_beside(self, target, X, "target")
+        target = scaled(self, check_beside(self, target, X, "target"))
         if target.shape != X.shape:
             raise ValueError(f"target has shape {target.shape}; expected that of X, {X.shape}")
         return target
+
+    def _input_units(self, X):
+        """X of the model's units in those of its input."""
+        scaling = vars(self).get("scaling_")
+        return X if scaling is None else scaling.undo(X)
 
     def _check_labels(self, labels, n, argument="labels"):
         """``labels``, checked, as (n,) int64."""

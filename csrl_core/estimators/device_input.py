@@ -8,6 +8,7 @@ from sklearn.utils.validation import _check_n_features, check_array, validate_da
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
+from csrl_core.estimators.input_checks import check_cells, warn_of_huge_rows
 
 FLOATS = [np.float64, np.float32]
 
@@ -26,12 +27,24 @@ def check_X(estimator, X, reset, **options):
         As scikit-learn's ``validate_data``; or X lies on a device and the backend computes on the host.
     """
     if not is_device_array(X):
-        return validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
-    X = _on_device(estimator, X, "X")
-    if X.shape[0] < 1 or X.shape[1] < 1:
-        raise ValueError(f"Found array with shape {X.shape}: X needs at least 1 sample and 1 feature")
-    _check_n_features(estimator, X, reset=reset)
-    return X
+        check_cells(X, "X")
+        X = validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
+        if reset:
+            warn_of_huge_rows(X, vars(estimator).get("feature_names_in_"))
+    else:
+        X = _on_device(estimator, X, "X")
+        if X.shape[0] < 1 or X.shape[1] < 1:
+            raise ValueError(f"Found array with shape {X.shape}: X needs at least 1 sample and 1 feature")
+        _check_n_features(estimator, X, reset=reset)
+    if reset:  # a scaling belongs to the parameters that were fitted with it
+        vars(estimator).pop("scaling_", None)
+    return scaled(estimator, X)
+
+
+def scaled(estimator, X):
+    """X in the units of the model's parameters."""
+    scaling = vars(estimator).get("scaling_")
+    return X if scaling is None else scaling.apply(X)
 
 
 def check_beside(estimator, array, X, name):
@@ -42,6 +55,7 @@ def check_beside(estimator, array, X, name):
         )
     if is_device_array(array):
         return _on_device(estimator, array, name).astype(X.dtype, copy=False)
+    check_cells(array, name)
     return check_array(array, dtype=X.dtype, input_name=name, estimator=estimator)
 
 

@@ -50,7 +50,8 @@ class LatentMethods(Sampling):
         rows = own(np.arange(n_samples))
         Z = draw.philox.normal(*draw.words(Use.SAMPLING), 0, rows, self._n_features_out, self.params_.dtype)
         with fitted.threads():
-            return to_device_of(self.params_)(fitted.decode(Z, own(labels)) + fitted.shift), labels
+            X = to_device_of(self.params_)(fitted.decode(Z, own(labels)) + fitted.shift)
+        return self._input_units(X), labels
 
     def traverse(self, cluster, grid=10):
         """Decode a grid of codes of one cluster.

@@ -14,6 +14,7 @@ from csrl_core.backends import as_numpy
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
 from csrl_core.estimators.bernoulli_rbm import as_machine
+from csrl_core.estimators.input_checks import in_unit_interval
 from csrl_core.estimators.rbm_methods import MachineMethods
 from csrl_core.models.partition import PartitionRule
 from csrl_core.models.rbm import RBMModel
@@ -233,12 +234,7 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)
         if self.visible == "bernoulli":
-            low, high = float(X.min()), float(X.max())
-            if low < 0 or high > 1:
-                raise ValueError(
-                    f"visible='bernoulli' needs values in [0, 1], X has values from {low:g} to {high:g}; scale it "
-                    f"(MinMaxScaler, or X / 255 for images), or use visible='gaussian'"
-                )
+            X = in_unit_interval(X, "X", "visible='bernoulli'", "visible='gaussian'")
         return X
 
     def _check_target(self, target, X):

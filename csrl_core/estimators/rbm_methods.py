@@ -93,7 +93,7 @@ class MachineMethods(Sampling):
         fitted = self._fitted(X.dtype)
         with fitted.threads():
             x = fitted.backend.own(X)
-            labels = fitted.backend.own(self.predict(X))
+            labels = fitted.backend.own(self._map_checked(X, lambda fitted, x: fitted.assign(x)))
             return fitted.model.pseudo_likelihood(fitted.parameters, x, fitted.centers, labels, fitted.draw())
 
     def free_energy_gap(self, X_train, X_valid):
@@ -143,7 +143,7 @@ class MachineMethods(Sampling):
             offset = fitted.shift + fitted.centers[labels]
             words = fitted.draw(*self._draw(random_state)).words(Use.SAMPLING)
             ends = fitted.model.chain(fitted.parameters, own(V) - offset, labels, steps, words)
-            return to_device_of_V(ends + offset)
+            return self._input_units(to_device_of_V(ends + offset))
 
     def _check_chains(self, V):
         """V, checked like X; but Gaussian or centred units may have any value."""
@@ -183,7 +183,7 @@ class MachineMethods(Sampling):
         with fitted.threads():
             V = fitted.model.sample(fitted.parameters, own(labels), steps, draw)
             X = V + fitted.centers[own(labels)] + fitted.shift
-        return to_device_of(self.params_)(X), labels
+        return self._input_units(to_device_of(self.params_)(X)), labels
 
 
 def _check_steps(steps):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from csrl_core import estimators
+from csrl_core.estimators.scaling import KINDS, Scaling
 from csrl_core.training.file_checks import (
     ModelFileError,
     check_arguments,
@@ -37,6 +38,14 @@ def write_model(path, estimator):
         header["numbers"]["n_draws"] = estimator._n_draws
     if hasattr(estimator, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    scaling = vars(estimator).get("scaling_")
+    if scaling is not None:
+        header["scaling"] = scaling.kind
+        arrays |= {"scaling.offset": scaling.offset, "scaling.scale": scaling.scale}
+    table = vars(estimator).get("table_")
+    if table is not None:  # what the command line has to know of a table
+        header["table"] = {name: value for name, value in table.items() if isinstance(value, str)}
+        arrays |= {f"table.{name}": value for name, value in table.items() if not isinstance(value, str)}
     output = vars(estimator).get("_sklearn_output_config", {}).get("transform")
     if output is not None:  # the choice of set_output
         header["output"] = output
@@ -103,6 +112,7 @@ def _install(path, estimator, header, arrays):
         if not isinstance(names, list) or list(map(type, names)) != [str] * estimator.n_features_in_:
             raise ModelFileError(f"{path} has feature names that are not {estimator.n_features_in_} strings")
         estimator.feature_names_in_ = np.array(names, dtype=object)
+    _install_scaling(path, estimator, header, arrays)
     if "output" in header:
         if header["output"] not in OUTPUTS:
             raise ModelFileError(f"{path} has output={header['output']!r:.99}; expected one of {', '.join(OUTPUTS)}")
@@ -116,3 +126,25 @@ def _install(path, estimator, header, arrays):
     estimator.loss_curve_ = arrays["loss_curve"].tolist()
     estimator.state_, estimator._shapes = subset(arrays, "state."), layout.shapes
     estimator._fitted_as = estimator._description()
+
+
+def _install_scaling(path, estimator, header, arrays):
+    """The scaling of the input, and what the command line remembers of the table."""
+    d = estimator.n_features_in_
+    if "scaling" in header:
+        if header["scaling"] not in KINDS:
+            raise ModelFileError(f"{path} has scaling={header['scaling']!r:.99}; expected one of {', '.join(KINDS)}")
+        for name in ("scaling.offset", "scaling.scale"):
+            check_array(path, arrays, name, (d,), np.float64, finite=True)
+        if not (arrays["scaling.scale"] > 0).all():
+            raise ModelFileError(f"{path}: the array 'scaling.scale' has values that are not positive")
+        estimator.scaling_ = Scaling(header["scaling"], arrays["scaling.offset"], arrays["scaling.scale"])
+    if "table" in header:
+        check_header(path, header, {"table": dict})
+        table = dict(header["table"])
+        if not all(isinstance(value, str) for value in table.values()):
+            raise ModelFileError(f"{path} has table={table!r:.99}; expected names of columns")
+        if "table.means" in arrays:
+            check_array(path, arrays, "table.means", (d,), np.float64, finite=True)
+            table["means"] = arrays["table.means"]
+        estimator.table_ = table

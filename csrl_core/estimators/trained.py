@@ -24,7 +24,7 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
     @contextmanager
     def _features_of_the_last_fit(self):
         """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
-        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_")
+        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_", "scaling_")
         before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
             yield
@@ -44,7 +44,7 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
         """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
         messages = [
             unconverged_message(run, settings, objective.loss_falls),
-            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice),
+            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
         ]
         return [message for message in messages if message is not None]
 

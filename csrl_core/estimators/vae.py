@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.base import BaseClusterSpecific
+from csrl_core.estimators.input_checks import in_unit_interval
 from csrl_core.estimators.latent_methods import LatentMethods
 from csrl_core.estimators.networks import NetworkMethods, check_widths
 from csrl_core.models.architectures import conv_parts, dense_parts, parts
@@ -154,20 +155,13 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)
-        self._check_range(X, "X")
-        return X
+        return self._check_range(X, "X")
 
     def _check_target(self, target, X):
         target = super()._check_target(target, X)
-        if target is not X:
-            self._check_range(target, "target")
-        return target
+        return target if target is X else self._check_range(target, "target")
 
     def _check_range(self, X, name):
-        if self.reconstruction_loss == "bernoulli" and X.size:
-            low, high = float(X.min()), float(X.max())
-            if low < 0 or high > 1:
-                raise ValueError(
-                    f"reconstruction_loss='bernoulli' needs values in [0, 1], {name} has values from {low:g} to "
-                    f"{high:g}; scale it (MinMaxScaler, or X / 255 for images), or use reconstruction_loss='gaussian'"
-                )
+        if self.reconstruction_loss != "bernoulli" or not X.size:
+            return X
+        return in_unit_interval(X, name, "reconstruction_loss='bernoulli'", "reconstruction_loss='gaussian'")

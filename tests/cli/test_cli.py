@@ -11,6 +11,7 @@ from cli_helpers import IRIS, error_of, listing, run
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, datasets
+from csrl_core.cli import data as cli_data
 from csrl_core.cli import files as cli_files
 
 
@@ -149,7 +150,7 @@ def test_an_array_on_disk_is_answered_in_chunks(csrl, model, dtype, monkeypatch)
     csrl("predict", "model", "x.npy", "--out", "labels.npy")
     assert len(sizes) == 3
     assert max(sizes) == 8192
-    assert isinstance(cli_files.read_data("x.npy", memory_map=True).X, np.memmap)
+    assert isinstance(cli_data.read_data("x.npy", memory_map=True).X, np.memmap)
     np.testing.assert_array_equal(np.load("labels.npy"), predict(model, X))
 
 
@@ -208,7 +209,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(csrl):
 
 
 def test_wrong_usage_and_help(csrl):
-    for args in (["fit"], ["fit", "x.csv"], ["nonsense"], ["fit", "x.csv", "--out", "m", "--backend", "gpu"]):
+    for args in (["fit"], ["fit", "x.csv"], ["nonsense"], ["fit", "data:iris", "--out", "m", "--backend", "gpu"]):
         csrl(*args, code=2)
     said = " ".join(csrl("--help").stdout.split())
     for code in ("0 done", "1 failed", "2 wrong usage", "130 interrupted"):

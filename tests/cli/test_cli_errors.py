@@ -77,9 +77,11 @@ def test_bad_cells_beside_a_column_of_labels(csrl):
         Path("x.csv").write_text(content)
         return error_of(csrl("fit", "x.csv", "--out", "m", *options, code=1))
 
-    assert "line 3, column 'b': found '', expected a number" in said("a,s,b\n1,u,2\n3,v,\n", "--label-column", "s")
+    assert "line 3, column 3 ('b'): found '', expected a number; where a value is missing, --missing drop" in said(
+        "a,s,b\n1,u,2\n3,v,\n", "--label-column", "s"
+    )
     assert "the columns a, b; expected one named 's'" in said("a,b\n1,2\n", "--label-column", "s")
-    assert "found no header" in said("1,2\n3,4\n", "--label-column", "x1")
+    assert "the columns x0, x1; expected one named 's'" in said("1,2\n3,4\n", "--label-column", "s")
     assert "found no rows of numbers" in said("a,s\n", "--label-column", "s")
     assert "has no column but 's'" in said("s\nu\n", "--label-column", "s")
 
@@ -90,10 +92,14 @@ def test_a_column_of_text_may_be_one_of_classes(csrl):
         return error_of(csrl("fit", "x.csv", "--out", "m", code=1))
 
     text = "line 2, column 2 ('s'): found 'u', expected a number (cells are separated by ',')"
-    assert said("a,s\n1,u\n2,v\n").endswith(f"{text}; is it a column of classes? --label-column s leaves it out")
-    assert said("a,s,t\n1,u,u\n2,v,v\n").endswith(text)  # two columns cannot be left out
-    assert said("a;s\n1;2\n").endswith("found '1;2', expected a number (cells are separated by ',')")
-    assert said("a,s\n1,2\n2,v\n").endswith("column 2 ('s'): found 'v', expected a number (cells are separated by ',')")
+    others = "; --drop s leaves the column out, --id-column s carries it through"
+    classes = "; is it a column of classes? --label-column s leaves it out"
+    assert said("a,s\n1,u\n2,v\n").endswith(text + others + classes)
+    assert said("a,s,t\n1,u,u\n2,v,v\n").endswith(text + others)  # there are two
+    assert said("a,s\n1,2\n2,3\n4,v\n").endswith(
+        "column 2 ('s'): found 'v', expected a number (cells are separated by ','); if it means that a value is "
+        "missing, --missing-values v with --missing; --skip-lines 4 leaves the line out"
+    )
     assert listing() == ["x.csv"]
 
 
@@ -115,8 +121,11 @@ def test_data_that_a_model_was_not_fitted_to(csrl, model, command):
     wide = said("a,b,c,d,class\n1,2,3,4,5\n")
     assert wide.endswith("(a, b, c, d, class); model was fitted to 4; --label-column leaves out a column of classes")
     assert "x.csv has 3 features (b, c, d)" in said("a,b,c,d\n1,2,3,4\n", "--label-column", "a")
-    assert said("a,b,c,d\n1,2,3,4\n1,2,nan,inf\n").endswith(
-        "x.csv: row 2, column 'c' is nan (2 such values); expected finite numbers"
+    assert "x.csv has other columns than model was fitted to: column 1 is 'a', there it is 'sepal length (cm)'" in said(
+        "a,b,c,d\n1,2,3,4\n"
+    )
+    assert "x.csv: row 2, column 'c' is nan (2 such values); expected finite numbers (line 3); --missing" in said(
+        "a,b,c,d\n1,2,3,4\n1,2,nan,inf\n", "--by-position"
     )
     assert listing() == ["model", "x.csv"]
 
@@ -133,7 +142,8 @@ def test_a_row_far_down_in_a_file_on_disk(csrl, model):
 def test_select_names_what_is_not_finite(csrl):
     Path("x.csv").write_text("a,b\n1,2\n3,nan\n")
     assert error_of(csrl("select", "x.csv", code=1)).endswith(
-        "x.csv: row 2, column 'b' is nan; expected finite numbers"
+        "x.csv: row 2, column 'b' is nan; expected finite numbers (line 3); --missing drop leaves such rows out, "
+        "--missing mean puts the column's mean there"
     )
 
 

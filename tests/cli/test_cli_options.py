@@ -101,10 +101,26 @@ def shown():
 
 def test_the_help_shows_the_estimators_defaults_and_whose_an_option_is():
     found = shown()
-    [
-        *(("autoencoder", LAYERS), ("rbm", set()), ("vae", LAYERS)),
-        *((name, LAYERS - {"decoder"}) for name in ("instance", "contrastive_instance", "contrastive")),
-    ],
+    for name, *expected in (
+        ("epochs", "auto", "vae: 100", "instance: 60"),
+        ("batch_size", "auto", "rbm: 64", "vae: 50"),
+        ("center", "yes", "rbm: auto", "vae: no"),
+        ("learning_rate", "auto", "vae: 0.001"),
+        ("learning_rate_schedule", "constant", "instance: cosine"),
+        ("n_clusters", "2"),
+        ("hidden", "2,1", "vae: 400,200"),
+        ("bias", "no-bias"),
+        ("gibbs_steps", "1"),
+        ("persistent", "no-persistent"),
+    ):
+        first, *others = found[name][0].split("; ")
+        assert first == expected[0], name
+        assert {*expected[1:]} <= {*others}, name
+    for name in ("epochs", "batch_size", "learning_rate", "n_clusters"):
+        assert found[name][1] is None
+    for name, models in (("bias", "autoencoder"), ("gibbs_steps", "rbm"), ("persistent", "rbm")):
+        assert found[name][1] == f"Of --model {models}"
+    assert {"autoencoder", "vae"} <= {*found["hidden"][1].replace(",", "").split()}
     assert found["random_state"] == (False, None)
     for name, (text, _) in found.items():
         values = [kind().get_params()[name] for kind in options.models()[0].values() if name in kind._get_param_names()]
@@ -230,9 +246,9 @@ def test_every_value_of_every_argument_can_be_given(monkeypatch, model, name, ty
     words = [flag] if typed is None else [flag, typed]
     if isinstance(value, bool) and not value:
         words = [flag.replace("--", "--no-", 1)]
-    run("fit", "--model", model, "-o", "m", *words, "x.csv")
+    run("fit", "--model", model, "-o", "m", *words, "data:iris")
     ((request, estimator),) = made
-    assert (request.data, getattr(estimator, name)) == ("x.csv", value)
+    assert (request.data, getattr(estimator, name)) == ("data:iris", value)
     assert type(getattr(estimator, name)) is type(value)
 
 

@@ -1,0 +1,78 @@
+"""What is said of a cell that is no number: file, line, column, cell, and what can be done about it."""
+
+import re
+
+from csrl_core.datasets.cells import Numbers, boolean, is_missing, is_number, kind_of, looks_numeric
+from csrl_core.datasets.sources import DataFileError
+
+_GUESSES = (
+    (Numbers(","), ("decimal", ",")),
+    (Numbers(".", ","), ("thousands", ",")),
+    (Numbers(",", "."), ("decimal", ",")),
+)
+
+
+def bad_cell(path, line, j, cells, layout, options, cause=None):
+    """The error of a cell that is no number.
+
+    j : its column; cells : of its row; layout : `csrl_core.datasets.text_tables.Layout`
+    """
+    cell, name = cells[j], layout.names[j]
+    where = f"column {j + 1}" + (f" ({name!r})" if layout.named else "")
+    separated = "" if cell == "" else f" (cells are separated by {layout.delimiter!r})"
+    advice = cause or _advice(line, j, cells, layout, options)
+    return DataFileError(
+        f"{path}, line {line}, {where}: found {cell[:80]!r}, expected a number{separated}"
+        + (f"; {advice}" if advice else "")
+    )
+
+
+def _advice(line, j, cells, layout, options):
+    cell, name = cells[j], layout.names[j]
+    body = layout.head[layout.header_rows :]
+    column = [row[j] for _, row in body if j < len(row)]
+    drop = f"{options.say('drop', [name])} leaves the column out"
+    if len(body) > 1 and line == body[0][0]:
+        second = body[1][1]
+        if not any(map(looks_numeric, cells)) and any(is_number(c) for c, own in zip(second, cells) if own == cell):
+            return f"line {line} has no number at all: if it has units or more names, {options.say('skip', str(line))}"
+    names = ""
+    if layout.header_rows == 0 and layout.head and line == layout.head[0][0]:
+        names = f"if the first row has names, {options.say('header', True)}"
+        if len(body) > 1 and j < len(body[1][1]) and looks_numeric(body[1][1][j]):
+            return names
+        names += "; "
+    if is_missing(cell, options.missing_words) and not (column and all(map(is_missing, column))):
+        return (
+            f"where a value is missing, {options.say('missing', 'drop')} leaves out the row and "
+            f"{options.say('missing', 'mean')} takes the column's mean"
+        )
+    if is_missing(cell, options.missing_words):
+        return f"the column has no values in the first rows: {drop}"
+    kind = kind_of(cell)
+    for numbers, (option, value) in _GUESSES:
+        if not kind and numbers.value(cell) is not None and numbers != layout.numbers:
+            return f"{options.say(option, value)} reads it as {numbers.value(cell):g}"
+    identify = f"{options.say('identifier', name)} carries it through"
+    if kind:
+        of_column = f"; {drop}, {identify}" if kind in ("a date", "a time") else f", or {drop}"
+        return f"it is {kind}{of_column}"
+    if column and sum(map(_is_text, column)) >= len(column) / 2:
+        return f"{names}{drop}, {identify}{_classes(j, layout, options)}"
+    if re.fullmatch(r"\S{1,12}", cell) and boolean(cell) is None:
+        words = f"{options.say('missing_words', cell)} with {options.say('missing')}"
+        return f"if it means that a value is missing, {words}; {options.say('skip', str(line))} leaves the line out"
+    return f"correct it, or {drop}"
+
+
+def _is_text(cell):
+    return not looks_numeric(cell) and not is_missing(cell)
+
+
+def _classes(j, layout, options):
+    """Advice for the only column of text: it may have classes."""
+    first = layout.head[layout.header_rows][1]
+    texts = [at for at in layout.roles.numbers if at < len(first) and _is_text(first[at])]
+    if texts != [j] or len(first) < 2 or options.label is not None:
+        return ""
+    return f"; is it a column of classes? {options.say('label', layout.names[j])} leaves it out"
