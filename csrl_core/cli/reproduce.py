@@ -130,7 +130,7 @@ def _figure_3(out, request):
     stem = "fig3-quick" if request.quick else "fig3"
     table = tables.RunTable(out / f"{stem}-runs.csv", fig3.Run)
     jobs = fig3.jobs(out, request.versions, here, seed=request.seed, backend=request.backend, **options)
-    if _say_missing("fig3", jobs, fig3_summary.missing(table, jobs), table, say):
+    if _say_missing("fig3", jobs, table.without_model(jobs), table, say):
         doctor.compile_ahead(TensorizedVAE, request.backend, say)
     with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}") as done:
         made = fig3_summary.complete(table, jobs, request.processes, done)
@@ -156,7 +156,7 @@ def _figure_4(out, request):
     stem = "fig4-quick" if request.quick else "fig4"
     table = tables.RunTable(out / f"{stem}-runs.csv", fig4.Run)
     jobs = fig4.jobs(out, seed=request.seed, backend=request.backend, **options)
-    if _say_missing("fig4", jobs, fig4_summary.missing(table, jobs), table, say):
+    if _say_missing("fig4", jobs, table.without_model(jobs), table, say):
         doctor.compile_ahead(TensorizedContrastive, request.backend, say)
     with _progress(say, lambda run: f"{run.model}, {run.information}") as done:
         made = fig4_summary.complete(table, jobs, request.processes, done)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import TensorizedVAE, datasets, metrics
+from csrl_core.experiments.clusters import clusters_of, k_means
 from csrl_core.experiments.runs import Keyed
 
 CLASSES, TRAIN, TEST, PIXEL, SIDE = (0, 1, 9), 200, 100, 255.0, 28
@@ -117,27 +118,14 @@ def make_run(job):
     seconds = time.perf_counter() - begin
     if job.repetition == 0:
         model.save(job.path)
-    labels, labels_test = _clusters(model, X, X_test, seed)
+    labels, labels_test = clusters_of(model, X, X_test, len(CLASSES), seed)
     return Run(
         *job.key,
         ARI=metrics.adjusted_rand_index(y, labels),
         ARI_test=metrics.adjusted_rand_index(y_test, labels_test),
-        ARI_k_means=metrics.adjusted_rand_index(y, _k_means(X, seed).labels_),
+        ARI_k_means=metrics.adjusted_rand_index(y, k_means(X, len(CLASSES), seed).labels_),
         bound=float(np.mean(model.score_samples(X))),
         bound_test=float(np.mean(model.score_samples(X_test))),
         loss=float(model.loss_),
         seconds=seconds,
     )
-
-
-def _clusters(model, X, X_test, seed):
-    if model.n_clusters > 1:
-        return model.labels_, model.predict(X_test)
-    codes = _k_means(model.transform(X), seed)
-    return codes.labels_, codes.predict(model.transform(X_test))
-
-
-def _k_means(X, seed):
-    from sklearn.cluster import KMeans
-
-    return KMeans(len(CLASSES), n_init=10, random_state=seed).fit(X)

@@ -28,14 +28,11 @@ class Summary:
     repetitions: int
 
 
-def missing(table, wanted):
-    """The jobs that are still to be done: those without a row, or without the model that the picture shows."""
-    return [job for job in wanted if job.key not in table.by_key or (job.repetition == 0 and not job.path.exists())]
-
-
 def complete(table, wanted, n_processes=None, done=None):
     """Make the runs that are missing; returns list of Run, those wanted, in their order."""
-    return runs.complete(table, wanted, make_run, missing=missing(table, wanted), n_processes=n_processes, done=done)
+    return runs.complete(
+        table, wanted, make_run, missing=table.without_model(wanted), n_processes=n_processes, done=done
+    )
 
 
 def summarise(made):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core import TensorizedContrastive, datasets, metrics
+from csrl_core.experiments.clusters import clusters_of, k_means
 from csrl_core.experiments.runs import Keyed
 
 CLASSES, EACH, PIXEL, SIDE = (0, 1, 2, 3, 4), 200, 255.0, 28
@@ -112,27 +113,14 @@ def make_run(job):
     seconds = time.perf_counter() - begin
     if job.repetition == 0:
         model.save(job.path)
-    labels, labels_test = _clusters(model, X, X_test, seed)
-    k_means = _k_means(X, seed)
+    labels, labels_test = clusters_of(model, X, X_test, len(CLASSES), seed)
+    means = k_means(X, len(CLASSES), seed)
     return Run(
         *job.key,
         ARI=metrics.adjusted_rand_index(y, labels),
         ARI_test=metrics.adjusted_rand_index(y_test, labels_test),
-        ARI_k_means=metrics.adjusted_rand_index(y, k_means.labels_),
-        ARI_k_means_test=metrics.adjusted_rand_index(y_test, k_means.predict(X_test)),
+        ARI_k_means=metrics.adjusted_rand_index(y, means.labels_),
+        ARI_k_means_test=metrics.adjusted_rand_index(y_test, means.predict(X_test)),
         loss=float(model.loss_),
         seconds=seconds,
     )
-
-
-def _clusters(model, X, X_test, seed):
-    if model.n_clusters > 1:
-        return model.labels_, model.predict(X_test)
-    codes = _k_means(model.transform(X), seed)
-    return codes.labels_, codes.predict(model.transform(X_test))
-
-
-def _k_means(X, seed):
-    from sklearn.cluster import KMeans
-
-    return KMeans(len(CLASSES), n_init=10, random_state=seed).fit(X)

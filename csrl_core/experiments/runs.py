@@ -59,6 +59,10 @@ class RunTable:
         """The jobs that have no row."""
         return [job for job in jobs if job.key not in self.by_key]
 
+    def without_model(self, jobs):
+        """The jobs that have no row, or not the model, at ``path``, that the picture of repetition 0 shows."""
+        return [job for job in jobs if job.key not in self.by_key or (job.repetition == 0 and not job.path.exists())]
+
     def add(self, run):
         """Add a row, or replace that of the same key; it is on disk before this returns."""
         replaces = run.key in self.by_key

@@ -4,12 +4,12 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.models.network import Rows
-from csrl_core.training.likelihood import Rule
+from csrl_core.training.likelihood import SummedRule
 
 SUMS, TOTAL, WEIGHTS = "embedding_sums", "embedding_total", "embedding_weights"  # state, see `MeanEmbeddings`
 
 
-class MeanEmbeddings(Rule):
+class MeanEmbeddings(SummedRule):
     """Assignment by mean embeddings, of which a run's state keeps the sums, all float64.
 
     Samples are assigned at an epoch's end, by embeddings and means of the same parameters: within an epoch encoders
@@ -23,7 +23,7 @@ class MeanEmbeddings(Rule):
     embedding_weights : (k,), Σ w over cluster j
     """
 
-    names = (SUMS, TOTAL, WEIGHTS)
+    names = sums = SUMS, TOTAL, WEIGHTS
 
     def __init__(self, model):
         # By the paper's rule batches are assigned by their own losses.
@@ -55,32 +55,6 @@ class MeanEmbeddings(Rule):
     def log_density(self, costs):
         """−min_j A, (n,) float64 on the host; no density."""
         return -as_numpy(costs).min(axis=1).astype(np.float64)
-
-    def refresh(self, parameters, state, passes, standing, draw):
-        """Compute the sums of all samples anew."""
-        self._clear(state)
-        for codes, assign, weight in passes:
-            self._add(state, codes, assign, weight)
-
-    def add_batch(self, state, codes, assign, weight, first):
-        """Add the batch to the sums; before the first batch those of its initial assignment are removed."""
-        if first:
-            self._clear(state)
-        self._add(state, codes, assign, weight)
-
-    def before_batch(self, parameters, state, draw):
-        """Do nothing: `add_batch` keeps the sums up to date."""
-
-    def missing_arrays(self, parameters, state, draw):
-        """An empty dict: the state has all arrays."""
-        return {}
-
-    def finish(self, parameters, state, draw):
-        """Do nothing: the end of the last epoch has updated the sums."""
-
-    def _clear(self, state):
-        for name in self.names:
-            state[name][...] = 0
 
     def _add(self, state, codes, assign, weight):
         k = len(state[WEIGHTS])

@@ -129,7 +129,44 @@ class Rule(ABC):
         """Update the arrays after the last epoch."""
 
 
-class Likelihood(Rule):
+class SummedRule(Rule):
+    """A rule whose arrays are sums over clusters' samples, kept up to date at every epoch's end and by every batch."""
+
+    sums = ()
+    """The names of the arrays that are sums."""
+
+    def refresh(self, parameters, state, passes, standing, draw):
+        """Compute the sums of all samples anew."""
+        self._clear(state)
+        for codes, assign, weight in passes:
+            self._add(state, codes, assign, weight)
+
+    def add_batch(self, state, codes, assign, weight, first):
+        """Add the batch to the sums; before the first batch those of its initial assignment are removed."""
+        if first:
+            self._clear(state)
+        self._add(state, codes, assign, weight)
+
+    def before_batch(self, parameters, state, draw):
+        """Do nothing: `add_batch` keeps the sums up to date."""
+
+    def missing_arrays(self, parameters, state, draw):
+        """An empty dict: the state has all arrays."""
+        return {}
+
+    def finish(self, parameters, state, draw):
+        """Do nothing: the end of the last epoch has updated the sums."""
+
+    def _clear(self, state):
+        for name in self.sums:
+            state[name][...] = 0
+
+    @abstractmethod
+    def _add(self, state, codes, assign, weight):
+        """Add samples to the sums."""
+
+
+class Likelihood(SummedRule):
     """The rule of ``assignment="likelihood"`` for models with codes: a Gaussian about every cluster's subspace.
 
     Its arrays in a run's state: scatter (k, h, h), noise (k,), moment_totals (k,) float64 and moment_counts (k,) int64,
@@ -139,7 +176,7 @@ class Likelihood(Rule):
     own : function that brings an array to that backend
     """
 
-    names = (*STATISTICS, "floor")
+    names, sums = (*STATISTICS, "floor"), STATISTICS
 
     def __init__(self, model, kernel, n_features, own=np.ascontiguousarray):
         self.model, self.kernel, self.d, self.own = model, kernel, n_features, own
@@ -175,32 +212,6 @@ class Likelihood(Rule):
                 f"the model has {np.shape(Z)[2]}, X has {self.d} features"
             )
         return self.own(Z, X.dtype), self.own(residuals, X.dtype)
-
-    def refresh(self, parameters, state, passes, standing, draw):
-        """Compute the statistics of all samples anew."""
-        self._clear(state)
-        for codes, assign, weight in passes:
-            self._add(state, codes, assign, weight)
-
-    def add_batch(self, state, codes, assign, weight, first):
-        """Add the batch to the statistics; before the first batch those of its initial assignment are removed."""
-        if first:
-            self._clear(state)
-        self._add(state, codes, assign, weight)
-
-    def before_batch(self, parameters, state, draw):
-        """Do nothing: `add_batch` keeps the statistics up to date."""
-
-    def missing_arrays(self, parameters, state, draw):
-        """An empty dict: the state has all arrays."""
-        return {}
-
-    def finish(self, parameters, state, draw):
-        """Do nothing: the end of the last epoch has updated the statistics."""
-
-    def _clear(self, state):
-        for name in STATISTICS:
-            state[name][...] = 0
 
     def _add(self, state, codes, assign, weight):
         parts = self.kernel.statistics(*codes, assign, weight)

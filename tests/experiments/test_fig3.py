@@ -57,11 +57,11 @@ def test_a_run_measures_what_it_says(made, folder):
 
 def test_only_what_is_missing_is_made_again(made, folder):
     table, jobs = RunTable(folder / "runs.csv", fig3.Run), fig3.jobs(folder, **SMALL)
-    assert fig3_summary.missing(table, jobs) == []
+    assert table.without_model(jobs) == []
     jobs[0].path.rename(jobs[0].path.with_suffix(".away"))
-    assert fig3_summary.missing(table, jobs) == jobs[:1]  # the picture's model
+    assert table.without_model(jobs) == jobs[:1]  # the picture's model
     jobs[0].path.with_suffix(".away").rename(jobs[0].path)
-    assert fig3_summary.missing(table, [replace(jobs[0], seed=9)]) == [replace(jobs[0], seed=9)]
+    assert table.without_model([replace(jobs[0], seed=9)]) == [replace(jobs[0], seed=9)]
 
 
 def test_the_summary_is_means_and_what_is_gained(made):

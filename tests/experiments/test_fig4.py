@@ -61,9 +61,9 @@ def test_the_baseline_is_trained(made, folder):
 
 def test_only_what_is_missing_is_made_again(made, folder):
     table, jobs = RunTable(folder / "runs.csv", fig4.Run), fig4.jobs(folder, **SMALL)
-    assert fig4_summary.missing(table, jobs) == []
+    assert table.without_model(jobs) == []
     jobs[0].path.rename(jobs[0].path.with_suffix(".away"))
-    assert fig4_summary.missing(table, jobs) == jobs[:1]
+    assert table.without_model(jobs) == jobs[:1]
     jobs[0].path.with_suffix(".away").rename(jobs[0].path)
 
 
