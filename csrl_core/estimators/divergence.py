@@ -125,7 +125,7 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         "block_weights": [StrOptions(set(RATES))],
         "invariance": [Interval(Real, 0, None, closed="left")],
         "hidden": ["array-like"],
-        "blocks": [None, "array-like"],
+        "blocks": [None, list, tuple],
         "latent": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
