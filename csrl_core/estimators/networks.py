@@ -34,6 +34,11 @@ class NetworkMethods:
         """Whether the model that the arguments describe is made of `Networks`."""
         return True
 
+    @property
+    def _decodes(self):
+        """Whether the model that the arguments describe has a decoder."""
+        return hasattr(self, "decoder")
+
     # Arguments
 
     def _check_layers(self):
@@ -44,7 +49,7 @@ class NetworkMethods:
                 raise ValueError(
                     f"image_shape={self.image_shape!r}; expected (height, width) or (channels, height, width)"
                 )
-        if hasattr(self, "decoder") and (self.encoder is None) != (self.decoder is None):
+        if self._decodes and (self.encoder is None) != (self.decoder is None):
             raise ValueError("encoder and decoder are given together or not at all")
         for text in (*(self.encoder or ()), *(vars(self).get("decoder") or ())):
             if not isinstance(text, str):
