@@ -103,12 +103,13 @@ def read(path, kind, original):
 
 def _read_data(path, name):
     from csrl_core.cli import files as cli_files
+    from csrl_core.cli.data import open_npy
     from csrl_core.datasets.readers import read_idx, read_table
 
     if "idx" in name:
         return [read_idx(path)]
     if name.endswith(".npy"):
-        for _ in cli_files.row_chunks(cli_files.open_npy(path)):
+        for _ in cli_files.row_chunks(open_npy(path)):
             pass
     X, columns = read_table(path)
     return [X, *([] if name.endswith("npz") else columns)]

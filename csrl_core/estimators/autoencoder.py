@@ -194,11 +194,13 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
 
     # How it is trained
 
+    def _meaning(self, name, value):
+        auto = name in DENSE and isinstance(value, str) and value == "auto"
+        return (NETWORKS if self._has_networks else DENSE)[name] if auto else value
+
     def _training(self, name):
         """The value of an argument that may be "auto"."""
-        value = getattr(self, name)
-        auto = isinstance(value, str) and value == "auto"
-        return (NETWORKS if self._has_networks else DENSE)[name] if auto else value
+        return self._meaning(name, getattr(self, name))
 
     def _epochs(self, batches):
         return self._training("epochs")

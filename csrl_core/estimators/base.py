@@ -75,7 +75,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         X, y, target, weight = given
         model = self._model(backend)
         self._supervise(model, y, len(X))
-        checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
+        checkpoint = persistence.read_checkpoint(resume, self, X, self._meaning) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
         init, batches = self._initial(target, shift, len(X)), self._batches(len(X))

@@ -97,7 +97,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     def _new_fit(self, backend, given, others, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, weight); others : of `_fit`"""
         X, y, weight = given
-        checkpoint = persistence.read_checkpoint(resume, self, X) if resume is not None else None
+        checkpoint = persistence.read_checkpoint(resume, self, X, self._meaning) if resume is not None else None
         key = checkpoint.key if checkpoint else draw_key(self.random_state)
         self._check_memory(backend, self._model(backend), X, X, self.batch_size)
         model = self._model(backend, X, weight, others if checkpoint is None else (), key)

@@ -90,7 +90,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     >>> import numpy as np
     >>> from csrl_core import TensorizedContrastive, metrics
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(200, 6)) + np.repeat([[-2.0], [2.0]], 100, axis=0)
+    >>> X = rng.normal(size=(200, 6)) + np.repeat([[-3.0], [3.0]], 100, axis=0)
     >>> model = TensorizedContrastive(hidden=(16,), latent=8, epochs=10, random_state=0).fit(X)
     >>> metrics.adjusted_rand_index(np.repeat([0, 1], 100), model.labels_)
     1.0

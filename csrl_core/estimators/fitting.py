@@ -43,7 +43,8 @@ class Fit:
         objective, backend = self.objective, self.objective.backend
         if checkpoint.data is not None:
             persistence.check_data(path, checkpoint.data, self.digest)
-        persistence.check_counts(path, checkpoint, self.estimator, self.trainer.settings.epochs)
+        given = self.estimator._meaning("epochs", self.estimator.epochs)
+        persistence.check_counts(path, checkpoint, self.estimator, self.trainer.settings.epochs, given)
         objective.set_layout(checkpoint.shapes)
         self.run, self.first = checkpoint.run.on(backend), checkpoint.run.restart
         self.best, self.best_score = checkpoint.best and checkpoint.best.on(backend), checkpoint.best_score

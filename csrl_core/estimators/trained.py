@@ -82,6 +82,10 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
                 raise ValueError(f"the first batch has {actual}, which {expected}: it sets the initial centres")
             raise ValueError(f"{actual} {expected}")
 
+    def _meaning(self, name, value):
+        """What the value of an argument stands for, where that does not depend on the data."""
+        return value
+
     def _epochs(self, batches):
         """The number of epochs. batches : int, in each epoch."""
         return self.epochs

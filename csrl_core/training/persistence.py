@@ -146,8 +146,10 @@ def write_checkpoint(path, estimator, state):
     write(path, "checkpoint", header, arrays)
 
 
-def read_checkpoint(path, estimator, X):
+def read_checkpoint(path, estimator, X, meaning=lambda name, value: value):
     """The `CheckpointState` of a file, after checking that it belongs to this estimator and to X's shape and dtype.
+
+    meaning : function (name, value) → what an argument's value stands for, "auto" for instance
 
     Raises
     ------
@@ -166,10 +168,10 @@ def read_checkpoint(path, estimator, X):
     # An argument that an older file does not have had its default value.
     saved = {name: default for name, default in _defaults(estimator).items() if name in arguments} | header["arguments"]
     for name in set(arguments) | set(saved):
-        if name not in _FREE_ARGUMENTS and arguments.get(name) != saved.get(name):
+        before, now = (meaning(name, values.get(name)) for values in (saved, arguments))
+        if name not in _FREE_ARGUMENTS and before != now:
             raise ModelFileError(
-                f"{path} was made with {name}={saved.get(name)!r}, the estimator has "
-                f"{name}={arguments.get(name)!r}; resume needs the same"
+                f"{path} was made with {name}={before!r}, the estimator has {name}={now!r}; resume needs the same"
             )
     check_header(path, header, {"run": dict, "best": (dict, type(None)), "data": (dict, type(None))})
     check_numbers(path, header, ["best_score"])
@@ -185,7 +187,10 @@ def read_checkpoint(path, estimator, X):
         isinstance(callbacks, list) and all(isinstance(c, dict) and {"class", "state"} <= set(c) for c in callbacks)
     ):
         raise ModelFileError(f"{path} has callbacks={callbacks!r:.99}; expected a list of their classes and states")
-    layout, epochs = check_shapes(path, estimator, header["shapes"]), header["arguments"].get("epochs")
+    layout, epochs = (
+        check_shapes(path, estimator, header["shapes"]),
+        meaning("epochs", header["arguments"].get("epochs")),
+    )
     run = _read_run(path, header["run"], arrays, "run.", layout, estimator)
     best = None if header.get("best") is None else _read_run(path, header["best"], arrays, "best.", layout, estimator)
     return CheckpointState(
@@ -193,10 +198,10 @@ def read_checkpoint(path, estimator, X):
     )
 
 
-def check_counts(path, checkpoint, estimator, epochs):
+def check_counts(path, checkpoint, estimator, epochs, given):
     """Refuse ``epochs`` and ``n_init`` with which an uninterrupted fit would not have reached the checkpoint.
 
-    epochs : int, most epochs of a run of this estimator
+    epochs : int, most epochs of a run of this estimator; given : what its argument ``epochs`` stands for
     """
     run = checkpoint.run
     for name, least, value in (("n_init", run.restart + 1, estimator.n_init), ("epochs", run.epoch, epochs)):
@@ -205,15 +210,15 @@ def check_counts(path, checkpoint, estimator, epochs):
                 f"{path} was made in restart {run.restart + 1} after epoch {run.epoch}, the estimator has "
                 f"{name}={value}; resume needs at least {least}"
             )
-    if estimator.learning_rate_schedule != "constant" and estimator.epochs != checkpoint.epochs:
+    if estimator.learning_rate_schedule != "constant" and given != checkpoint.epochs:
         raise ModelFileError(
-            f"{path} was made with epochs={checkpoint.epochs!r}, the estimator has epochs={estimator.epochs!r}; resume "
+            f"{path} was made with epochs={checkpoint.epochs!r}, the estimator has epochs={given!r}; resume "
             f"needs the same with learning_rate_schedule={estimator.learning_rate_schedule!r}, which decays to the end"
         )
-    if run.restart and estimator.epochs != checkpoint.epochs:
+    if run.restart and given != checkpoint.epochs:
         raise ModelFileError(
             f"{path} was made with epochs={checkpoint.epochs!r} in restart {run.restart + 1}, the estimator has "
-            f"epochs={estimator.epochs!r}; resume needs the same once a restart has ended"
+            f"epochs={given!r}; resume needs the same once a restart has ended"
         )
 
 

@@ -316,7 +316,7 @@ def csrl(tmp_path, *arguments, code=0):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "300"},
     )
     assert done.returncode == code, done.stderr
     return done

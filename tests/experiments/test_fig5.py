@@ -234,7 +234,8 @@ def test_without_the_data_it_says_what_to_do(tmp_path, monkeypatch):
     )
     assert "--data iris: expected one of mnist, digits" in error_of(csrl("reproduce", "fig5", "--data", "iris", code=2))
     said = error_of(csrl("reproduce", "fig2", "--quick", code=2))
-    assert "--quick is an option of fig3, fig5 and defaults, not of fig2" in said
+    assert "--quick is an option of fig3, " in said
+    assert ", not of fig2" in said
     said = error_of(csrl("reproduce", "fig1", "--inputs", "binary", code=2))
     assert said == "error: --inputs is an option of fig5, not of fig1"
 

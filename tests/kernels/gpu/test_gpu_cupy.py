@@ -44,7 +44,6 @@ def lines():
     return datasets.make_lines_3d(random_state=0)[0]
 
 
-@pytest.mark.sensitive
 @pytest.mark.parametrize("function", FUNCTIONS, ids=".".join)
 def test_agreement(cupy, function):
     cases = [case for case in all_cases(function[0]) if case.function == function[1]]
