@@ -240,7 +240,7 @@ def test_a_killed_fit_resumes_to_the_same_curve(tmp_path):
 def test_a_checkpoint_of_other_arguments_or_data_is_refused(tmp_path):
     path = tmp_path / "c"
     make(epochs=2).set_callbacks(callbacks.Checkpoint(path)).fit(X)
-    with pytest.raises(ModelFileError, match=r"made with learning_rate='auto', the estimator has learning_rate=0.5"):
+    with pytest.raises(ModelFileError, match=r"made with learning_rate=0.01, the estimator has learning_rate=0.5"):
         make(learning_rate=0.5).fit(X, resume=path)
     with pytest.raises(ModelFileError, match="another init"):
         make(init=Y).fit(X, resume=path)
