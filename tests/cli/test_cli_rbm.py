@@ -55,7 +55,8 @@ def test_every_option_reaches_the_estimator(csrl):
     csrl(*FIT, "--out", "m", "-k", "3", "--visible", "gaussian", "--gibbs-steps", "2", "--persistent", "--n-chains",
          "7", "--optimizer", "sgd", "--momentum", "0.5", "--weight-decay", "0.01", "--standing-epochs", "0",
          "--assignment", "cd", "--no-center", "--ais-every", "2", "--batch-size", "0", "--clip-norm", "2",
-         "--n-init", "2", "--init", "random", "--learning-rate-schedule", "cosine", "--tol", "1e-9", "--jobs", "1", "--learning-rate", "0.001")  # fmt: skip
+         "--n-init", "2", "--init", "random", "--learning-rate-schedule", "cosine",
+         "--tol", "1e-9", "--jobs", "1", "--learning-rate", "0.001")  # fmt: skip
     wanted = {
         "n_clusters": 3, "visible": "gaussian", "gibbs_steps": 2, "persistent": True, "n_chains": 7, "optimizer": "sgd",
         "momentum": 0.5, "weight_decay": 0.01, "standing_epochs": 0, "assignment": "cd", "center": False,
