@@ -215,7 +215,8 @@ def _takes_one_cluster(kind):
     from sklearn.utils._param_validation import validate_parameter_constraints
 
     try:
-        validate_parameter_constraints(kind._parameter_constraints, {"n_clusters": 1}, kind.__name__)
+        constraints = getattr(kind, "_parameter_constraints", {})  # a broken file may lack them: its fit will say so
+        validate_parameter_constraints(constraints, {"n_clusters": 1}, kind.__name__)
     except ValueError:
         return False
     return True
