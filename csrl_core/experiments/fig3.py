@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core import TensorizedVAE, datasets, metrics
+from csrl_core import TensorizedVAE, metrics
 from csrl_core.experiments.clusters import clusters_of, k_means
+from csrl_core.experiments.images import draw_images as images_of
 from csrl_core.experiments.runs import Keyed
 
-CLASSES, TRAIN, TEST, PIXEL, SIDE = (0, 1, 9), 200, 100, 255.0, 28
+CLASSES, TRAIN, TEST, SIDE = (0, 1, 9), 200, 100, 28
 ARCHITECTURES = {"mnist": "dense", "fashion_mnist": "conv"}  # data set → that of its networks
 STANDARD, TENSORIZED = MODELS = ("VAE", "TVAE")
 VERSIONS = {
@@ -97,14 +98,7 @@ def jobs(out, versions, sets, *, repetitions=5, seed=0, epochs=None, backend="au
 
 def draw_images(data, seed, images=TRAIN):
     """Images of the three classes with values in [0, 1]: ((X, y) for training, (X, y) for the test)."""
-    source, rng = datasets.load(data), np.random.default_rng(seed)
-    parts = [], []
-    for code in CLASSES:
-        members = rng.permutation(np.flatnonzero(source.target == code))[: images + TEST]
-        parts[0].append(members[:images])
-        parts[1].append(members[images:])
-    X, orders = source.data / np.float32(PIXEL), [rng.permutation(np.concatenate(part)) for part in parts]
-    return tuple((X[order].astype(np.float32), source.target[order]) for order in orders)
+    return images_of(data, CLASSES, seed, images, TEST)
 
 
 def make_run(job):

@@ -13,13 +13,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from csrl_core import TensorizedContrastive, datasets, metrics
+from csrl_core import TensorizedContrastive, metrics
 from csrl_core.experiments.clusters import clusters_of, k_means
+from csrl_core.experiments.images import draw_images as images_of
 from csrl_core.experiments.runs import Keyed
 
-CLASSES, EACH, PIXEL, SIDE = (0, 1, 2, 3, 4), 200, 255.0, 28
+CLASSES, EACH, SIDE = (0, 1, 2, 3, 4), 200, 28
 STANDARD, PAPERS, OURS = MODELS = ("CL", "TCL, papers", "TCL")
 CHANGES = {
     STANDARD: {"n_clusters": 1},
@@ -86,14 +85,7 @@ def jobs(out, *, repetitions=5, seed=0, epochs=None, backend="auto", images=EACH
 
 def draw_images(seed, images=EACH):
     """Images of the five digits with values in [0, 1]: ((X, y) for training, (X, y) for the test)."""
-    source, rng = datasets.load("mnist"), np.random.default_rng(seed)
-    parts = [], []
-    for digit in CLASSES:
-        members = rng.permutation(np.flatnonzero(source.target == digit))[: images + EACH]
-        parts[0].append(members[:images])
-        parts[1].append(members[images:])
-    X, orders = source.data / np.float32(PIXEL), [rng.permutation(np.concatenate(part)) for part in parts]
-    return tuple((X[order].astype(np.float32), source.target[order]) for order in orders)
+    return images_of("mnist", CLASSES, seed, images, EACH)
 
 
 def make_run(job):
