@@ -23,7 +23,7 @@ def module(stem):
     return import_module(f"csrl_core.kernels.gpu.{stem}")
 
 
-@pytest.mark.sensitive
+# Not "sensitive": a C++ compiler made this code, which takes no part of Numba's settings.
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", FUNCTIONS, ids=".".join)
 def test_agreement(function, dtype):
