@@ -109,11 +109,12 @@ def _figure_2(out, request):
     with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", every=5) as done:
         made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=done)
     rows = fig2_summary.summarise(made)
-    pictures = {out / f"fig2-{version}.png": version for version in request.versions}
+    wanted = [(version, panel) for version in request.versions for panel in fig2_picture.PANELS]
 
     def draw():
-        for picture, version in pictures.items():
-            fig2_picture.draw(picture, rows, version)
+        pictures = {out / f"fig2-{version}-{panel}.png": (version, panel) for version, panel in wanted}
+        for picture, (version, panel) in pictures.items():
+            fig2_picture.draw(picture, rows, version, panel)
         return pictures
 
     tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)

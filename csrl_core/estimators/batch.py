@@ -49,6 +49,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     takes_target = False
     _DESCRIBING = ("n_clusters",)
     _by_likelihood = _centred = False
+    _one_space = True
 
     @with_callbacks
     def fit(self, X, y=None, *, sample_weight=None, resume=None):

@@ -135,6 +135,11 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         *("image_shape", "latent"),
     )
 
+    @property
+    def _loss_name(self):
+        more = {"autoencoder": " + λ · mean squared error", "uco": " + λ · divergences of the blocks"}
+        return f"Cauchy–Schwarz divergences of clusters + overlap{more.get(self.companion, '')}"
+
     def _validate_params(self):
         super()._validate_params()
         for name in ("hidden", "channels"):

@@ -157,6 +157,11 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
     def _centred(self):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
 
+    @property
+    def _loss_name(self):
+        chains = "persistent chains" if self.persistent else f"chains of {self.gibbs_steps} Gibbs steps"
+        return f"contrastive divergence: F(data) − F({chains}), nats\nno measure of how good the machine is"
+
     _DESCRIBING = ("n_clusters", "n_hidden", "visible", "assignment")
     takes_target = False
 

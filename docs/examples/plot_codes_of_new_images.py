@@ -25,7 +25,10 @@ for cluster, ax in enumerate(axes):
         own = (labels == cluster) & (y[test] == digit)
         ax.scatter(*codes[own].T, s=14, marker=marker, label=f"digit {digit}")
     for radius in (1, 2):
-        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.8)
+        ring = "1 and 2 standard deviations" if radius == 1 else None
+        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.8, label=ring)
     ax.set_title(f"cluster {cluster}")
+    ax.set_xlabel("first dimension of the code")
     ax.set_aspect("equal")
-axes[0].legend()
+axes[0].set_ylabel("second dimension")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
