@@ -27,6 +27,7 @@ TOP = {
     "divergence",
     "doctor",
     "metrics",
+    "mismatch",
     "reproduce",
     "selection",
     "verify",

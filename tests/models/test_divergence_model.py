@@ -5,7 +5,9 @@ import pytest
 from gradients import differences
 
 from csrl_core import backends
-from csrl_core.models.divergence import DivergenceModel, Objective, backbone, block_weights, divergence_parts
+from csrl_core.models.divergence import DivergenceModel
+from csrl_core.models.divergence_layers import backbone, divergence_parts
+from csrl_core.models.divergence_terms import Objective, block_weights
 from csrl_core.models.network import Networks
 from csrl_core.reference.augment import Augmentation
 from csrl_core.training.draws import Draw, Use
@@ -255,7 +257,7 @@ def test_modes_of_size_one():
     Y = np.random.default_rng(2).normal(size=(5, 4))
     layer = np.zeros(17, np.int64)
     layer[5:8] = 1, 4, 1
-    D = -2 * np.log(model._kernel(Y, layer)[0])
+    D = -2 * np.log(model.affinities(Y, layer)[0])
     cosines = (Y @ Y.T) ** 2 / np.outer((Y * Y).sum(1), (Y * Y).sum(1))
     distances = 3 * 2 * (1 - cosines)
     np.testing.assert_allclose(D, distances / (0.15 * np.median(distances)), rtol=1e-4, atol=1e-4)
