@@ -32,14 +32,12 @@ class MismatchCurves:
                 f"companion, or mismatch_pairs=True, which compares the terms of the objective"
             )
 
-    def _epochs_of(self, what, needs):
+    def _epochs_of(self, what, needs, wanted="a companion"):
         """The rows (n_iter_, batches, columns) that were kept; AttributeError where there are none."""
         rows = vars(self).get("state_", {}).get(NAME)
         if rows is None or not needs:
-            raise AttributeError(f"{type(self).__name__} has {what} after a fit with {self._mismatch_wanted}")
+            raise AttributeError(f"{type(self).__name__} has {what} after a fit with mismatch above 0 and {wanted}")
         return as_numpy(rows)[: self.n_iter_]
-
-    _mismatch_wanted = "mismatch of at least 1 and a companion"
 
     @property
     def ofm_curve_(self):
@@ -60,7 +58,7 @@ class MismatchCurves:
     @property
     def ofm_pairs_(self):
         """Dict of (term, term) → (epochs,), the mean cosine of their gradients with respect to the backbone."""
-        rows = self._epochs_of("ofm_pairs_", self.mismatch_pairs)[:, :, PAIRS:]
+        rows = self._epochs_of("ofm_pairs_", self.mismatch_pairs, "mismatch_pairs=True")[:, :, PAIRS:]
         names = self._term_names()
         of = [(one, other) for number, one in enumerate(names) for other in names[number + 1 :]]
         return {pair: _mean(rows[:, :, place]) for place, pair in enumerate(of)}
