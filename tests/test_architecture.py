@@ -28,6 +28,7 @@ TOP = {
     "divergence",
     "doctor",
     "metrics",
+    "mismatch",
     "reproduce",
     "selection",
     "verify",

@@ -187,6 +187,13 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
         value : float
         gradient : ndarray (p,)
         """
+        fitted, batch, convert = self._evaluated_batch(X, index, params)
+        with fitted.threads():
+            value, _, gradient = fitted.model.loss_and_gradient(fitted.parameters, batch, fitted.draw())
+        return value, convert(gradient)
+
+    def _evaluated_batch(self, X, index, params):
+        """(`FittedBatchModel`, `Batch`, function that brings arrays to X's device), for `value_and_gradient`."""
         self._check_fitted()
         X = self._check_X(X, False)
         convert, params = to_device_of(X), as_numpy(self.params_ if params is None else params)
@@ -206,11 +213,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
             )
         data = self._batch(X, own(np.ones(len(X), dtype)), fitted.backend)
         fitted.rows = own(index.astype(np.int64))
-        with fitted.threads():
-            value, _, gradient = fitted.model.loss_and_gradient(
-                fitted.parameters, data._replace(index=fitted.rows), fitted.draw()
-            )
-        return value, convert(gradient)
+        return fitted, data._replace(index=fitted.rows), convert
 
     def _state_shapes(self):
         required, _ = super()._state_shapes()

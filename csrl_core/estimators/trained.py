@@ -21,6 +21,8 @@ from csrl_core.training.run import Run, Settings
 class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
     """An estimator with the arguments of `csrl_core.estimators.arguments.TrainingArguments`, whatever its objective."""
 
+    _fewest_clusters = 1
+
     @contextmanager
     def _features_of_the_last_fit(self):
         """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
@@ -42,10 +44,12 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
 
     def _convergence_messages(self, objective, run, data, settings, advice=""):
         """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
-        messages = [
-            unconverged_message(run, settings, objective.loss_falls),
-            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
-        ]
+        empty = empty_clusters_message(
+            *(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
+            least=self._fewest_clusters,
+            init=hasattr(self, "init"),
+        )
+        messages = [unconverged_message(run, settings, objective.loss_falls), empty]
         return [message for message in messages if message is not None]
 
     def _learn_batch(self, objective, run, data, first, convert):

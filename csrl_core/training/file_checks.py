@@ -156,7 +156,9 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         high = {"assign": k - 1, "n_estimates": 2**32 - 2}.get(name, 2**63 - 1)
         within = (0, high) if integer else None
         shape = (n,) if name == "assign" else shape
-        check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite=not integer)
+        # Mismatches are NaN where they were not computed.
+        finite = not integer and name != "mismatch"
+        check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite)
     hidden = arrays.get(f"{prefix}chains_hidden")
     if hidden is not None:
         chains = arrays.get(f"{prefix}chains")
