@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,13 @@ SKLEARN = {"_get_param_names", "_init_callback_context", "_parameter_constraints
 HOOKS = {"_parameter_shapes", "_state_shapes"}  # of estimators: what their files must contain
 
 
+@cache
 def defined_in(folder):
     """Names of functions, of what is assigned, and of attributes that are installed by name."""
+    return {*_defined_in(folder)}
+
+
+def _defined_in(folder):
     for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
