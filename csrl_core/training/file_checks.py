@@ -157,6 +157,8 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         within = (0, high) if integer else None
         shape = (n,) if name == "assign" else shape
         check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite=not integer)
+    if "unit" in optional and not (arrays.get(f"{prefix}unit", np.ones(1)) > 0).all():
+        raise ModelFileError(f"{path}: the array {prefix + 'unit'!r} is not positive")
     hidden = arrays.get(f"{prefix}chains_hidden")
     if hidden is not None:
         chains = arrays.get(f"{prefix}chains")
