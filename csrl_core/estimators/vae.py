@@ -120,10 +120,6 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
         *("reconstruction_loss", "assignment"),
     )
 
-    @property
-    def _made_for_a_size(self):
-        return self.reconstruction_loss != "bernoulli"  # whose data are in [0, 1] anyway
-
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):
@@ -156,6 +152,10 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
         return int(self.latent)
 
     # Data
+
+    @property
+    def _made_for_a_size(self):
+        return self.reconstruction_loss != "bernoulli"  # whose data are in [0, 1] anyway
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csrl_core.kernels.cpu._engine import freshness, pool, waiting
+from csrl_core.kernels.cpu._engine import freshness, waiting
 
 OUTER = """from numba import njit
 from .engine.inner import factor
@@ -33,13 +33,10 @@ def _write(folder, name, text):
 
 def _ask(folder, **environment):
     """The scaled 1, and how often machine code came from disk."""
-    return tuple(map(int, _run(folder, **environment).stdout.split()))
-
-
-def _run(folder, **environment):
     paths = os.pathsep.join([str(folder), *sys.path])
     variables = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    return subprocess.run([sys.executable, "-c", ASK], env=variables, check=True, capture_output=True, text=True)
+    said = subprocess.run([sys.executable, "-c", ASK], env=variables, check=True, capture_output=True, text=True)
+    return tuple(map(int, said.stdout.split()))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -56,14 +53,49 @@ def test_a_change_of_an_inner_function_is_noticed(tmp_path, elsewhere):
     assert _ask(tmp_path, **environment) == (3, 1)
 
 
+def test_kernels_are_watched_over_and_others_are_not():
+    folder = Path(freshness.__file__).parent.parent
+    assert waiting.wait_for._cache._impl.locator.get_source_stamp() == freshness.digest(folder)
+    assert freshness.caching.CacheImpl._locator_classes[0].from_function(_write, __file__) is None
+
+
+BITS = """
+import hashlib
+import numpy as np
+from csrl_core import backends
+from csrl_core.contract.cases.autoencoder import SKINNY, SMALL, WIDE, arguments
+
+numba, digest = backends.get("numba"), hashlib.sha256()
+for shape in (SMALL, SKINNY, WIDE):
+    a = arguments(np.float32, *shape)
+    X = a["params"], a["layers"], a["X"], a["target"], a["centers"], a["assign"], a["weights"], 0.1
+    for array in numba.autoencoder.losses_and_gradient(*X):
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_bits_are_those_of_a_process_that_compiled(tmp_path):
+    """A function that another one calls is compiled twice, by itself and within: both must round alike."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", BITS], env=environment, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert first == second
+
+
 def test_without_a_folder_that_can_be_written_a_temporary_one_serves(tmp_path):
     _write(tmp_path, "__init__.py", f"from {freshness.__name__} import watch_over\n\nwatch_over(__file__)\n")
     _write(tmp_path, "outer.py", OUTER)
     _write(tmp_path, "engine/inner.py", INNER.format(2))
     for name in ("__pycache__", "engine/__pycache__"):
         _write(tmp_path, name, "a file where the folder would be")
-    ended = _run(tmp_path, NUMBA_CACHE_DIR="", XDG_CACHE_HOME=os.devnull, TMPDIR=str(tmp_path))
-    assert ended.stdout.split() == ["2", "0"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": os.devnull, "TMPDIR": str(tmp_path)}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"}
+    asked = [sys.executable, "-c", "from package.outer import scaled; print(scaled(1))"]
+    ended = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True)
+    assert ended.stdout == "2\n"
     assert ended.stderr.count("csrl_core: no folder for compiled kernels can be written") == 1
     assert "NUMBA_CACHE_DIR=FOLDER keeps them" in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
@@ -103,35 +135,3 @@ def test_files_of_others_are_as_numba_has_them(tmp_path):
     next(tmp_path.glob("*.nbi")).write_bytes(b"")
     with pytest.raises(EOFError):
         ours.load("key")
-
-
-def test_kernels_are_watched_over_and_others_are_not():
-    folder = Path(pool.__file__).parent.parent
-    assert waiting.wait_for._cache._impl.locator.get_source_stamp() == freshness.digest(folder)
-    assert freshness.caching.CacheImpl._locator_classes[0].from_function(_write, __file__) is None
-
-
-BITS = """
-import hashlib
-import numpy as np
-from csrl_core import backends
-from csrl_core.contract.cases.autoencoder import SKINNY, SMALL, WIDE, arguments
-
-numba, digest = backends.get("numba"), hashlib.sha256()
-for shape in (SMALL, SKINNY, WIDE):
-    a = arguments(np.float32, *shape)
-    X = a["params"], a["layers"], a["X"], a["target"], a["centers"], a["assign"], a["weights"], 0.1
-    for array in numba.autoencoder.losses_and_gradient(*X):
-        digest.update(array.tobytes())
-print(digest.hexdigest())
-"""
-
-
-def test_bits_are_those_of_a_process_that_compiled(tmp_path):
-    """A function that another one calls is compiled twice, by itself and within: both must round alike."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NUMBA_CACHE_DIR": str(tmp_path)}
-    first, second = (
-        subprocess.run([sys.executable, "-c", BITS], env=environment, check=True, capture_output=True, text=True).stdout
-        for _ in range(2)
-    )
-    assert first == second
