@@ -14,7 +14,7 @@ from csrl_core.estimators.fitted import FittedModel, to_device_of
 from csrl_core.estimators.fitting import Fit
 from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
-from csrl_core.training import compiling, persistence
+from csrl_core.training import compiling, persistence, termination, units
 from csrl_core.training.batch import BatchObjective
 from csrl_core.training.draws import draw_key
 from csrl_core.training.parameters import check_shape
@@ -90,7 +90,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
             X, weight = self._check_data(X, sample_weight, reset=True)
             self._check_enough(weight)
             others, backend = others(X), backends.get(self.backend)
-            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
+            with termination.raised(), backend.threads(self.n_jobs), compiling.of_fit(self, backend):
                 fit = self._new_fit(backend, (X, y, weight), others, resume)
                 self._warn(fit, fit.train())
         return self
@@ -104,7 +104,9 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
         model = self._model(backend, X, weight, others if checkpoint is None else (), key)
         objective, batches = BatchObjective(model, backend, self.n_clusters, key), self._batches(len(X))
         given = X, y, np.concatenate(others) if others else X, weight  # for checksums
-        fit = Fit(self, objective, self._batch(X, weight, backend), self._settings(key, batches), given)
+        data = self._batch(X, weight, backend)
+        self._warn_of_size(units.size(data))
+        fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
         return fit

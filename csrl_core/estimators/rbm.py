@@ -153,6 +153,8 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
                 f"momentum={self.momentum!r} needs optimizer='sgd', got {self.optimizer!r}, which has its own momentum"
             )
 
+    _made_for_a_size = False  # `_check_data` looks at the scale of Gaussian units itself
+
     @property
     def _centred(self):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center

@@ -9,6 +9,7 @@ from csrl_core.reference.assign import Clusters
 from csrl_core.reference.dense import layer_table
 from csrl_core.training.likelihood import orthonormal_decoder
 
+HOMOGENEOUS = {"linear", "relu", "leaky_relu"}  # activations for which f(c x) = c f(x) for every c > 0
 NOISE = 0.1  # share of random parameters that start="auto" adds to principal components
 
 
@@ -33,6 +34,7 @@ class AutoencoderModel(ClusterModel):
         self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
         self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
         self.follows_clusters = start != "uniform"
+        self.homogeneous = not bias and {activation, output_activation} <= HOMOGENEOUS
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )

@@ -164,6 +164,8 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         chains = arrays.get(f"{prefix}chains")
         if chains is None or hidden.shape[:2] != chains.shape[:2] or not np.isin(hidden, (0, 1)).all():
             raise ModelFileError(f"{path}: the array {prefix + 'chains_hidden'!r} is not the chains' hidden units")
+    if "unit" in optional and not (arrays.get(f"{prefix}unit", np.ones(1)) > 0).all():
+        raise ModelFileError(f"{path}: the array {prefix + 'unit'!r} is not positive")
 
 
 def check_arguments(path, cls, arguments, version):
