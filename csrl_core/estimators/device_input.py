@@ -60,9 +60,7 @@ def check_shape(estimator, X, reset):
 def scaled(estimator, X):
     """X in the units of the model's parameters."""
     scaling = vars(estimator).get("scaling_")
-    if scaling is None:
-        return X
-    return X.changed(scaling.apply) if is_on_disk(X) else scaling.apply(X)
+    return X if scaling is None else scaling.apply(X)
 
 
 def check_beside(estimator, array, X, name):

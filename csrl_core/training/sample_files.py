@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csrl_core.training.on_disk import BLOCK, Part, SampleFiles, Samples
+from csrl_core.training.on_disk import BLOCK, Samples
+from csrl_core.training.row_files import Part, SampleFiles
 
 KEPT = 2**26  # bytes: smaller data are held in memory, where nothing is gained by reading them again and again
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -22,11 +23,11 @@ _HEADER_ERRORS = (
 )
 
 
-def opened(X, name="X"):
+def opened(X, name="X", dtype=None):
     """X as `Samples` if it lies on disk, as an array if that is small, and X itself if it is anything else.
 
     X : `Samples`, a memory map, a path, or a list of paths of NPY or IDX files; or anything else
-    name : of the argument, for messages
+    name : of the argument, for messages; dtype : as of `files`
 
     Raises
     ------
@@ -36,9 +37,9 @@ def opened(X, name="X"):
         A file cannot be read.
     """
     if _is_path(X):
-        return _small_loaded(files([X], name))
+        return _small_loaded(files([X], name, dtype))
     if isinstance(X, (list, tuple)) and len(X) and all(map(_is_path, X)):
-        return _small_loaded(files(X, name))
+        return _small_loaded(files(X, name, dtype))
     if isinstance(X, np.memmap) and type(X) is np.memmap and _is_large(X.shape, X.dtype):
         part = part_of_map(X)
         return X if part is None else SampleFiles([part], _dtype(part.stored), name)

@@ -15,8 +15,9 @@ from csrl_core import (
     TensorizedVAE,
 )
 from csrl_core.callbacks import Checkpoint
-from csrl_core.training import joint, on_disk, sample_files, starts
-from csrl_core.training.on_disk import BLOCK, SampleFiles
+from csrl_core.training import joint, row_files, sample_files, starts
+from csrl_core.training.on_disk import BLOCK
+from csrl_core.training.row_files import SampleFiles
 
 rng = np.random.default_rng(0)
 N, D = BLOCK + 300, 4
@@ -246,7 +247,7 @@ def test_a_file_that_is_cut_short_while_it_is_read_is_an_error(tmp_path):
 
 
 def test_files_are_closed_beyond_a_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(on_disk, "OPEN_FILES", 2)
+    monkeypatch.setattr(row_files, "OPEN_FILES", 2)
     paths = [tmp_path / f"{number}.npy" for number in range(5)]
     for path, part in zip(paths, np.array_split(X, 5), strict=True):
         np.save(path, part)
