@@ -7,6 +7,7 @@ then and not a dead process, and what has been read does not stay among the proc
 import os
 import weakref
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,31 +84,33 @@ class SampleFiles(Samples):
         order = np.argsort(numbers, kind="stable")
         rows = numbers[order]
         files = np.searchsorted(self._ends, rows, side="right")
-        strides = np.array([part.stride for part in self.parts])[files]
-        apart = (np.diff(rows) - 1) * strides[1:] > GAP
-        cuts = np.flatnonzero(apart | (np.diff(files) > 0)) + 1
-        for group in np.split(np.arange(len(rows)), cuts):
-            for first in range(0, len(group), BLOCK):
-                own = group[first : first + BLOCK]
-                self._read_near(int(files[own[0]]), rows[own], order[own], raw)
+        begins = self._ends - [part.shape[0] for part in self.parts]
+        offsets, strides = (np.array([getattr(part, name) for part in self.parts]) for name in ("offset", "stride"))
+        at = offsets[files] + (rows - begins[files]) * strides[files]
+        apart = (np.diff(at) > GAP + strides[files[1:]]) | (np.diff(files) > 0)
+        cuts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
+        whole, size = memoryview(raw).cast("B"), raw.strides[0]
+        places, file_of, byte_of = order.tolist(), files.tolist(), at.tolist()
+        for first, stop in pairwise(cuts):
+            if stop - first == 1:
+                place = places[first] * size
+                self._fill(file_of[first], whole[place : place + size], byte_of[first])
+                continue
+            for start in range(first, stop, BLOCK):
+                near = slice(start, min(start + BLOCK, stop))
+                self._read_near(file_of[start], at[near], order[near], raw)
 
-    def _read_near(self, number, rows, places, raw):
-        """Fill ``raw[places]`` with rows of one file, which rise."""
-        part, size = self.parts[number], raw.strides[0]
-        start = int(rows[0]) - (int(self._ends[number]) - part.shape[0])
-        offset, span = part.offset + start * part.stride, int(rows[-1] - rows[0])
-        if span == 0 and len(rows) == 1:
-            place = int(places[0])
-            self._fill(number, memoryview(raw[place : place + 1]).cast("B"), offset)
-            return
-        read = np.empty((span + 1) * part.stride, np.uint8)
-        self._fill(number, memoryview(read)[: span * part.stride + size], offset)
-        whole = read.reshape(span + 1, part.stride)[:, :size]
-        raw.view(np.uint8)[places] = whole[rows - rows[0]]
+    def _read_near(self, number, at, places, raw):
+        """Fill ``raw[places]`` with rows of one file, which begin at the rising bytes ``at``."""
+        stride, size, span = self.parts[number].stride, raw.strides[0], int(at[-1] - at[0])
+        read = np.empty(span + stride, np.uint8)
+        self._fill(number, memoryview(read)[: span + size], int(at[0]))
+        raw.view(np.uint8)[places] = read.reshape(-1, stride)[(at - at[0]) // stride, :size]
 
     def _fill(self, number, view, offset):
         """Read into a buffer from a byte of a file on."""
-        file, done = self._file(number), 0
+        file = self._file(number)
+        done = _read_at(file, view, offset)
         while done < len(view):
             count = _read_at(file, view[done:], offset + done)
             if not count:
@@ -120,11 +123,12 @@ class SampleFiles(Samples):
 
     def _file(self, number):
         """The descriptor of a file, which is opened if it is not open."""
-        if number not in self._open:
+        file = self._open.get(number)
+        if file is None:
             while len(self._open) >= OPEN_FILES:
                 os.close(self._open.pop(next(iter(self._open))))
-            self._open[number] = os.open(self.parts[number].path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        return self._open[number]
+            file = self._open[number] = os.open(self.parts[number].path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        return file
 
     def _not_finite(self, array, numbers):
         i, j = np.argwhere(~np.isfinite(array))[0]
