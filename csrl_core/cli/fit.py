@@ -47,7 +47,7 @@ class ProgressBar(LogLines):
         if last or now - self._last >= self.every:
             self._last = now
             name = f"restart {epoch.restart + 1}/{self.n_init}" if self.n_init > 1 else "fit"
-            self._bar.show(name, epoch.epoch + 1, epoch.epochs, f", loss {epoch.loss:.6g}")
+            self._bar.show(name, epoch.epoch + 1, epoch.epochs, f", {epoch.progress}")
         return False
 
 
@@ -184,7 +184,7 @@ def _check_files(request):
 
 def _read(request, model, say):
     """(data, other arrays that `fit` takes by name, scaling or None), finite and in the range that the model needs."""
-    data = tables.read_data(request.data, request, say=say)
+    data = tables.read_data(request.data, request, out_of_core=request.out_of_core, say=say)
     tables.check_finite(request.data, data)
     scaling = scaling_of(request, data, say)
     if getattr(model, "visible", None) == "bernoulli" and (scaling is None or scaling.kind != "minmax"):
@@ -211,7 +211,10 @@ def _other(request, source, data, say, word):
     own = request
     if data.named or source.startswith(tables.BUILT_IN):
         own = dataclasses.replace(request, label_column=None, id_column=None, columns=None, drop=None)
-    other = tables.read_data(source, own, known=known, say=say, word=word, by_position=request.by_position)
+    on_disk = request.out_of_core and word == "target"
+    other = tables.read_data(
+        source, own, out_of_core=on_disk, known=known, say=say, word=word, by_position=request.by_position
+    )
     tables.check_finite(source, other)
     return other
 

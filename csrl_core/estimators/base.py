@@ -12,9 +12,10 @@ from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit
 from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
-from csrl_core.training import compiling, persistence, termination, units
+from csrl_core.training import compiling, persistence, sweeps, termination, units
 from csrl_core.training.draws import draw_key
 from csrl_core.training.joint import JointAssignment
+from csrl_core.training.on_disk import loaded
 from csrl_core.training.run import as_batch
 
 
@@ -74,6 +75,8 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
         X, y, target, weight = given
         model = self._model(backend)
+        X, target = self._in_memory_if_needed(model, X, target)
+        given = X, y, target, weight
         self._supervise(model, y, len(X))
         checkpoint = persistence.read_checkpoint(resume, self, X, self._meaning) if resume is not None else None
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
@@ -99,6 +102,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         if not first:
             self._check_fitted()
         X, target, weight = self._check_data(X, target, sample_weight, reset=first)
+        X, target = loaded(X, target)
         if first:
             self._check_enough(weight, of_first_batch=True)
         backend = backends.get(self.backend)
@@ -149,7 +153,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         """The vector that is subtracted from X, target and centres, so that float32 keeps its digits."""
         if not (model.translation_invariant and self._centred):
             return np.zeros(target.shape[1])
-        mean = as_numpy(np.average(target, axis=0, weights=weight.astype(np.float64)))
+        mean = sweeps.weighted_mean(target, weight)
         # In the data's own dtype, so that X − shift rounds only once.
         return mean.astype(target.dtype).astype(np.float64)
 

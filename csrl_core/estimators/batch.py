@@ -17,6 +17,7 @@ from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence, termination, units
 from csrl_core.training.batch import BatchObjective
 from csrl_core.training.draws import draw_key
+from csrl_core.training.on_disk import loaded
 from csrl_core.training.parameters import check_shape
 from csrl_core.training.run import as_batch
 
@@ -98,6 +99,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     def _new_fit(self, backend, given, others, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, weight); others : of `_fit`"""
         X, y, weight = given
+        [X] = self._in_memory_if_needed(None, X)
         checkpoint = persistence.read_checkpoint(resume, self, X, self._meaning) if resume is not None else None
         key = checkpoint.key if checkpoint else draw_key(self.random_state)
         self._check_memory(backend, self._model(backend), X, X, self.batch_size)
@@ -131,6 +133,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
             self._check_fitted()
         X, weight = self._check_data(X, sample_weight, reset=first)
         self._check_enough(weight)
+        [X] = loaded(X)
         backend = backends.get(self.backend)
         with backend.threads(self.n_jobs):
             if not first:
@@ -197,7 +200,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     def _evaluated_batch(self, X, index, params):
         """(`FittedBatchModel`, `Batch`, function that brings arrays to X's device), for `value_and_gradient`."""
         self._check_fitted()
-        X = self._check_X(X, False)
+        [X] = loaded(self._check_X(X, False))
         convert, params = to_device_of(X), as_numpy(self.params_ if params is None else params)
         params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
         if params.shape != self.params_.shape:

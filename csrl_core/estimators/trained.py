@@ -15,7 +15,9 @@ from csrl_core.estimators.fitting import attributes
 from csrl_core.training import units
 from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.empty_clusters import empty_clusters_message
+from csrl_core.training.joint import LARGE_BATCH
 from csrl_core.training.loop import NonFiniteLossError, Optimizer
+from csrl_core.training.on_disk import is_on_disk, loaded
 from csrl_core.training.run import Run, Settings
 
 
@@ -106,6 +108,26 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
     def _batches(self, n):
         """The number of batches in an epoch of n samples."""
         return 1 if self.batch_size is None else -(-n // self.batch_size)
+
+    def _in_memory_if_needed(self, model, *arrays):
+        """The samples of a fit, read into memory if each batch is all of them and they are few.
+
+        Raises
+        ------
+        ValueError
+            They are many, and ``model`` cannot learn from parts of a batch.
+        """
+        X = arrays[0]
+        if not is_on_disk(*arrays) or self._batches(len(X)) > 1:
+            return arrays
+        if X.size <= LARGE_BATCH:
+            return loaded(*arrays)
+        if getattr(model, "couples_batch", True):
+            raise ValueError(
+                f"batch_size={self.batch_size!r} takes all {len(X)} samples at once, which are on disk, and this model "
+                f"needs all of a batch in memory; choose a batch_size, or load X"
+            )
+        return arrays
 
     def _settings(self, key, batches):
         epochs = self._epochs(batches)

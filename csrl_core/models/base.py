@@ -86,6 +86,9 @@ class ClusterModel(Model):
     argument of this name overrides it. Near their initial parameters all clusters may look alike, and then the lowest
     loss says nothing about clusters."""
 
+    couples_batch = False
+    """Whether the gradient of a batch is more than the sum of those of its parts, as with batch normalisation."""
+
     minimise = None
     """Optional method ``minimise(params, data, assign, centers)``: write the best parameters for an assignment into
     ``params``. If a model has it, `csrl_core.training.exact` trains it without gradients."""

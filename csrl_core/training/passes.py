@@ -6,10 +6,11 @@ from csrl_core.backends import as_numpy
 from csrl_core.training import units
 from csrl_core.training.draws import Use
 from csrl_core.training.objective import ModelObjective
+from csrl_core.training.on_disk import BLOCK
 from csrl_core.training.parameters import check_shape
 
 STATE = ("assign", "centers", "sums", "totals", "counts", "shift", "unit")  # arrays of every run
-CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
+CHUNK = BLOCK  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 
 
 class FullPasses(ModelObjective):
@@ -44,9 +45,11 @@ class FullPasses(ModelObjective):
     def losses(self, run, X, target):
         """L (n, k) of any samples, computed in chunks."""
         parameters, centers = self.parameters(run), self.loss_centers(run.state, X.dtype)
-        L = np.empty_like(X, shape=(len(X), self.n_clusters))
+        L = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
         for rows, numbers in self._chunks(X):
-            part = self.model.losses(parameters, X[rows], target[rows], centers, self._evaluation_draw(run, numbers))
+            x = X[rows]
+            t = x if target is X else target[rows]
+            part = self.model.losses(parameters, x, t, centers, self._evaluation_draw(run, numbers))
             self._check(part, L[rows].shape, "losses")
             L[rows] = part
         return L
@@ -70,7 +73,7 @@ class FullPasses(ModelObjective):
         """A (n, k) of any samples, computed in chunks: the costs that the rule minimises."""
         if len(X) <= CHUNK:
             return self.rule.costs(run.state, self._codes(run, X))
-        A = np.empty_like(X, shape=(len(X), self.n_clusters))
+        A = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
         for rows, _ in self._chunks(X):
             A[rows] = self.rule.costs(run.state, self._codes(run, X[rows]))
         return A
