@@ -20,7 +20,7 @@ quick: $(STAMP)       ## the suite without what is marked slow
 	$(PYTEST) -m "not slow"
 
 sensitive: $(STAMP)   ## what another BLAS or vector width could change; .ci/run has it under several
-	$(PYTEST) -m sensitive $$(grep -rl --include='test_*.py' mark.sensitive tests)
+	$(PYTEST) -m "sensitive and not slow" $$(grep -rl --include='test_*.py' mark.sensitive tests)
 
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
 
