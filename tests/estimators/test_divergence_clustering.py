@@ -4,8 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_clustering, parametrize_with_checks
 
 import csrl_core
 from csrl_core import DeepDivergenceClustering, callbacks
@@ -34,7 +35,8 @@ SMALL = {"hidden": (6,), "latent": 4, "epochs": 40, "learning_rate": 0.01, "rand
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_scikit_learn_conventions(estimator, check):
-    check(estimator)
+    well = check.func is check_clustering  # the one that asks for good clusters
+    check(clone(estimator).set_params(epochs=40 if well else 4))
 
 
 def two_kinds(n=120, seed=0):
@@ -120,11 +122,10 @@ def test_an_interrupted_fit_resumes_to_the_same_curve(kind, tmp_path):
         np.testing.assert_array_equal(resumed.state_[name], array)
 
 
-@pytest.mark.sensitive
 @every_kind
 def test_backends_and_threads_agree_on_a_whole_fit(kind):
     models = [
-        make(kind, epochs=2, backend=name, n_jobs=n_jobs).fit(X)
+        make(kind, epochs=2, backend=name, n_jobs=n_jobs).fit(X[:40])
         for name, n_jobs in [("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 5), ("emulated", 1)]
     ]
     for model in models[1:]:
@@ -136,11 +137,12 @@ def test_backends_and_threads_agree_on_a_whole_fit(kind):
 
 @pytest.mark.parametrize("kind", ["autoencoder", "views", "own layers"])
 def test_arrays_of_the_device(kind, cupy):
-    model = make(kind, epochs=2, backend="cupy").fit(cupy.asarray(X))
-    same = make(kind, epochs=2, backend="emulated").fit(X)
-    assert type(model.params_) is type(model.predict_proba(cupy.asarray(X))) is cupy.ndarray
+    few = X[:40]
+    model = make(kind, epochs=2, backend="cupy").fit(cupy.asarray(few))
+    same = make(kind, epochs=2, backend="emulated").fit(few)
+    assert type(model.params_) is type(model.predict_proba(cupy.asarray(few))) is cupy.ndarray
     np.testing.assert_allclose(csrl_core.backends.as_numpy(model.params_), same.params_, rtol=1e-7, atol=1e-10)
-    np.testing.assert_array_equal(csrl_core.backends.as_numpy(model.predict(cupy.asarray(X))), same.labels_)
+    np.testing.assert_array_equal(csrl_core.backends.as_numpy(model.predict(cupy.asarray(few))), same.labels_)
     _, gradient = model.value_and_gradient(cupy.asarray(X[:9]))
     assert type(gradient) is cupy.ndarray
     model.partial_fit(cupy.asarray(X[:20]))
