@@ -290,9 +290,7 @@ def test_the_warning_of_empty_clusters_advises_what_there_is(k, advice):
     labels, model = np.arange(8) % (k - 1), make("alone", n_clusters=k)
     said = message(labels, np.ones(8), k, least=model._fewest_clusters, init=hasattr(model, "init"))
     assert said.endswith(f"mean nothing. Try {advice}")
-    with pytest.warns(
-        ConvergenceWarning, match=r"nothing. Try (n_clusters=\d+, )?a larger n_init$"
-    ):
+    with pytest.warns(ConvergenceWarning, match=r"nothing. Try (n_clusters=\d+, )?a larger n_init$"):
         make("alone", epochs=1, n_clusters=k, backend="numpy").fit(np.ones_like(X))
 
 
