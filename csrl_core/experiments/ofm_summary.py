@@ -115,14 +115,14 @@ def draw(path, made):
         accuracy.hlines(np.median(values), number - 0.3, number + 0.3, color=colour)
     accuracy.set_xticks(range(len(groups)), [_name(*key) for key in groups], rotation=35, ha="right", fontsize=9)
     accuracy.set_ylabel("accuracy, and medians")
-    for ax, name, title in ((attached, "curve", "A in both"), (constant, "detached_curve", "A constant in it")):
+    for ax, name, title in ((attached, "curve", "A in both"), (constant, "detached_curve", "A constant")):
         for (model, invariance), group in groups.items():
             if model != ofm.ALONE:
                 _draw_curve(ax, [getattr(run, name) for run in group], model, invariance)
         ax.axhline(0, color="0.7", linewidth=0.8)
         ax.set_xlabel("epoch")
-        ax.set_title(f"cosine with the companion, {title}", fontsize=11)
-    constant.legend(frameon=False, fontsize=9)
+        ax.set_title(f"cosine of the gradients, {title}", fontsize=11)
+    fig.legend(*constant.get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False, fontsize=9)
     plotting.save_figure(fig, path, dpi=100)
     return Path(path)
 

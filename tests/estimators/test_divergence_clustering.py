@@ -5,10 +5,12 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import check_clustering, parametrize_with_checks
 
 import csrl_core
+import csrl_core.training.empty_clusters
 from csrl_core import DeepDivergenceClustering, callbacks
 from csrl_core.training.draws import Use, stream
 
@@ -281,6 +283,17 @@ def test_samples_that_are_all_equal(kind):
     model = make(kind, epochs=3).fit(np.ones_like(X))
     assert np.isfinite(model.loss_curve_).all()
     assert np.isfinite(model.params_).all()
+
+
+@pytest.mark.parametrize(("k", "advice"), [(2, "a larger n_init"), (3, "n_clusters=2, a larger n_init")])
+def test_the_warning_of_empty_clusters_advises_what_there_is(k, advice):
+    """There is no ``init``, and no model of one cluster."""
+    message = csrl_core.training.empty_clusters.empty_clusters_message
+    labels, model = np.arange(8) % (k - 1), make("alone", n_clusters=k)
+    said = message(labels, np.ones(8), k, least=model._fewest_clusters, init=hasattr(model, "init"))
+    assert said.endswith(f"mean nothing. Try {advice}")
+    with pytest.warns(ConvergenceWarning, match=r"nothing. Try (n_clusters=\d+, )?a larger n_init$"):
+        make("alone", epochs=1, n_clusters=k, backend="numpy").fit(np.ones_like(X))
 
 
 @pytest.mark.parametrize("kind", ["alone", "own layers"])
