@@ -43,6 +43,7 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"csrl_core needs Python >= 3.11, {sys.executable} is {sys.version.split()[0]}; make PYTHON=/path/to/python3.11")'
+	@echo "making $(VENV) and installing csrl_core with what it needs: about a minute, longer if pip has to download it"
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(BIN)/python pyproject.toml

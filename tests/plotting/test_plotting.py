@@ -15,6 +15,7 @@ from csrl_core import (
     datasets,
     plotting,
 )
+from csrl_core.estimators.scaling import Scaling
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 
@@ -128,6 +129,10 @@ def test_reconstructions_of_images():
     assert "images of 8 × 8" in fig.get_suptitle()
     assert len(fig.axes) == 3 * 11
     assert len(plotting.plot_reconstruction(model, X, None).axes) == 1
+    model.scaling_ = Scaling.of("divide", X, 1 / 16)  # centres are kept in the model's units, and drawn in the data's
+    image = plotting.plot_reconstruction(model, X / 16).axes[0].images[0].get_array()
+    np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8) / 16)
+    del model.scaling_
     image = fig.axes[0].images[0].get_array()
     np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8))
     with pytest.raises(ValueError, match=r"image_shape=\(8, 9\).* = 64"):
