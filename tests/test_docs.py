@@ -3,6 +3,7 @@
 import doctest
 import re
 import shlex
+import textwrap
 from importlib import import_module
 from pathlib import Path
 
@@ -122,6 +123,21 @@ def test_examples_of_docstrings_give_what_they_say(name):
     result = doctest.testmod(import_module(name))
     assert result.attempted > 0
     assert result.failed == 0
+
+
+INDENTED = {  # modules whose docstring begins with a program that is no example with results → what it takes as given
+    "csrl_core.callbacks": "from csrl_core import TensorizedAutoencoder, datasets\n"
+    "from csrl_core.callbacks import Checkpoint, EarlyStopping\nX = datasets.make_lines_3d(60, random_state=0)[0]",
+    "csrl_core.divergence": "import numpy as np\nfrom csrl_core import divergence\n"
+    "Y, A = np.random.default_rng(0).normal(size=(8, 2, 3, 3)), np.full((8, 2), 0.5)",
+}
+
+
+@pytest.mark.parametrize("name", list(INDENTED))
+def test_programs_at_the_head_of_modules_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"^\n((?: {4}.+\n)+)", import_module(name).__doc__, re.M)[:1]
+    exec(compile(INDENTED[name] + "\n" + textwrap.dedent(program), name, "exec"), {})
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)

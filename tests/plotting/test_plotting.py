@@ -174,7 +174,7 @@ def test_one_space_is_one_plane_and_says_what_it_shows(triangle):
 
 def test_what_losses_are_called():
     machine, persistent = TensorizedRBM(gibbs_steps=2), TensorizedRBM(persistent=True)
-    assert "F(data) − F(chains of 2 Gibbs steps), nats\nno measure" in machine._loss_name
+    assert "contrastive divergence, no measure of quality\nF(data) − F(after 2 Gibbs steps)" in machine._loss_name
     assert "persistent chains" in persistent._loss_name
     assert TensorizedVAE(reg=0.5)._loss_name == "negative evidence lower bound of a sample, nats"
     assert TensorizedVAE()._loss_name.startswith("−log p(x | z) + 4 KL divergence")
