@@ -159,7 +159,9 @@ def plot(request):
     for ax in figure.axes if kind is Kind.samples else ():
         name, said, flaw = ax.get_title().partition(": ")
         if said and table is None:
-            say(f"samples  of {name}: {flaw}; longer training or another learning rate may help")
+            machine = hasattr(estimator, "free_energy")
+            cure = "longer training or another learning rate may help" if machine else "try a smaller --reg in the fit"
+            say(f"samples  of {name}: {flaw}; {cure}")
     say(f"picture  {request.out}")
 
 

@@ -137,6 +137,8 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     def _loss_name(self):
         return f"{self.loss} loss of sample, changed copy and negative"
 
+    _loss_at_end = "at the end, unchanged, mean negatives"
+
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):

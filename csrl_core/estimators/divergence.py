@@ -150,8 +150,8 @@ class DeepDivergenceClustering(MismatchCurves, NetworkMethods, AugmentationArgum
 
     @property
     def _loss_name(self):
-        more = {"autoencoder": " + λ · mean squared error", "uco": " + λ · divergences of the blocks"}
-        return f"Cauchy–Schwarz divergences of clusters + overlap{more.get(self.companion, '')}"
+        more = {"autoencoder": "\n+ λ · mean squared error", "uco": "\n+ λ · divergences of the blocks"}
+        return f"Cauchy–Schwarz divergences of clusters, and overlap{more.get(self.companion, '')}"
 
     def _validate_params(self):
         super()._validate_params()

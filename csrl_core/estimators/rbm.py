@@ -162,8 +162,9 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
 
     @property
     def _loss_name(self):
-        chains = "persistent chains" if self.persistent else f"chains of {self.gibbs_steps} Gibbs steps"
-        return f"contrastive divergence: F(data) − F({chains}), nats\nno measure of how good the machine is"
+        K = self.gibbs_steps
+        chains = "persistent chains" if self.persistent else f"after {K} Gibbs step{'s' * (K > 1)}"
+        return f"contrastive divergence, no measure of quality\nF(data) − F({chains}), nats"
 
     _DESCRIBING = ("n_clusters", "n_hidden", "visible", "assignment")
     takes_target = False

@@ -126,7 +126,7 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
             return f"mean squared error per feature + {2 * self.reg:g} KL divergence"
         if self.reg == 0.5:
             return "negative evidence lower bound of a sample, nats"
-        return f"−log p(x | z) + {2 * self.reg:g} KL divergence, nats (with 1: the negative lower bound)"
+        return f"−log p(x | z) + {2 * self.reg:g} KL divergence, nats\nwith 1 it is the negative lower bound"
 
     def _validate_params(self):
         super()._validate_params()

@@ -87,9 +87,9 @@ def draw(out, data, version, jobs):
         for ax, (X, y) in zip(column[1:], parts):
             _draw_codes(ax, model, j, X, y)
     for ax, name in zip(axes[1:, 0], ("training", "test")):
-        ax.set_ylabel(f"codes of {name} images, second dimension")
+        ax.set_ylabel(f"{name} images\nsecond dimension of the code")
     for ax in axes[2]:
-        ax.set_xlabel("first dimension")
+        ax.set_xlabel("first dimension of the code")
     legend_beside(axes[1, -1], class_codes(parts[0][1], len(parts[0][1]), None)[1], "class")
     fig.suptitle(f"{data}, {version}: decoded samples of N(0, 1) above, codes of images below", fontsize=12)
     path = Path(out) / f"fig3-{data}-{version}.png"

@@ -12,9 +12,10 @@ def plot_loss(model, ax=None):
     returns Axes
     """
     ax = axes_of(ax)
+    end = getattr(model, "_loss_at_end", "at the end")
     curve = np.asarray(model.loss_curve_)
     ax.plot(np.arange(1, len(curve) + 1), curve, color=COLOURS[0], label="mean over the epoch's batches")
-    ax.axhline(model.loss_, color=COLOURS[4], linestyle="--", label=f"at the end: {model.loss_:.4g}")
+    ax.axhline(model.loss_, color=COLOURS[4], linestyle="--", label=f"{end}: {model.loss_:.4g}")
     if len(curve) and curve.min() > 0 and curve.max() > 30 * curve.min():
         ax.set_yscale("log")
     ax.set_xlabel("epoch")

@@ -65,7 +65,7 @@ def _draw_fields(ax, Z, labels, k, codes, classes):
         projected, share = plane_of(Z[own])
         points[own] = _into_field(projected) + np.array([j, 0])
         if Z.shape[1] > 2 and share is not None:
-            shares[j] = f"\n{percent(share)}"
+            shares[j] = f"\n{100 * share:.0f} %"
     scatter(ax, points, codes, classes)
     ax.set_xticks(range(k), _ticks(labels, k, shares))
     ax.set_xlim(-0.5, k - 0.5)
@@ -73,11 +73,11 @@ def _draw_fields(ax, Z, labels, k, codes, classes):
     for j in range(1, k):
         ax.axvline(j - 0.5, color="0.85", linewidth=0.8, zorder=0)
     ax.set_title("Embedding under each sample's own cluster" if k > 1 else "Embedding")
-    what = "the embedding's two dimensions"
+    what = "two dimensions of the embedding"
     if Z.shape[1] > 2:
-        what = f"first two principal components of {Z.shape[1]} dimensions"
-        ax.set_xlabel("number of samples, and the components' share of the variance")
-    ax.set_ylabel(what + (", each field on its own scale" if k > 1 else ""), fontsize=9)
+        what = f"PCA, two of {Z.shape[1]} dimensions"
+        ax.set_xlabel("number of samples; share of the variance that is shown")
+    ax.set_ylabel(what + ("\neach field on its own scale" if k > 1 else ""))
 
 
 def _draw_plane(ax, Z, labels, k, codes, classes):

@@ -96,6 +96,9 @@ def _image_pairs(model, X, R, labels, shape, fig):
     fig = new_figure(0.8 * columns + 0.9, 0.92 * k + 0.9) if fig is None else fig
     grid = fig.subplots(k, columns, squeeze=False)
     low, high = np.quantile(X, [0.001, 0.999])
+    centers, scaling = as_numpy(model.cluster_centers_), vars(model).get("scaling_")
+    if scaling is not None:
+        centers = scaling.undo(centers)  # to the units of X
 
     def show(ax, image):
         ax.imshow(np.reshape(image, shape), cmap=GREY, vmin=low, vmax=high)
@@ -105,7 +108,7 @@ def _image_pairs(model, X, R, labels, shape, fig):
         # Evenly over the cluster in order of loss: the best reconstructed first, the worst last.
         rows = rows[np.argsort(np.sum((X[rows] - R[rows]) ** 2, axis=1), kind="stable")]
         chosen = rows[np.linspace(0, len(rows) - 1, min(_IMAGES_PER_CLUSTER, len(rows))).astype(int)]
-        show(grid[j, 0], as_numpy(model.cluster_centers_)[j])
+        show(grid[j, 0], centers[j])
         for number, i in enumerate(chosen):
             show(grid[j, 1 + 2 * number], X[i])
             show(grid[j, 2 + 2 * number], R[i])

@@ -68,18 +68,20 @@ def _drawn(model, n, steps, random_state):
 
 def _flaw(model, j, images):
     """What a panel's title has to say of samples of cluster j, or None."""
-    limits = _range(model)
+    limits, centers = _range(model), as_numpy(model.cluster_centers_)
+    scaling = vars(model).get("scaling_")
+    if scaling is not None:
+        images = (images - scaling.offset) / scaling.scale  # centres are in the model's units, samples in the data's
     if hasattr(model, "free_energy"):
         if limits is None:
             return None
-        center = (as_numpy(model.cluster_centers_)[j] - limits[0]) / (limits[1] - limits[0])
-        noisy = np.flatnonzero(are_noise((images - limits[0]) / (limits[1] - limits[0]), center)).size
+        noisy = np.flatnonzero(are_noise(images, centers[j])).size
         if noisy <= FEW * len(images):
             return None
         return "noise" if noisy >= (1 - FEW) * len(images) else f"{noisy} of {len(images)} are noise"
-    low, high = limits or (0.0, np.ptp(as_numpy(model.cluster_centers_)))
+    whole = 1.0 if limits else np.ptp(centers)
     deviation = np.sqrt(images.var(axis=0, dtype=np.float64).mean())
-    return "all nearly one image" if len(images) > 1 and deviation < ALIKE * (high - low) else None
+    return "all nearly one image" if len(images) > 1 and deviation < ALIKE * whole else None
 
 
 def are_noise(V, center):

@@ -15,6 +15,7 @@ from csrl_core import (
     datasets,
     plotting,
 )
+from csrl_core.estimators.scaling import Scaling
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 
@@ -128,6 +129,10 @@ def test_reconstructions_of_images():
     assert "images of 8 × 8" in fig.get_suptitle()
     assert len(fig.axes) == 3 * 11
     assert len(plotting.plot_reconstruction(model, X, None).axes) == 1
+    model.scaling_ = Scaling.of("divide", X, 1 / 16)  # centres are kept in the model's units, and drawn in the data's
+    image = plotting.plot_reconstruction(model, X / 16).axes[0].images[0].get_array()
+    np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8) / 16)
+    del model.scaling_
     image = fig.axes[0].images[0].get_array()
     np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8))
     with pytest.raises(ValueError, match=r"image_shape=\(8, 9\).* = 64"):
@@ -169,7 +174,7 @@ def test_one_space_is_one_plane_and_says_what_it_shows(triangle):
 
 def test_what_losses_are_called():
     machine, persistent = TensorizedRBM(gibbs_steps=2), TensorizedRBM(persistent=True)
-    assert "F(data) − F(chains of 2 Gibbs steps), nats\nno measure" in machine._loss_name
+    assert "contrastive divergence, no measure of quality\nF(data) − F(after 2 Gibbs steps)" in machine._loss_name
     assert "persistent chains" in persistent._loss_name
     assert TensorizedVAE(reg=0.5)._loss_name == "negative evidence lower bound of a sample, nats"
     assert TensorizedVAE()._loss_name.startswith("−log p(x | z) + 4 KL divergence")
