@@ -106,13 +106,13 @@ def draw_cidfd(out, jobs):
         "nearest by IDFD alone": models[cidfd.ALONE].transform(X),
     }
     queries = np.array([np.flatnonzero(y == digit)[0] for digit in np.unique(y)[:QUERIES]])
-    fig = plotting.new_figure(12, 4.4)
+    fig = plotting.new_figure(12, 2.9)
     for ax, (title, Z) in zip(fig.subplots(1, len(spaces)), spaces.items()):
         nearest = np.argsort(-(Z[queries] @ Z.T), axis=1, kind="stable")[:, :SHOWN]  # itself first
         images = plotting.mosaic(X[nearest.ravel()], (idfd.SIDE, idfd.SIDE), SHOWN)
         ax.imshow(images, cmap="gray", vmin=np.quantile(X, 0.01), vmax=np.quantile(X, 0.99))
         same = (y[nearest[:, 1:]] == y[queries][:, None]).mean()
-        ax.set_title(f"{title}: {100 * same:.0f} % of the same digit", fontsize=11)
+        ax.set_title(f"{title}: {100 * same:.0f} % of the same digit", fontsize=10)
         ax.set_axis_off()
     path = Path(out) / "cidfd.png"
     plotting.save_figure(fig, path, dpi=100)
