@@ -15,6 +15,7 @@ from csrl_core import (
     TensorizedVAE,
 )
 from csrl_core.callbacks import Checkpoint
+from csrl_core.estimators.device_input import check_X
 from csrl_core.training import joint, row_files, sample_files, starts
 from csrl_core.training.on_disk import BLOCK
 from csrl_core.training.row_files import SampleFiles
@@ -38,6 +39,10 @@ MODELS = {
             **FAST | {"backend": "numba", "batch_size": 900},
             **{"assignment": "loss", "center_update": "running", "update": "assign-then-step", "start": "uniform"},
         ),
+        X,
+    ),
+    "an empty cluster": (
+        TensorizedAutoencoder(**FAST, assignment="loss", start="uniform", init=np.arange(N) % 2, standing_epochs=2),
         X,
     ),
     "all samples a batch": (TensorizedAutoencoder(**FAST | {"batch_size": None}, hidden=(3, 2), bias=True), X),
@@ -100,6 +105,7 @@ def test_results_are_those_of_an_array(name, on_map, monkeypatch):
     held.fit(array, sample_weight=weight)
     mapped.fit(M, sample_weight=weight)
     equal(held, mapped)
+    assert (mapped.n_reseeded_ > 0) == (name == "an empty cluster")
     for method in ("predict", "transform", "score_samples"):
         np.testing.assert_array_equal(getattr(held, method)(array), getattr(mapped, method)(M), err_msg=method)
 
@@ -174,6 +180,13 @@ def test_rows_are_those_of_the_array(kind, tmp_path):
         np.asarray(samples)
     with pytest.raises(IndexError, match="out of range"):
         samples[[len(array)]]
+
+
+@pytest.mark.parametrize("backend", ["cupy", "emulated"])
+def test_kernels_of_a_device_get_arrays(backend, on_map):
+    array = check_X(TensorizedVAE(backend=backend), on_map(X), True)
+    assert isinstance(array, np.ndarray)
+    np.testing.assert_array_equal(array, X)
 
 
 def test_small_data_are_held_in_memory(tmp_path, monkeypatch):
