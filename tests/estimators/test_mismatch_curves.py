@@ -114,3 +114,12 @@ def test_curves_that_were_not_asked_for():
         for name in names:
             with pytest.raises(AttributeError, match=f"has {name} after a fit with mismatch"):
                 getattr(other, name)
+
+
+def test_arrays_of_the_device(cupy):
+    model, same = make(epochs=1, backend="cupy").fit(cupy.asarray(X)), make(epochs=1).fit(X)
+    np.testing.assert_allclose(model.ofm_curve_, same.ofm_curve_, rtol=1e-6)
+    np.testing.assert_allclose(model.ofm_regression_curve_, same.ofm_regression_curve_, rtol=1e-4)
+    found, own = model.objective_gradients(cupy.asarray(X[:9])), same.objective_gradients(X[:9])
+    assert type(found["companion"]["head.0.weight"]) is cupy.ndarray
+    assert mismatch.pairs(found, "encoder.") == pytest.approx(mismatch.pairs(own, "encoder."), rel=1e-5)
