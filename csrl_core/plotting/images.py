@@ -154,7 +154,8 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
 
     first = np.asarray(next(iter(rows.values())))
     h, w = check_image_shape(image_shape, first.shape[1])
-    fig = new_figure(1.9 + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
+    names = 0.5 + 0.09 * max(map(len, rows))  # inches
+    fig = new_figure(names + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
     ax = fig.add_subplot()
     low, high = np.quantile(first, [0.001, 0.999])
     images = mosaic(np.concatenate(list(rows.values())), (h, w), columns=len(first))
@@ -170,4 +171,6 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
     ax.set_frame_on(False)
     if title is not None:
         ax.set_title(title, fontsize=10)
+    for _ in range(2):  # with axes of a fixed aspect the layout leaves room for names only when it is asked again
+        fig.draw_without_rendering()
     return fig

@@ -18,7 +18,7 @@ train, test = slice(0, 400), slice(400, None)
 model = TensorizedVAE(n_clusters=3, hidden=(64, 32), reg=0.5, random_state=0).fit(X[train])
 
 labels, codes = model.predict(X[test]), model.transform(X[test])
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10, 4.4), sharex=True, sharey=True, layout="constrained")
 angle = np.linspace(0, 2 * np.pi, 200)
 for cluster, ax in enumerate(axes):
     for digit, marker in enumerate("os^"):
