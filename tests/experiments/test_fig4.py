@@ -8,22 +8,30 @@ from cli_helpers import error_of
 from cli_helpers import run as csrl
 
 from csrl_core import datasets, load, metrics
-from csrl_core.experiments import fig4, fig4_summary
+from csrl_core.experiments import fig4
 from csrl_core.experiments.runs import RunTable
 
 pytestmark = pytest.mark.skipif(not datasets.available("mnist"), reason="MNIST is not there")
 SMALL = {"repetitions": 1, "epochs": 2, "images": 20}
+COMMAND = ("reproduce", "fig4", "--quick", "--jobs", "1")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("fig4")
+    """What the command makes, once: the jobs of `SMALL`."""
+    folder = tmp_path_factory.mktemp("fig4")
+    result = csrl(*COMMAND, "--out", folder)
+    assert "6 runs, 0 of them in" in result.output
+    return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def made(folder):
-    table = RunTable(folder / "runs.csv", fig4.Run)
-    return fig4_summary.complete(table, fig4.jobs(folder, **SMALL), n_processes=1)
+    return table(folder).runs
+
+
+def table(folder):
+    return RunTable(folder / "fig4-quick-runs.csv", fig4.Run)
 
 
 def test_all_models_with_and_without_class_information(tmp_path):
@@ -59,22 +67,20 @@ def test_the_baseline_is_trained(made, folder):
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
-def test_only_what_is_missing_is_made_again(made, folder):
-    table, jobs = RunTable(folder / "runs.csv", fig4.Run), fig4.jobs(folder, **SMALL)
-    assert table.without_model(jobs) == []
+def test_only_what_is_missing_is_made_again(folder):
+    jobs = fig4.jobs(folder, **SMALL)
+    assert table(folder).without_model(jobs) == []
     jobs[0].path.rename(jobs[0].path.with_suffix(".away"))
-    assert table.without_model(jobs) == jobs[:1]
+    assert table(folder).without_model(jobs) == jobs[:1]
     jobs[0].path.with_suffix(".away").rename(jobs[0].path)
 
 
-def test_command(tmp_path):
-    result = csrl("reproduce", "fig4", "--quick", "--out", tmp_path)
-    assert result.exit_code == 0, result.output
-    with (tmp_path / "fig4-quick.csv").open() as file:
+def test_command(folder):
+    with (folder / "fig4-quick.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["model"] for row in rows} == set(fig4.MODELS)
-    assert (tmp_path / "fig4.png").stat().st_size > 20_000
-    assert "6 runs, 6 of them in" in csrl("reproduce", "fig4", "--quick", "--out", tmp_path).output
+    assert (folder / "fig4.png").stat().st_size > 20_000
+    assert "6 runs, 6 of them in" in csrl(*COMMAND, "--out", folder).output
 
 
 def test_another_data_set_is_refused(tmp_path):
