@@ -9,7 +9,7 @@ DOCS   := $(VENV)/.docs
 # Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick sensitive oracle docs lint bench device clean
+.PHONY: demo test quick sensitive oracle docs docs-tools lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
@@ -21,9 +21,11 @@ quick: $(TESTED)      ## the suite without what is marked slow
 	$(PYTEST) -m "not slow"
 
 sensitive: $(TESTED)  ## what another BLAS or vector width could change; .ci/run has it under several
-	$(PYTEST) -m sensitive
+	$(PYTEST) -m "sensitive and not slow" $$(grep -rl --include='test_*.py' mark.sensitive tests)
 
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
+
+docs-tools: $(DOCS)   ## what builds the site
 
 docs: $(DOCS)         ## the site, in docs/_build: every example is run, every warning an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build

@@ -40,6 +40,7 @@ class Epoch:
     were called, so that it contains their decisions; with ``last_only`` only if no epoch follows
     fitted : function without arguments that returns the estimator in its present state. It shares the run's arrays,
     which training goes on changing, and has all methods that need no ``labels_``
+    rows_per_second : float, of this epoch, where samples are read from disk; else None
     """
 
     restart: int
@@ -49,6 +50,13 @@ class Epoch:
     run: Run
     save_checkpoint: Callable
     fitted: Callable
+    rows_per_second: float | None = None
+
+    @property
+    def progress(self):
+        """The loss, and the speed where samples are read from disk, as a line says them."""
+        speed = "" if self.rows_per_second is None else f", {self.rows_per_second:,.0f} rows/s"
+        return f"loss {self.loss:.6g}{speed}"
 
 
 @contextmanager
@@ -216,7 +224,7 @@ class LogLines(EpochCallback):
         now = time.monotonic()
         if now - self._last >= self.every or epoch.epoch + 1 == epoch.epochs:
             self._last = now
-            line = f"restart {epoch.restart + 1}, epoch {epoch.epoch + 1}/{epoch.epochs}, loss {epoch.loss:.6g}"
+            line = f"restart {epoch.restart + 1}, epoch {epoch.epoch + 1}/{epoch.epochs}, {epoch.progress}"
             if self.logger is None:
                 print(line, file=sys.stderr, flush=True)
             else:

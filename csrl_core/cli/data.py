@@ -7,8 +7,10 @@ import numpy as np
 
 from csrl_core import datasets
 from csrl_core.cli.base import WrongUsage
+from csrl_core.cli.out_of_core import left_on_disk
 from csrl_core.cli.table_request import BUILT_IN, STANDARD_INPUT, check_source, line_numbers, names_in
 from csrl_core.datasets import readers
+from csrl_core.training.on_disk import Samples
 
 # Columns of these names are rarely meant as features; where one is used as such, it is said.
 LABEL_NAMES = ("class", "label", "labels", "species", "target", "y")
@@ -71,11 +73,21 @@ class Known:
 
 
 def is_on_disk(X):
-    """Whether an array is a memory map: rows are read as they are needed."""
-    return isinstance(X, np.memmap)
+    """Whether rows are read as they are needed: of a memory map, or of `Samples`."""
+    return isinstance(X, (np.memmap, Samples))
 
 
-def read_data(source, request=None, *, memory_map=False, known=None, say=print, word="data", by_position=False):
+def read_data(
+    source,
+    request=None,
+    *,
+    memory_map=False,
+    out_of_core=False,
+    known=None,
+    say=print,
+    word="data",
+    by_position=False,
+):
     """Read a data set, and say what was taken.
 
     Parameters
@@ -85,6 +97,8 @@ def read_data(source, request=None, *, memory_map=False, known=None, say=print, 
     request : `csrl_core.cli.table_request.TableRequest`, optional
     memory_map : bool
         Leave an NPY file of real numbers on disk, as it is.
+    out_of_core : bool
+        Leave NPY and IDX files on disk, as `Samples`; others are refused.
     known : Known, optional
         What the model knows: its columns are taken by their names, and compared.
     say : callable
@@ -99,19 +113,17 @@ def read_data(source, request=None, *, memory_map=False, known=None, say=print, 
     Data
     """
     check_source(source)
-    if source.startswith(BUILT_IN):
+    if out_of_core:
+        X, notes = left_on_disk(source, request)
+        data = Data(X, None, [f"x{j}" for j in range(X.shape[1])])
+    elif source.startswith(BUILT_IN):
         data, notes = _built_in(source, request), []
     else:
         path = readers.StandardInput() if source == STANDARD_INPUT else Path(source)
         options = _options(request, known, by_position)
-        if (
-            memory_map
-            and options.label is None
-            and options.identifier is None
-            and path.suffix.lower() == ".npy"
-            and not (options.missing or options.columns or options.drop)
-            and source != STANDARD_INPUT
-        ):
+        chosen = (options.label, options.identifier) != (None, None) or options.columns or options.drop
+        whole = not chosen and not options.missing and source != STANDARD_INPUT
+        if memory_map and whole and path.suffix.lower() == ".npy":
             X = open_npy(path)
             data, notes = Data(X, None, [f"x{j}" for j in range(X.shape[1])]), []
         else:
@@ -122,11 +134,15 @@ def read_data(source, request=None, *, memory_map=False, known=None, say=print, 
         check_features(source, data, known)
         if not by_position:
             check_names(source, data, known)
+    _say_what_was_taken(source, data, notes, word, say)
+    return data
+
+
+def _say_what_was_taken(source, data, notes, word, say):
     shape = f"{len(data.X)} row{'s' * (len(data.X) != 1)} × {data.X.shape[1]} column{'s' * (data.X.shape[1] != 1)}"
     left = ", ".join(f"{name if why == 'empty' else repr(name)} ({why})" for name, why in _few(data.left_out))
     notes = [*notes, *[f"left out: {left}"] * bool(left)]
     say(f"{word:<10} {source if source != STANDARD_INPUT else 'standard input'}: {', '.join([shape, *notes])}")
-    return data
 
 
 def _few(left_out, most=6):
@@ -232,6 +248,8 @@ def check_finite(source, data, X=None, before=None):
     X : rows of ``source`` (a file), by default all of ``data``; before : int, how many rows come before them
     """
     X = data.X if X is None else X
+    if isinstance(X, Samples):  # whose values are checked when they are read
+        return
     bad = np.argwhere(~np.isfinite(X))
     if len(bad):
         i, j = bad[0]

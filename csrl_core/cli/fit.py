@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from csrl_core.cli import data as tables
 from csrl_core.cli import files, progress
 from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.metrics import scores
-from csrl_core.training import compiling
+from csrl_core.training import compiling, termination
 from csrl_core.training.loop import NonFiniteLossError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
 
 class ProgressBar(LogLines):
@@ -47,13 +47,16 @@ class ProgressBar(LogLines):
         if last or now - self._last >= self.every:
             self._last = now
             name = f"restart {epoch.restart + 1}/{self.n_init}" if self.n_init > 1 else "fit"
-            self._bar.show(name, epoch.epoch + 1, epoch.epochs, f", loss {epoch.loss:.6g}")
+            self._bar.show(name, epoch.epoch + 1, epoch.epochs, f", {epoch.progress}")
         return False
 
 
 @contextmanager
 def one_interrupt(grace=5.0):
-    """The first Ctrl-C raises KeyboardInterrupt; more of them within ``grace`` seconds do not spoil the saving."""
+    """The first Ctrl-C raises KeyboardInterrupt; more of them within ``grace`` seconds do not spoil the saving.
+
+    SIGTERM and SIGHUP raise what `csrl_core.training.termination` has for them, and count as well.
+    """
     if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
         yield
         return
@@ -64,11 +67,12 @@ def one_interrupt(grace=5.0):
         now = time.monotonic()
         if now - last > grace:
             last = now
-            raise KeyboardInterrupt
+            raise next((kind for kind in termination.KINDS if kind.signal == number), KeyboardInterrupt)
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with termination.raised(interrupt):
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -114,19 +118,20 @@ def fit(request, model, say):
         try:
             with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
                 model.fit(X, data.y, **dict(zip(others, scaled, strict=True)), resume=request.resume)
-        except KeyboardInterrupt:
-            _keep(request, model, equip, "interrupted", say)
+        except KeyboardInterrupt as ended:
+            say = _spoken(say)
+            _keep(request, model, equip, _ENDED.get(type(ended), "interrupted"), say)
             if request.filters_gif is not None and hasattr(model, "params_"):
                 say(f"filters    {request.filters_gif}")
             if request.checkpoint is not None and Path(request.checkpoint).exists():
                 say(f"continue with --resume {shlex.quote(str(request.checkpoint))}")
-            return INTERRUPTED
+            return getattr(ended, "code", INTERRUPTED)
         except NonFiniteLossError:
             _keep(request, model, equip, "the fit diverged", say)
             raise
         except Exception:
             if hasattr(model, "params_"):
-                _keep(request, model, equip, "the fit failed", say)
+                _keep(request, model, equip, "the fit failed", _spoken(say))
             raise
         seconds = time.perf_counter() - begin
         if scaling is not None:
@@ -139,6 +144,19 @@ def fit(request, model, say):
                 save_somewhere(model, request.out, say)
         _write_tables(request, model, data, say)
     return 0
+
+
+_ENDED = {kind: f"interrupted by {kind.signal.name}" for kind in termination.KINDS}
+
+
+def _spoken(say):
+    """``say``, where the terminal is there to hear it: one that was closed must not keep a model from being saved."""
+
+    def spoken(line):
+        with suppress(OSError):
+            say(line)
+
+    return spoken
 
 
 def _no_warning():
@@ -166,7 +184,7 @@ def _check_files(request):
 
 def _read(request, model, say):
     """(data, other arrays that `fit` takes by name, scaling or None), finite and in the range that the model needs."""
-    data = tables.read_data(request.data, request, say=say)
+    data = tables.read_data(request.data, request, out_of_core=request.out_of_core, say=say)
     tables.check_finite(request.data, data)
     scaling = scaling_of(request, data, say)
     if getattr(model, "visible", None) == "bernoulli" and (scaling is None or scaling.kind != "minmax"):
@@ -193,7 +211,10 @@ def _other(request, source, data, say, word):
     own = request
     if data.named or source.startswith(tables.BUILT_IN):
         own = dataclasses.replace(request, label_column=None, id_column=None, columns=None, drop=None)
-    other = tables.read_data(source, own, known=known, say=say, word=word, by_position=request.by_position)
+    on_disk = request.out_of_core and word == "target"
+    other = tables.read_data(
+        source, own, out_of_core=on_disk, known=known, say=say, word=word, by_position=request.by_position
+    )
     tables.check_finite(source, other)
     return other
 

@@ -47,6 +47,9 @@ class FitRequest(TableRequest):
     by_position: ByPosition = False
     checkpoint: Annotated[Path | None, typer.Option(help="Save the state of training here, again and again.")] = None
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs between two checkpoints.")] = 10
+    out_of_core: Annotated[
+        bool, typer.Option("--out-of-core", help="Read NPY and IDX files as rows are needed: larger than memory.")
+    ] = False
     resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, as if uninterrupted.")] = None
 
 

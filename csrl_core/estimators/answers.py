@@ -1,6 +1,6 @@
 """Methods of fitted estimators: clusters, embeddings, reconstructions, scores.
 
-They work in chunks of rows, so that data may be larger than memory (a memory map).
+They work in chunks of rows, so that data may be larger than memory (a memory map, files).
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from csrl_core.estimators.checks import Checks
 from csrl_core.estimators.device_input import FLOATS, check_beside
 from csrl_core.estimators.fitted import FittedModel, to_device_of
 from csrl_core.training.likelihood import responsibilities
+from csrl_core.training.on_disk import loaded
 from csrl_core.training.parameters import Layout, check_shape
 from csrl_core.training.passes import CHUNK
 from csrl_core.training.run import as_batch
@@ -181,7 +182,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         gradient : ndarray (p,)
         """
         self._check_fitted()
-        X = self._check_X(X, False)
+        [X] = loaded(self._check_X(X, False))
         to_device_of_X = to_device_of(X)
         params = as_numpy(self.params_ if params is None else params)
         params = check_array(params, dtype=FLOATS, ensure_2d=False, input_name="params")
@@ -189,7 +190,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
             raise ValueError(f"params has shape {params.shape}; expected {self.params_.shape}")
         dtype = np.result_type(X.dtype, params.dtype)
         X = X.astype(dtype, copy=False)
-        target = self._check_target(target, X)
+        [target] = loaded(self._check_target(target, X))
         labels = self._check_labels(labels, len(X))
         if centers is not None:
             centers = check_array(as_numpy(centers), dtype=np.float64, input_name="centers")

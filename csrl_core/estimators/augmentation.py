@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from csrl_core.backends import as_numpy
 from csrl_core.reference.augment import BORDERS, Augmentation
+from csrl_core.training.on_disk import is_on_disk
 
 NOISE = 0.1  # of vectors, in standard deviations of their features
 
@@ -66,7 +67,8 @@ class AugmentationArguments:
         if noise == "auto":
             noise = 0.0
             if image is None and X is not None:
-                noise = NOISE * float(np.sqrt(as_numpy(X).astype(np.float64).var(axis=0).mean()))
+                variance = X.var() if is_on_disk(X) else as_numpy(X).astype(np.float64).var(axis=0)
+                noise = NOISE * float(np.sqrt(variance.mean()))
         if image is None:
             return Augmentation(noise=float(noise))
         return Augmentation(

@@ -4,13 +4,16 @@ Arrays of any library with the CUDA array interface stay on the device; results 
 """
 
 import numpy as np
-from sklearn.utils.validation import _check_n_features, check_array, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_array, validate_data
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
 from csrl_core.estimators.input_checks import check_cells, warn_of_huge_rows
+from csrl_core.training import sample_files
+from csrl_core.training.on_disk import is_on_disk
 
 FLOATS = [np.float64, np.float32]
+DEVICES = ("cupy", "emulated")  # backends that take all samples at once: what lies on disk is brought into memory
 
 
 def kind(array):
@@ -19,26 +22,39 @@ def kind(array):
 
 
 def check_X(estimator, X, reset, **options):
-    """X, checked, as (n, d) float32 or float64, on the device or host where it lies.
+    """X, checked, as (n, d) float32 or float64, on the device, the host or the disk where it lies.
+
+    What lies on disk is read, and its values are checked, in a fit here, and else when it is used.
 
     Raises
     ------
     ValueError
         As scikit-learn's ``validate_data``; or X lies on a device and the backend computes on the host.
     """
-    if not is_device_array(X):
+    X = sample_files.opened(X)
+    if is_on_disk(X) and estimator.backend in DEVICES:
+        X = X.load()
+    if is_on_disk(X):
+        check_shape(estimator, X, reset)
+    elif not is_device_array(X):
         check_cells(X, "X")
         X = validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
-        if reset:
-            warn_of_huge_rows(X, vars(estimator).get("feature_names_in_"))
     else:
         X = _on_device(estimator, X, "X")
         if X.shape[0] < 1 or X.shape[1] < 1:
             raise ValueError(f"Found array with shape {X.shape}: X needs at least 1 sample and 1 feature")
         _check_n_features(estimator, X, reset=reset)
+    if reset and not is_device_array(X):
+        warn_of_huge_rows(X, vars(estimator).get("feature_names_in_"))
     if reset:  # a scaling belongs to the parameters that were fitted with it
         vars(estimator).pop("scaling_", None)
     return scaled(estimator, X)
+
+
+def check_shape(estimator, X, reset):
+    """Check names and number of the features of `Samples`, as ``validate_data`` does those of an array."""
+    _check_feature_names(estimator, X, reset=reset)
+    _check_n_features(estimator, X, reset=reset)
 
 
 def scaled(estimator, X):
@@ -48,7 +64,12 @@ def scaled(estimator, X):
 
 
 def check_beside(estimator, array, X, name):
-    """An array (n, d), checked, with X's dtype; it must lie where X lies."""
+    """An array (n, d), checked, with X's dtype; it must lie where X lies, or on disk."""
+    array = sample_files.opened(array, name)
+    if is_on_disk(array):
+        array = array.load() if estimator.backend in DEVICES else array
+    if is_on_disk(array):
+        return array if array.dtype == X.dtype else array.changed(lambda rows: rows.astype(X.dtype), X.dtype)
     if is_device_array(array) != is_device_array(X):
         raise ValueError(
             f"{name} is a {kind(array)}, X is a {kind(X)}; expected both on the host, or both on the device"

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import _get_feature_names
 
+from csrl_core.training import sweeps
+
 HUGE, LEAST_ROWS = 1e4, 10  # how much larger a value is than usual to be told, and of how many rows one may tell
 ULPS = 8  # roundings that scaling to [0, 1] may leave outside
 _DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -135,7 +137,7 @@ def in_unit_interval(X, name, needs, instead):
 def warn_of_huge_rows(X, names=None):
     """Warn of a few rows that are so far from all others that they rule a fit.
 
-    X : (n, d) finite; names : (d,) of the columns or None
+    X : (n, d) finite array or `Samples`; names : (d,) of the columns or None
 
     Warns
     -----
@@ -153,12 +155,12 @@ def warn_of_huge_rows(X, names=None):
         far = [np.abs(edge - middle) for edge in (X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64))]
     j = int(np.argmax(np.maximum(*far)))
     ratio = max(far[0][j], far[1][j]) / usual
-    rows = np.flatnonzero(np.abs(X[:, j] - middle[j]) > 0.1 * ratio * usual) if ratio > HUGE else ()
+    rows = np.flatnonzero(np.abs(sweeps.column(X, j) - middle[j]) > 0.1 * ratio * usual) if ratio > HUGE else ()
     if 0 < len(rows) <= max(1, n // 100):
         i = int(rows[0])
         column = j if names is None else repr(names[j])
         warnings.warn(
-            f"row {i} has {X[i, j]:.3g} in column {column}, {ratio:.0e} times what is usual in X; such a row rules the "
+            f"row {i} has {X[i][j]:.3g} in column {column}, {ratio:.0e} times what is usual in X; such a row rules the "
             f"fit, or gets a cluster of its own. Correct it, or leave it out",
             UserWarning,
             stacklevel=2,

@@ -19,6 +19,7 @@ from csrl_core.estimators.rbm_methods import MachineMethods
 from csrl_core.models.partition import PartitionRule
 from csrl_core.models.rbm import RBMModel
 from csrl_core.reference.rbm import VISIBLE
+from csrl_core.training import sweeps
 from csrl_core.training.draws import Use
 
 STEPS, LEAST_EPOCHS = 1000, 10  # optimizer steps and epochs that a fit makes at least, by default
@@ -153,6 +154,8 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
                 f"momentum={self.momentum!r} needs optimizer='sgd', got {self.optimizer!r}, which has its own momentum"
             )
 
+    _made_for_a_size = False  # `_check_data` looks at the scale of Gaussian units itself
+
     @property
     def _centred(self):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
@@ -234,7 +237,7 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
             costs = np.take_along_axis(as_numpy(objective.costs(run, data.X)), labels[:, None], axis=1)[:, 0]
             scores = -costs.astype(np.float64) - rule.log_mixing(run.state)[labels]
             errors = as_numpy(run.state["log_partition_error"])
-        sums = objective.backend.assign.cluster_sums(data.X, own, data.weight, self.n_clusters)
+        sums = sweeps.cluster_sums(objective.backend.assign, data.X, own, data.weight, self.n_clusters)
         return model.untaught(scores, errors, data, labels, [as_numpy(array) for array in sums])
 
     def _check_X(self, X, reset, **options):
@@ -250,9 +253,8 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
 
     def _check_data(self, X, target, sample_weight, reset):
         X, target, weight = super()._check_data(X, target, sample_weight, reset)
-        weighted = X[weight > 0]
-        if self.visible == "gaussian" and len(weighted) > 1:
-            deviation = as_numpy(weighted.std(axis=0, dtype=np.float64))
+        if self.visible == "gaussian" and int((weight > 0).sum()) > 1:
+            deviation = sweeps.deviation(X, weight)
             deviation = deviation[deviation > 0]
             scale = float(np.sqrt(np.mean(deviation**2))) if len(deviation) else 1.0
             if not SCALES[0] <= scale <= SCALES[1]:

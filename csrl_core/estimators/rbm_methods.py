@@ -9,6 +9,7 @@ from csrl_core.backends import as_numpy
 from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.sampling import Sampling
 from csrl_core.training.draws import Use
+from csrl_core.training.on_disk import is_on_disk, loaded
 
 
 class MachineMethods(Sampling):
@@ -92,7 +93,7 @@ class MachineMethods(Sampling):
         X = self._check_X(X, False)
         fitted = self._fitted(X.dtype)
         with fitted.threads():
-            x = fitted.backend.own(X)
+            x = X if is_on_disk(X) else fitted.backend.own(X)
             labels = fitted.backend.own(self._map_checked(X, lambda fitted, x: fitted.assign(x)))
             return fitted.model.pseudo_likelihood(fitted.parameters, x, fitted.centers, labels, fitted.draw())
 
@@ -147,7 +148,8 @@ class MachineMethods(Sampling):
 
     def _check_chains(self, V):
         """V, checked like X; but Gaussian or centred units may have any value."""
-        V = super()._check_X(V, False) if self._centred or self.visible == "gaussian" else self._check_X(V, False)
+        check = super()._check_X if self._centred or self.visible == "gaussian" else self._check_X
+        [V] = loaded(check(V, False))
         return V if V.dtype == self.params_.dtype else V.astype(self.params_.dtype)
 
     def sample(self, n_samples=1, cluster=None, *, steps=1000, random_state=None):

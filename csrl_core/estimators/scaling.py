@@ -7,6 +7,7 @@ import numpy as np
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
+from csrl_core.training.on_disk import is_on_disk
 
 KINDS = "divide", "standardize", "minmax"
 
@@ -27,7 +28,7 @@ class Scaling:
         """The scaling of this kind for data.
 
         kind : "divide" by ``divisor``; "standardize" to mean 0 and standard deviation 1; "minmax" to [0, 1]
-        X : (n, d); a constant feature is only shifted
+        X : (n, d) array or `Samples`; a constant feature is only shifted
         """
         d = X.shape[1]
         if kind == "divide":
@@ -47,6 +48,8 @@ class Scaling:
         UserWarning
             Values were set to the ends of the range.
         """
+        if is_on_disk(X):
+            return X.changed(self.apply)
         offset, scale = self._beside(X)
         if self.kind == "divide":
             return X / scale

@@ -161,6 +161,10 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
 
     # Data
 
+    @property
+    def _made_for_a_size(self):
+        return self.reconstruction_loss != "bernoulli"  # whose data are in [0, 1] anyway
+
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)
         return self._check_range(X, "X")

@@ -113,7 +113,7 @@ def draw_cidfd(out, jobs):
         "nearest by IDFD alone": models[cidfd.ALONE].transform(X),
     }
     queries = np.array([np.flatnonzero(y == digit)[0] for digit in np.unique(y)[:QUERIES]])
-    fig = plotting.new_figure(12, 4.4)
+    fig = plotting.new_figure(12, 3.1)
     for ax, (title, Z) in zip(fig.subplots(1, len(spaces)), spaces.items()):
         nearest = np.argsort(-(Z[queries] @ Z.T), axis=1, kind="stable")[:, :SHOWN]  # itself first
         images = plotting.mosaic(X[nearest.ravel()], (idfd.SIDE, idfd.SIDE), SHOWN)

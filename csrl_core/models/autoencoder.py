@@ -1,14 +1,20 @@
 """The autoencoder of every cluster as a `ClusterModel`; the mathematics is in `csrl_core.reference.autoencoder`."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
-from csrl_core.models.components import component_layers, component_weights, principal_axes
-from csrl_core.reference.assign import Clusters
+from csrl_core.models.components import Deviations, component_layers, component_weights, principal_axes
+from csrl_core.reference.assign import Clusters, JointOptions
 from csrl_core.reference.dense import layer_table
+from csrl_core.training import sweeps
 from csrl_core.training.likelihood import orthonormal_decoder
+from csrl_core.training.on_disk import is_on_disk, on_host
+from csrl_core.training.run import Batch, Run, Settings
 
+HOMOGENEOUS = {"linear", "relu", "leaky_relu"}  # activations for which f(c x) = c f(x) for every c > 0
 NOISE = 0.1  # share of random parameters that start="auto" adds to principal components
 
 
@@ -30,9 +36,10 @@ class AutoencoderModel(ClusterModel):
         reg,
         start="uniform",
     ):
-        self.kernel, self.own, self.reg = backend.autoencoder, backend.own, float(reg)
+        self.kernel, self.assign, self.own, self.reg = backend.autoencoder, backend.assign, backend.own, float(reg)
         self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
         self.follows_clusters = start != "uniform"
+        self.homogeneous = not bias and {activation, output_activation} <= HOMOGENEOUS
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )
@@ -60,7 +67,7 @@ class AutoencoderModel(ClusterModel):
         """
         if self.start == "uniform":
             return self.init_parameters(data.X, self.n_clusters, draw)
-        host = (as_numpy(array) for array in (data.target, data.weight, assign, centers))
+        host = (on_host(array) for array in (data.target, data.weight, assign, centers))
         layers = component_layers(*host, self.hidden, self.shared)
         halves = zip(("encoder", "decoder"), component_weights(layers, self.reg, self.n_features), strict=True)
         named = {f"{half}.{number}.weight": W for half, weights in halves for number, W in enumerate(weights)}
@@ -124,6 +131,8 @@ class AutoencoderModel(ClusterModel):
         if not self.kernel.fused_epoch_applies(self.table, n, d, k, batch_size):
             return None
         clusters = Clusters(*(run.state[name] for name in Clusters._fields))
+        if is_on_disk(data.X, data.target):
+            return OnDiskEpoch(self, run, data, settings, options)
         arguments = run.params, self.table, data.X, data.target, data.weight, self.reg
 
         def epoch(order, batch_size):
@@ -131,6 +140,44 @@ class AutoencoderModel(ClusterModel):
             return self.kernel.fused_epoch(*arguments, order, batch_size, clusters, options, optimizer)
 
         return epoch
+
+
+@dataclass(frozen=True)
+class OnDiskEpoch:
+    """The kernel for a whole epoch, called for one batch after the other, as they are read: the result is the same.
+
+    The kernel ends by computing sums over all the samples that it was given. So it gets copies of the clusters' arrays,
+    and assignment and centres of each batch, and the sums over all samples, are computed here.
+    """
+
+    model: AutoencoderModel
+    run: Run
+    data: Batch
+    settings: Settings
+    options: JointOptions
+
+    def __call__(self, order, batch_size):
+        """(loss_sum, weight_sum, moved) of the epoch. order : (n,) int64"""
+        run, model, kernel = self.run, self.model, self.model.assign
+        state, loss_sum, weight_sum, moved = run.state, 0.0, 0.0, 0
+        for number, first in enumerate(range(0, len(order), batch_size)):
+            batch = self.data.take(order[first : first + batch_size], number)
+            copies = {name: state[name].copy() for name in Clusters._fields if name != "assign"}
+            clusters = Clusters(assign=state["assign"][batch.index], **copies)
+            optimizer = self.settings.optimizer_state(run)._replace(step=run.step + number)
+            loss, weight, _ = model.kernel.fused_epoch(
+                *(run.params, model.table, batch.X, batch.target, batch.weight, model.reg),
+                *(np.arange(len(batch.X)), len(batch.X), clusters, self.options, optimizer),
+            )
+            loss_sum, weight_sum = loss_sum + loss, weight_sum + weight
+            moved += sweeps.move(kernel, batch, clusters.assign, state)
+            kernel.means(state["sums"], state["totals"], state["centers"], number if self.options.running else 0)
+        arguments = self.data.target, state["assign"], self.data.weight, len(state["centers"])
+        for name, sums in zip(("sums", "totals", "counts"), sweeps.cluster_sums(kernel, *arguments), strict=True):
+            state[name][...] = sums
+        if not self.options.running:
+            kernel.means(state["sums"], state["totals"], state["centers"], 0)
+        return loss_sum, weight_sum, moved
 
 
 class ExactAutoencoderModel(AutoencoderModel):
@@ -145,7 +192,7 @@ class ExactAutoencoderModel(AutoencoderModel):
 
     def minimise(self, params, data, assign, centers):
         """Write every cluster's principal axes into its layers; a cluster with too few samples keeps its parameters."""
-        X, weight, assign, centers = (as_numpy(array) for array in (data.X, data.weight, assign, centers))
+        X, weight, assign, centers = (on_host(array) for array in (data.X, data.weight, assign, centers))
         depth = len(self.hidden)
         widths = [params[f"encoder.{number}.weight"].shape[1:] for number in range(depth)]
         h = min(fan_out for _, fan_out in widths)
@@ -153,7 +200,7 @@ class ExactAutoencoderModel(AutoencoderModel):
             members = np.flatnonzero((assign == j) & (weight > 0))
             if len(members) < self.fewest:
                 continue
-            axes = principal_axes(X[members] - centers[j], weight[members], h)
+            axes = principal_axes(Deviations(X, centers, assign, members), weight, h)
             for number, shape in enumerate(widths):
                 identity = axes if number == 0 else np.eye(h)
                 encoder = np.zeros(shape)

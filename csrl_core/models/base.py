@@ -24,6 +24,10 @@ class Model(ABC):
     """Whether losses depend on X, target and centers only through X − c and target − c. If so, the training mean is
     subtracted from the data first, which keeps digits in float32."""
 
+    homogeneous = False
+    """Whether losses of c X, c target and c centers are c² those of X, target and centers, for every c > 0 and the same
+    parameters. If so, training may divide the data by a unit (`csrl_core.training.units`)."""
+
     loss_falls = True
     """Whether training lowers the loss. If so, a loss that still falls at the end calls for more epochs."""
 
@@ -81,6 +85,9 @@ class ClusterModel(Model):
     """Epochs at the start of training during which the first assignment stands; None: all epochs. The estimator's
     argument of this name overrides it. Near their initial parameters all clusters may look alike, and then the lowest
     loss says nothing about clusters."""
+
+    couples_batch = False
+    """Whether the gradient of a batch is more than the sum of those of its parts, as with batch normalisation."""
 
     minimise = None
     """Optional method ``minimise(params, data, assign, centers)``: write the best parameters for an assignment into

@@ -4,26 +4,64 @@ For a linear autoencoder without penalty the best subspace of a cluster is spann
 (Eckart & Young 1936). `csrl_core.training.exact` computes them; `component_weights` makes initial weights of them.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.linalg import eigh
 
 from csrl_core.training.loop import NonFiniteLossError
+from csrl_core.training.on_disk import BLOCK, Samples
 
-CHUNK = 8192  # rows of one product; its result does not grow with their number
+CHUNK = BLOCK  # rows of one product; its result does not grow with their number
 
 
-def principal_axes(X, weights, h):
+@dataclass(frozen=True)
+class Deviations:
+    """Samples less their clusters' centres, as coordinates, in float64; worked out a chunk at a time when needed.
+
+    X : (n, d) array or `Samples`; centers : (k, d) float64; assign : (n,) int; members : (m,) int, the samples
+    basis : (d, e) whose coordinates these are, or None; without : (e, r) orthonormal directions that are taken off
+    """
+
+    X: np.ndarray | Samples
+    centers: np.ndarray
+    assign: np.ndarray
+    members: np.ndarray
+    basis: np.ndarray | None = None
+    without: np.ndarray | None = None
+
+    @property
+    def shape(self):
+        """(m, d or e)."""
+        return len(self.members), (self.X if self.basis is None else self.basis).shape[1]
+
+    def chunks(self):
+        """Pairs (rows (b, e), members (b,)), all of them in order; as one if there are fewer than columns."""
+        m, size = len(self.members), CHUNK if len(self.members) >= self.shape[1] else len(self.members)
+        for first in range(0, m, max(1, size)):
+            members = self.members[first : first + size]
+            rows = self.X[members].astype(np.float64)
+            rows -= self.centers[self.assign[members]]
+            rows = rows if self.basis is None else rows @ self.basis
+            yield rows if self.without is None else rows - (rows @ self.without) @ self.without.T, members
+
+
+def principal_axes(deviations, weights, h):
     """Orthonormal basis of the leading h-dimensional principal subspace of rows about zero.
 
     From the eigenvectors of Σ w xxᵀ (d, d) or of the Gram matrix (n, n), whichever is smaller, in float64. If fewer
     than h directions have variance, any orthonormal directions complete the basis. The largest entry of each axis is
     positive.
 
-    X : (n, d) float, at least one row; weights : (n,), not all zero; h : int, 1 ≤ h ≤ d
+    deviations : (m, d) float, or `Deviations`, at least one row; h : int, 1 ≤ h ≤ d
+    weights : (m,), not all zero; of `Deviations` (n,), of all samples
     returns (d, h) float64, columns in descending order of variance
     Cost: 2 n d min(n, d) flops for the matrix, of the order of min(n, d)³ for its eigenvectors
     """
-    return _basis([_leading(X, weights, h)], X.shape[1], h)
+    if not isinstance(deviations, Deviations):
+        (m, d), X = deviations.shape, deviations
+        deviations = Deviations(X, np.zeros((1, d)), np.zeros(m, np.int64), np.arange(m))
+    return _basis([_leading(deviations, weights, h)], deviations.shape[1], h)
 
 
 def component_layers(target, weights, assign, centers, widths, shared):
@@ -33,21 +71,20 @@ def component_layers(target, weights, assign, centers, widths, shared):
     layer l holds the leading eigenvectors of Bᵀ S_j B, or of Bᵀ S_w B if clusters share it. If a cluster has too few
     samples for so many directions, eigenvectors of S_w complete them, and after these any orthonormal directions.
 
-    target : (n, d) float; weights : (n,), not all zero; assign : (n,) int; centers : (k, d) float64
+    target : (n, d) float array or `Samples`; weights : (n,), not all zero; assign : (n,) int; centers : (k, d) float64
     widths : of the layers, d ≥ h1 ≥ h2 ≥ …; shared : int, how many layers have one copy
     returns list of (k or 1, fan_in, fan_out) float64, the largest entry of each column positive
-    Cost: `principal_axes` of every cluster, and of all samples if layers are shared or clusters small; n d float64
+    Cost: `principal_axes` of every cluster, and of all samples if layers are shared or clusters small
     """
     w, members = weights.astype(np.float64), [np.flatnonzero(assign == j) for j in range(len(centers))]
-    deviations = target.astype(np.float64)
-    for rows, center in zip(members, centers, strict=True):
-        deviations[rows] -= center
+    everyone = Deviations(target, centers, assign, np.arange(len(target)))
     layers, bases = [], [None] * len(centers)
     for number, h in enumerate(widths):
         if number < shared:
-            Q = principal_axes(_within(deviations, bases[0]), w, h)[None]
+            Q = principal_axes(replace(everyone, basis=bases[0]), w, h)[None]
         else:
-            Q = np.stack([_cluster_axes(deviations, w, rows, B, h) for rows, B in zip(members, bases, strict=True)])
+            within = [replace(everyone, basis=B) for B in bases]
+            Q = np.stack([_cluster_axes(each, w, rows, h) for rows, each in zip(members, within, strict=True)])
         layers.append(Q)
         bases = [q if B is None else B @ q for B, q in zip(bases, np.broadcast_to(Q, (len(bases), *Q.shape[1:])))]
     return layers
@@ -67,44 +104,37 @@ def component_weights(layers, reg, n_features):
     return [scale * Q for Q in layers], [Q.transpose(0, 2, 1) / scale for Q in reversed(layers)]
 
 
-def _within(rows, B):
-    """Coordinates of rows after the layers so far."""
-    return rows if B is None else rows @ B
-
-
-def _cluster_axes(deviations, weights, members, B, h):
+def _cluster_axes(everyone, weights, members, h):
     """A cluster's own axes, then those of all deviations orthogonal to them, then any orthonormal directions."""
-    d = deviations.shape[1] if B is None else B.shape[1]
-    axes = _leading(_within(deviations[members], B), weights[members], h)
+    axes = _leading(replace(everyone, members=members), weights, h)
     if axes.shape[1] == h:
-        return _basis([axes], d, h)
-    rows = _within(deviations, B)
-    rest = rows - (rows @ axes) @ axes.T
-    return _basis([axes, _leading(rest, weights, h - axes.shape[1], _scatter(rows, weights))], d, h)
+        return _basis([axes], everyone.shape[1], h)
+    rest = _leading(replace(everyone, without=axes), weights, h - axes.shape[1], _scatter(everyone, weights))
+    return _basis([axes, rest], everyone.shape[1], h)
 
 
-def _leading(X, weights, h, scatter=None):
+def _leading(deviations, weights, h, scatter=None):
     """Principal axes (d, r ≤ h) of rows about zero, without those whose variance is only rounding.
 
-    scatter : float, Σ w ‖x‖² that sets the scale of rounding; by default that of X
+    scatter : float, Σ w ‖x‖² that sets the scale of rounding; by default that of these rows
     """
-    n, d = X.shape
-    scatter = _scatter(X, weights) if scatter is None else scatter
-    if not np.isfinite(scatter):
-        raise NonFiniteLossError(
-            f"the squares of X's deviations from its clusters' centres overflow (the largest deviation is "
-            f"{np.abs(X).max():.3g}); scale the data"
-        )
-    count = min(h, n, d)
+    n, d = deviations.shape
+    S, squares = np.zeros((min(n, d), min(n, d))), 0.0
+    for rows, members in deviations.chunks():
+        squares += _squares(rows, weights[members])
+        if not np.isfinite(squares if scatter is None else scatter):
+            largest = max(np.abs(rows).max() for rows, _ in deviations.chunks())
+            raise NonFiniteLossError(
+                f"the squares of X's deviations from its clusters' centres overflow (the largest deviation is "
+                f"{largest:.3g}); scale the data"
+            )
+        x = _weighted(rows, weights[members])
+        S += x.T @ x if n >= d else x @ x.T
+    scatter, count = squares if scatter is None else scatter, min(h, n, d)
     if n >= d:
-        S = np.zeros((d, d))
-        for first in range(0, n, CHUNK):
-            x = _weighted(X[first : first + CHUNK], weights[first : first + CHUNK])
-            S += x.T @ x
         values, axes = eigh(S, subset_by_index=[d - count, d - 1])
     elif n:
-        x = _weighted(X, weights)
-        values, axes = eigh(x @ x.T, subset_by_index=[n - count, n - 1])
+        values, axes = eigh(S, subset_by_index=[n - count, n - 1])
         axes = x.T @ (axes / np.sqrt(np.where(values > 0, values, 1.0)))
     else:
         return np.empty((d, 0))
@@ -116,9 +146,13 @@ def _weighted(X, weights):
     return np.sqrt(weights[:, None].astype(np.float64)) * X
 
 
-def _scatter(X, weights):
+def _scatter(deviations, weights):
     """Σ w ‖x‖²."""
-    return float(np.einsum("i,ij,ij->", weights, X, X, dtype=np.float64))
+    return sum((_squares(rows, weights[members]) for rows, members in deviations.chunks()), 0.0)
+
+
+def _squares(rows, weights):
+    return float(np.einsum("i,ij,ij->", weights, rows, rows, dtype=np.float64))
 
 
 def _basis(axes, d, h):

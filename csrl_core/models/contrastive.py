@@ -12,7 +12,9 @@ from csrl_core.models.base import ClusterModel
 from csrl_core.models.mean_embeddings import SUMS, TOTAL, WEIGHTS
 from csrl_core.models.network import Pass, Rows
 from csrl_core.reference.network import BATCH_NORM, Draws
+from csrl_core.training import sweeps
 from csrl_core.training.draws import Use
+from csrl_core.training.on_disk import on_host
 
 COUNT = "without_negatives"  # state: (1,) int64, draws of negatives with no sample of another cluster
 NOISE = "noise"  # state: (1,) float64, standard deviation of the noise
@@ -63,6 +65,7 @@ class ContrastiveModel(ClusterModel):
     """
 
     standing_epochs = 5
+    couples_batch = True  # by its negatives
 
     def __init__(self, backend, networks, shape, augmentation, objective):
         self.kernel, self.network, self.norm = backend.contrastive, backend.network, backend.norm
@@ -274,6 +277,7 @@ class ContrastiveModel(ClusterModel):
 
 def _tenth_of_deviation(data):
     """A tenth of the root of the features' mean variance, a float."""
-    X, w = as_numpy(data.X).astype(np.float64), as_numpy(data.weight).astype(np.float64)
-    mean = np.average(X, axis=0, weights=w)
-    return 0.1 * float(np.sqrt(np.average(((X - mean) ** 2).mean(axis=1), weights=w)))
+    X, w = on_host(data.X), as_numpy(data.weight).astype(np.float64)
+    mean = sweeps.weighted_mean(X, w)
+    squares = sweeps.of_rows(X, lambda rows: ((rows.astype(np.float64) - mean) ** 2).mean(axis=1))
+    return 0.1 * float(np.sqrt(np.average(squares, weights=w)))

@@ -57,7 +57,7 @@ class InstanceModel(BatchModel):
         new |= self.networks.initial_state(params.state, data.X.dtype)
         if "bank" not in params.state:
             averages = {name: self.own(array) for name, array in new.items() if name in self.networks.state_shapes}
-            state = self.networks.state(params.state | averages, data.X)
+            state = self.networks.state(params.state | averages, data.X[:1])
             parts = [
                 self._features(params, data.X[first : first + ROWS], state) for first in range(0, len(data.X), ROWS)
             ]

@@ -49,7 +49,7 @@ class NetworkAutoencoderModel(ClusterModel):
         border = 0 if centred else networks.shared("encoder")
         self.trunk, self.encoder = networks.piece("encoder", 0, border), networks.piece("encoder", border)
         self.decoder = networks.piece("decoder")
-        self.coupled = BATCH_NORM in networks.kinds()
+        self.coupled = self.couples_batch = BATCH_NORM in networks.kinds()
 
     # Start
 

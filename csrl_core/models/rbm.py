@@ -10,6 +10,7 @@ from csrl_core.backends import as_numpy
 from csrl_core.models.base import ClusterModel
 from csrl_core.models.partition import PartitionRule
 from csrl_core.training.draws import Use, chosen
+from csrl_core.training.on_disk import blocks
 from csrl_core.training.passes import CHUNK
 
 INITIAL_SCALE = 0.01  # standard deviation of the first weights
@@ -36,7 +37,7 @@ class RBMModel(ClusterModel):
         self.shape, self.gibbs_steps, self.n_chains = shape, gibbs_steps, n_chains
         self.visible, self.weight_decay = self.kernel.VISIBLE[visible], weight_decay
         self.bernoulli = self.visible == self.kernel.BERNOULLI
-        self.translation_invariant = not self.bernoulli
+        self.translation_invariant, self.couples_batch = not self.bernoulli, n_chains > 0
         self.partition = PartitionRule(self, **annealing)
 
     # Start
@@ -66,15 +67,14 @@ class RBMModel(ClusterModel):
         return missing
 
     def _first_chains(self, data, assign, centers, draw):
-        X, assign, centers = as_numpy(data.X), as_numpy(assign), as_numpy(centers)
-        weighted = as_numpy(data.weight) > 0
-        chains = np.empty((self.shape[0], self.n_chains, X.shape[1]), X.dtype)
+        assign, centers, weighted = as_numpy(assign), as_numpy(centers), as_numpy(data.weight) > 0
+        chains = np.empty((self.shape[0], self.n_chains, data.X.shape[1]), data.X.dtype)
         for j in range(len(chains)):
             members = np.flatnonzero((assign == j) & weighted)
             members = members if len(members) else np.flatnonzero(weighted)
             words = draw.words(Use.PERSISTENT_CHAINS, 2)
             drawn = as_numpy(self.philox.integers(len(members), *words, j, self.n_chains))
-            chains[j] = X[members[drawn]] - centers[j]
+            chains[j] = as_numpy(data.X[self.own(members[drawn])]) - centers[j]
         return self.own(chains)
 
     def _hidden_units(self, params, chains, draw):
@@ -229,7 +229,8 @@ class RBMModel(ClusterModel):
         if self.bernoulli:
             return self.pseudo_likelihood(params, data.X, centers, labels, draw)
         state = params.state | self.partition.estimate(params, params.state, draw)
-        return self.partition.log_density(self.partition.costs(state, self.free_energy(params, data.X, centers)))
+        energies = (self.free_energy(params, data.X[rows], centers) for rows in blocks(len(data.X)))
+        return np.concatenate([self.partition.log_density(self.partition.costs(state, each)) for each in energies])
 
     def untaught(self, scores, errors, data, labels, sums):
         """Clusters whose samples are less likely under their machine than under independent units with their means.

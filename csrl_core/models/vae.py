@@ -45,7 +45,7 @@ class VAEModel(ClusterModel):
         self.trunk, self.heads = networks.piece("encoder", 0, border), networks.piece("encoder", border)
         self.decoder = networks.piece("decoder")
         self.latent = networks.output["encoder"][0] // 2
-        self.coupled = BATCH_NORM in networks.kinds()
+        self.coupled = self.couples_batch = BATCH_NORM in networks.kinds()
 
     # Start
 

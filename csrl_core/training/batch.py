@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from csrl_core.training import sweeps
 from csrl_core.training.draws import Use
 from csrl_core.training.file_checks import ModelFileError
 from csrl_core.training.objective import ModelObjective
@@ -79,10 +80,14 @@ class BatchObjective(ModelObjective):
         if self.model.clusters_features:
             state["feature_centers"] = self.backend.own(self._clusters(Z, data, run.restart).astype(dtype))
         labels = kernel.assign(self.backend.own(self.model.costs(self.parameters(run), Z)))
-        sums, totals, _ = kernel.cluster_sums(data.X, labels, data.weight, self.n_clusters)
+        sums, totals, _ = sweeps.cluster_sums(kernel, data.X, labels, data.weight, self.n_clusters)
         kernel.means(sums, totals, state["centers"], 0)
         state["assign"] = labels
         return labels, self.loss(run, data) if run.loss_curve else np.nan
+
+    def known(self, run, data):
+        """What `final` returns."""
+        return self.final(run, data)
 
     def _clusters(self, Z, data, restart):
         """Means (k, h) float64 of the best of some k-means on the features."""

@@ -10,12 +10,16 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.reference.assign import JointOptions
-from csrl_core.training import starts
+from csrl_core.training import starts, sweeps
 from csrl_core.training.draws import LAYERS
 from csrl_core.training.file_checks import ModelFileError
+from csrl_core.training.on_disk import is_on_disk
 from csrl_core.training.parameters import Layout
 from csrl_core.training.passes import FullPasses
 from csrl_core.training.reseeding import RESEEDINGS, reseed
+
+LARGE_BATCH = 2**26  # values of a batch; the gradient of a larger one is added up from parts of PART values
+PART = 2**24
 
 
 class JointAssignment(FullPasses):
@@ -42,6 +46,8 @@ class JointAssignment(FullPasses):
         The costs that assignment minimises; None: the losses.
     standing_steps : int or inf
         Steps during which the first assignment stands.
+    unit : float
+        Of the data, the shift and the centres, see `csrl_core.training.units`.
     """
 
     def __init__(
@@ -58,9 +64,11 @@ class JointAssignment(FullPasses):
         shift,
         rule=None,
         standing_steps=0,
+        unit=1.0,
     ):
         super().__init__(model, backend, n_clusters, key, center, rule, standing_steps)
         self.assign_first, self.running, self.init, self.shift = assign_first, running, init, shift
+        self.unit = unit
         # The arrays of a rule depend on the parameters too, not on the assignment alone.
         self.moves_every_epoch = rule is not None and model.minimise is None
 
@@ -90,8 +98,9 @@ class JointAssignment(FullPasses):
 
     def check_data(self, run, data, path):
         """Refuse a run that was made on other data: then its sums do not agree with its assignment."""
-        sums, _, _ = self.backend.assign.cluster_sums(data.target, run.state["assign"], data.weight, self.n_clusters)
-        scale = float(np.abs(data.target).max())
+        arguments = data.target, run.state["assign"], data.weight, self.n_clusters
+        sums, _, _ = sweeps.cluster_sums(self.backend.assign, *arguments)
+        scale = sweeps.largest(data.target)
         if not np.allclose(as_numpy(sums), as_numpy(run.state["sums"]), rtol=1e-4, atol=1e-4 * scale):
             raise ModelFileError(f"{path} was made on other data (or weights) than those to resume with")
 
@@ -101,8 +110,7 @@ class JointAssignment(FullPasses):
         """Compute losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel, state = self.backend.assign, run.state
         assign, new = self._assignments(run, batch, not self.assign_first)
-        evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
-        L, assign, gradient, new = self._checked(evaluated, run, batch, assign, new)
+        L, assign, gradient, new = self._evaluated(run, batch, assign, new)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = self.move(state, batch, new)
         kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
@@ -110,8 +118,7 @@ class JointAssignment(FullPasses):
 
     def move(self, state, batch, assign):
         """Move samples to their new clusters and update the sums; returns how many moved."""
-        sums = (state["sums"], state["totals"], state["counts"])
-        return self.backend.assign.move(batch.target, batch.index, assign, state["assign"], batch.weight, *sums)
+        return sweeps.move(self.backend.assign, batch, assign, state)
 
     def accumulate(self, run, batch, assigned):
         """A step of `partial_fit`: the batch is added to the sums, and no earlier sample moves.
@@ -145,8 +152,29 @@ class JointAssignment(FullPasses):
         if run.step < self.standing_steps or (self.rule is not None and self.rule.when == "epoch"):
             new = state["assign"][batch.index]
         elif self.rule is not None and self.rule.when == "batch":
-            new = self.backend.assign.assign(self.rule.costs(state, self._codes(run, batch.X)))
+            costs = (
+                self.costs(run, batch.X) if is_on_disk(batch.X) else self.rule.costs(state, self._codes(run, batch.X))
+            )
+            new = self.backend.assign.assign(costs)
         return state["assign"][batch.index] if assigned else new, new
+
+    def _evaluated(self, run, batch, assign, new):
+        """(L, assignment for the gradient, flat gradient, new assignment) of a batch.
+
+        Of a very large batch gradients are computed part by part, and added up in float64.
+        """
+        if batch.X.size <= LARGE_BATCH or self.model.couples_batch:
+            evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
+            return self._checked(evaluated, run, batch, assign, new)
+        tables, total, rows = [], 0.0, max(1, PART // batch.X.shape[1])
+        for first in range(0, len(batch.X), rows):
+            own = slice(first, first + rows)
+            given = (None if each is None else each[own] for each in (assign, new))
+            L, used, gradient, fresh = self._evaluated(run, batch.part(own), *given)
+            tables.append((L, used, fresh))
+            total = total + gradient.astype(np.float64)
+        L, assign, new = (np.concatenate(each) for each in zip(*tables, strict=True))
+        return L, assign, total.astype(batch.X.dtype), new
 
     def _arguments(self, run, batch, assign):
         """The arguments of a model's `losses_and_gradient`."""
@@ -206,7 +234,8 @@ class JointAssignment(FullPasses):
     def _sum_anew(self, state, data):
         """Compute the clusters' sums and means of all samples."""
         kernel = self.backend.assign
-        sums, totals, counts = kernel.cluster_sums(data.target, state["assign"], data.weight, self.n_clusters)
+        arguments = data.target, state["assign"], data.weight, self.n_clusters
+        sums, totals, counts = sweeps.cluster_sums(kernel, *arguments)
         for name, fresh in (("sums", sums), ("totals", totals), ("counts", counts)):
             state[name][...] = fresh
         if not self.running:

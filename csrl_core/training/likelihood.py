@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from csrl_core.backends import as_numpy
+from csrl_core.training.on_disk import blocks
 
 FLOOR = 1e-6  # of the data's mean variance: the least variance of a Gaussian
 
@@ -124,6 +125,10 @@ class Rule(ABC):
     def missing_arrays(self, parameters, state, draw):
         """Arrays that `costs` needs and that the state does not have yet: a dict, often empty."""
 
+    def lacks_arrays(self, state):
+        """Whether `missing_arrays` has something to compute."""
+        return False
+
     @abstractmethod
     def finish(self, parameters, state, draw):
         """Update the arrays after the last epoch."""
@@ -185,8 +190,8 @@ class Likelihood(SummedRule):
         """Statistics of no sample, which are zero, and the floor."""
         Z, _ = self.codes(parameters, data.X[:1], centers, draw)
         (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
-        mean = w @ X / w.sum()
-        squares = np.concatenate([((rows - mean) ** 2).mean(axis=1) for rows in np.array_split(X, 1 + len(X) // 8192)])
+        mean = sum(w[rows] @ X[rows] for rows in blocks(len(X))) / w.sum()
+        squares = np.concatenate([((X[rows] - mean) ** 2).mean(axis=1) for rows in blocks(len(X))])
         variance = float(w @ squares / w.sum())
         state = {
             "scatter": np.zeros((k, h, h)),

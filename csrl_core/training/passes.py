@@ -3,12 +3,14 @@
 import numpy as np
 
 from csrl_core.backends import as_numpy
+from csrl_core.training import units
 from csrl_core.training.draws import Use
 from csrl_core.training.objective import ModelObjective
+from csrl_core.training.on_disk import BLOCK
 from csrl_core.training.parameters import check_shape
 
-STATE = ("assign", "centers", "sums", "totals", "counts", "shift")  # arrays of every run
-CHUNK = 8192  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
+STATE = ("assign", "centers", "sums", "totals", "counts", "shift", "unit")  # arrays of every run
+CHUNK = BLOCK  # rows of a full pass; a multiple of the kernels' own chunks, so that chunking changes no bit
 
 
 class FullPasses(ModelObjective):
@@ -43,9 +45,11 @@ class FullPasses(ModelObjective):
     def losses(self, run, X, target):
         """L (n, k) of any samples, computed in chunks."""
         parameters, centers = self.parameters(run), self.loss_centers(run.state, X.dtype)
-        L = np.empty_like(X, shape=(len(X), self.n_clusters))
+        L = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
         for rows, numbers in self._chunks(X):
-            part = self.model.losses(parameters, X[rows], target[rows], centers, self._evaluation_draw(run, numbers))
+            x = X[rows]
+            t = x if target is X else target[rows]
+            part = self.model.losses(parameters, x, t, centers, self._evaluation_draw(run, numbers))
             self._check(part, L[rows].shape, "losses")
             L[rows] = part
         return L
@@ -69,7 +73,7 @@ class FullPasses(ModelObjective):
         """A (n, k) of any samples, computed in chunks: the costs that the rule minimises."""
         if len(X) <= CHUNK:
             return self.rule.costs(run.state, self._codes(run, X))
-        A = np.empty_like(X, shape=(len(X), self.n_clusters))
+        A = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
         for rows, _ in self._chunks(X):
             A[rows] = self.rule.costs(run.state, self._codes(run, X[rows]))
         return A
@@ -100,6 +104,12 @@ class FullPasses(ModelObjective):
         loss_sum, weight_sum = kernel.objective(L, labels, data.weight)
         return labels, loss_sum / weight_sum
 
+    def known(self, run, data):
+        """What `final` returns, or, where that would take long, the present assignment and the last epoch's loss."""
+        if self.rule is None or not self.rule.lacks_arrays(run.state):
+            return self.final(run, data)
+        return run.state["assign"].copy(), run.loss_curve[-1] / units.of_state(run.state) ** 2
+
     def loss(self, run, data):
         """The mean loss of a full pass."""
         return self.final(run, data)[1]
@@ -119,7 +129,7 @@ class FullPasses(ModelObjective):
             draw = self._evaluation_draw(run, data.index)
             scores = self.model.quality(self.parameters(run), data, labels, centers, draw)
             if scores is None:
-                return -loss
+                return -loss * units.of_state(run.state) ** 2  # in the data's units
         return float(np.average(scores, weights=as_numpy(data.weight).astype(np.float64)))
 
     def scores(self, run, data):

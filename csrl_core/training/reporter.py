@@ -1,8 +1,10 @@
 """Calls of a fit to its callbacks, by scikit-learn's callback protocol."""
 
 import json
+import time
 
 from csrl_core.callbacks import Epoch, LogLines, ending
+from csrl_core.training.on_disk import is_on_disk
 from csrl_core.training.persistence import ModelFileError
 
 
@@ -17,7 +19,7 @@ class Reporter:
         self.estimator, self.X, self.y, self.epochs = estimator, X, y, epochs
         self.save_checkpoint, self.fitted = save_checkpoint, fitted
         self.verbose = LogLines(every=0 if estimator.verbose > 1 else 2.0) if estimator.verbose else None
-        self.root = self.restart = None
+        self.root = self.restart = self._begun = None
         self._done = 0  # epochs of the next restart that an earlier fit has done
         if getattr(estimator, "_skl_callbacks", None):
             self.root = estimator._init_callback_context(max_subtasks=n_init)
@@ -84,6 +86,7 @@ class Reporter:
 
     def begin_restart(self):
         """Report the start of a restart."""
+        self._begun = time.perf_counter()
         if self.root is not None:
             self.restart = self.root.subcontext("restart", max_subtasks=self.epochs)
             for _ in range(self._done):
@@ -98,7 +101,10 @@ class Reporter:
         def save_checkpoint(path, last_only=False):
             requests.append((path, last_only))
 
-        epoch = Epoch(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, save_checkpoint, self.fitted)
+        epoch = Epoch(
+            *(run.restart, run.epoch - 1, self.epochs, run.loss_curve[-1], run, save_checkpoint, self.fitted),
+            self._speed(),
+        )
         if self.verbose is not None:
             self.verbose.on_epoch_end(self.estimator, epoch)
         if self.root is None:
@@ -111,6 +117,11 @@ class Reporter:
         for path, last_only in requests:
             if ends or not last_only:
                 self.save_checkpoint(path)
+
+    def _speed(self):
+        """Rows a second since the last epoch ended, where they are read from disk."""
+        before, self._begun = self._begun, time.perf_counter()
+        return len(self.X) / (self._begun - before) if is_on_disk(self.X) else None
 
     def end_restart(self):
         """Report the end of a restart; returns whether a callback stops the fit here."""

@@ -7,12 +7,14 @@ import numpy as np
 
 from csrl_core.backends import is_device_array
 from csrl_core.reference.optimizer import METHODS, OptimizerState
+from csrl_core.training.on_disk import Samples
 
 
 class Batch(NamedTuple):
     """The samples of one step.
 
-    X : (b, d); target : (b, d); index : (b,) int64, their row numbers in the data; weight : (b,)
+    X : (b, d); target : (b, d), arrays, or `Samples` where these are all samples of data on disk
+    index : (b,) int64, their row numbers in the data; weight : (b,)
     number : int, the batch's position in its epoch
     """
 
@@ -27,6 +29,12 @@ class Batch(NamedTuple):
         X = self.X[rows]
         target = X if self.target is self.X else self.target[rows]
         return Batch(X, target, rows, self.weight[rows], number)
+
+    def part(self, rows):
+        """The batch of some of the rows, a slice."""
+        X = self.X[rows]
+        target = X if self.target is self.X else self.target[rows]
+        return Batch(X, target, self.index[rows], self.weight[rows], self.number)
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ class Run:
     """One restart: all that changes while it trains.
 
     params : (p,); moments : (2, p), the optimizer's; state : named arrays; step, epoch : int, numbers done so far
-    loss_curve : list of float, the mean loss of each epoch
-    best, stale : the lowest loss so far, and the number of epochs without improvement or change
+    loss_curve : list of float, the mean loss of each epoch, in the data's units (`csrl_core.training.units`)
+    best, stale : the lowest loss so far, in the run's unit, and the number of epochs without improvement or change
     n_reseeded : int, empty clusters that were re-seeded so far
     stopped : bool, whether no epoch follows although ``epochs`` would allow it: the run converged, or a callback
     stopped it. It does not say whether `Objective.finish` was called
@@ -117,12 +125,22 @@ class Run:
 
 
 def as_batch(X, target, weight, shift, backend=None):
-    """All samples of a data set as one `Batch`, less the shift, on the backend (None: the host); target may be X."""
+    """All samples of a data set as one `Batch`, less the shift, on the backend (None: the host); target may be X.
+
+    `Samples` stay on disk.
+    """
     own = np.ascontiguousarray if backend is None else backend.own
     shift = own(shift.astype(X.dtype))
-    shifted = _subtract(own(X), shift)
-    index = own(np.arange(len(X), dtype=np.int64))
-    return Batch(shifted, shifted if target is X else _subtract(own(target), shift), index, own(weight))
+    shifted, index = _shifted(X, shift, own), own(np.arange(len(X), dtype=np.int64))
+    return Batch(shifted, shifted if target is X else _shifted(target, shift, own), index, own(weight))
+
+
+def _shifted(array, shift, own):
+    if isinstance(array, Samples):
+        return array.changed(
+            lambda rows: np.subtract(rows, shift, out=rows)
+        )  # rows were read into an array of their own
+    return _subtract(own(array), shift)
 
 
 def _subtract(array, shift):

@@ -9,12 +9,15 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
 from csrl_core.backends import as_numpy
+from csrl_core.training import sweeps
 from csrl_core.training.draws import Use, stream
 from csrl_core.training.exact import exact_round
-from csrl_core.training.run import Run
+from csrl_core.training.on_disk import is_on_disk
+from csrl_core.training.run import Batch, Run
 
 STARTS = 5  # tries of each kind
 LARGE = 2**20  # values in the data; with more, one try of each kind
+MOST = 2**26  # values that k-means looks at; of larger data it sees a random sample, and all are assigned afterwards
 ROUNDS = 5  # before starts are compared
 CLEAR_LEAD = 4  # standard errors of the difference of two starts' scores
 SAME = 1e-5  # relative difference below which two tries count as the same solution
@@ -41,6 +44,8 @@ def start_from(objective, init, data, restart, number=0):
     """A new run from one kind of first assignment. number : int, of the try; each has its own random numbers."""
     draw, own = objective.draw(Use.INITIAL_PARAMETERS, restart), objective.backend.own
     state = first_state(objective, data, restart, init, number)
+    if objective.unit != 1:
+        state["unit"] = own(np.array([objective.unit]))
     centers = objective.loss_centers(state, np.float64)
     named = objective.model.init_from_clusters(data, state["assign"], centers, draw)
     objective.set_layout({name: np.shape(array) for name, array in named.items()})
@@ -66,8 +71,8 @@ def first_state(objective, data, restart, init, number=0):
     if centers is None:
         assign, centers = own(init.astype(np.int64)), own(np.zeros((k, T.shape[1])))
     else:
-        assign = kernel.nearest(T, own(centers, T.dtype))
-    sums, totals, counts = kernel.cluster_sums(T, assign, data.weight, k)
+        assign = sweeps.nearest(kernel, T, own(centers, T.dtype))
+    sums, totals, counts = sweeps.cluster_sums(kernel, T, assign, data.weight, k)
     kernel.means(sums, totals, centers, 0)
     shift = own(np.array(objective.shift, dtype=np.float64))
     return {"assign": assign, "centers": centers, "sums": sums, "totals": totals, "counts": counts, "shift": shift}
@@ -77,15 +82,32 @@ def _first_centers(objective, data, restart, init, number):
     """Centres (k, d) float64 on the host. init : the name of a method."""
     philox, k, key = objective.backend.philox, objective.n_clusters, objective.key
     label = stream(Use.INITIAL_CENTERS, number, restart)
-    host, weight = as_numpy(data.target), as_numpy(data.weight)
     if init == "random":
-        rows = np.flatnonzero(weight > 0)
-        chosen = philox.permutation(len(rows), key, label, 1)[:k]
-        return host[rows[as_numpy(chosen)]].astype(np.float64)
+        rows = np.flatnonzero(as_numpy(data.weight) > 0)
+        chosen = rows[as_numpy(philox.permutation(len(rows), key, label, 1)[:k])]
+        return as_numpy(data.target[objective.backend.own(chosen)]).astype(np.float64)
+    data = _seen_by_k_means(objective, data, restart)
+    host, weight = as_numpy(data.target), as_numpy(data.weight)
     seed = int(philox.integers(2**31, key, label, 0, 0, 1)[0])
     centers, _ = kmeans_plusplus(host, k, sample_weight=weight, random_state=seed)
     centers = np.array(centers, dtype=np.float64)
     return as_numpy(_lloyd(objective, data, centers)) if init == "k-means" else centers
+
+
+def _seen_by_k_means(objective, data, restart):
+    """A `Batch` in memory: all samples, or a random sample of at most MOST values, the same for every try."""
+    (n, d), rows = data.target.shape, data.index
+    if n * d <= MOST:
+        if not is_on_disk(data.target):
+            return data
+    else:
+        weighted = np.flatnonzero(as_numpy(data.weight) > 0)
+        label = stream(Use.INITIAL_CENTERS, 0, restart)
+        order = as_numpy(objective.backend.philox.permutation(len(weighted), objective.key, label, 2))
+        chosen = np.sort(weighted[order[: max(objective.n_clusters, MOST // d)]])
+        rows = objective.backend.own(chosen)
+    target = data.target[rows]
+    return Batch(target, target, rows, data.weight[rows])
 
 
 def _lloyd(objective, data, centers):
