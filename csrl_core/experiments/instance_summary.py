@@ -87,7 +87,7 @@ def draw_idfd(out, data, jobs, made):
     L = load(first.path).cluster_losses(X)
     nearest = np.argsort(L, axis=0, kind="stable")[:SHOWN].T
     images.imshow(plotting.mosaic(X[nearest.ravel()], (idfd.SIDE, idfd.SIDE), SHOWN), cmap="gray_r", vmin=0, vmax=1)
-    images.set_title(f"{idfd.DENSE}: a row a cluster, images nearest to its centre", fontsize=11)
+    images.set_title(f"{idfd.DENSE}: images nearest to each centre", fontsize=11)
     side = idfd.SIDE + 1
     images.set_yticks(
         [(j + 0.5) * side - 1 for j in range(len(nearest))], [f"cluster {j}" for j in range(len(nearest))]
