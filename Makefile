@@ -3,31 +3,34 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TESTED := $(VENV)/.tested
 ORACLE := $(VENV)/.oracle
 DOCS   := $(VENV)/.docs
 # Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick sensitive oracle docs lint bench device clean
+.PHONY: demo test quick sensitive oracle docs docs-tools lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
 
-test: $(STAMP)        ## the whole suite
+test: $(TESTED)       ## the whole suite
 	$(PYTEST)
 
-quick: $(STAMP)       ## the suite without what is marked slow
+quick: $(TESTED)      ## the suite without what is marked slow
 	$(PYTEST) -m "not slow"
 
-sensitive: $(STAMP)   ## what another BLAS or vector width could change; .ci/run has it under several
-	$(PYTEST) -m sensitive
+sensitive: $(TESTED)  ## what another BLAS or vector width could change; .ci/run has it under several
+	$(PYTEST) -m "sensitive and not slow" $$(grep -rl --include='test_*.py' mark.sensitive tests)
 
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
+
+docs-tools: $(DOCS)   ## what builds the site
 
 docs: $(DOCS)         ## the site, in docs/_build: every example is run, every warning an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
-lint: $(STAMP)
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
@@ -45,14 +48,20 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"csrl_core needs Python >= 3.11, {sys.executable} is {sys.version.split()[0]}; make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
+# Without --no-compile pip compiles every file of SciPy and others, most of which are never imported.
 $(STAMP): $(BIN)/python pyproject.toml
+	@echo "installing csrl_core and what it needs into $(VENV): about half a minute, and what pip takes to download it"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[cli,plot]"
+	@touch $@
+
+$(TESTED): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]"
 	@touch $@
 
-$(ORACLE): $(STAMP)
+$(ORACLE): $(TESTED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[oracle]"
 	@touch $@
 
-$(DOCS): $(STAMP)
+$(DOCS): $(TESTED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch $@

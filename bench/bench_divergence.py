@@ -1,4 +1,4 @@
-"""Distances of tensors and their gradient, beside torch: ``python bench/bench_divergence.py``.
+"""Distances of tensors and their gradient, and an epoch of DDC, beside torch: ``python bench/bench_divergence.py``.
 
 A batch of 120 block outputs of 32 × 20 × 20 (--samples, --shape), float32: D (n, n), and the gradient of Σ G D for a
 given G. Contestants in one run, on equally many threads:
@@ -9,6 +9,9 @@ given G. Contestants in one run, on equally many threads:
 
 ``part of the limit``: what the flops of the form that is taken would need at the machine's product rate on as many
 threads, over what they took. Tiles on the diagonal, done whole, count as half, flops of float64 as others.
+
+An epoch of DDC, 3000 images in batches of 120 (`bench/divergence_epoch.py`; --epoch: nothing else), goes to
+bench/results/divergence_epoch.csv.
 """
 
 import argparse
@@ -16,6 +19,8 @@ from contextlib import contextmanager
 
 import numpy as np
 from common import append_rows, machine, percentile, print_table, product_rate, time_in_turns
+from divergence_epoch import OurEpoch, TorchEpoch, images
+from divergence_epoch import check as check_epoch
 
 from csrl_core import backends
 from csrl_core.reference import divergence as reference
@@ -141,6 +146,24 @@ def measure(n, shape, threads, seconds, rate):
     }
 
 
+def measure_epoch(n, threads, seconds, rounds=3):
+    """A row of results of epochs."""
+    X = images(n)
+    with backends.get("numba").threads(threads):
+        ours = OurEpoch(X)
+        ours.first_batch()
+    contestants = {"numba": (ours, lambda: backends.get("numba").threads(threads))}
+    if torch is not None:
+        with torch_threads(threads):
+            theirs = TorchEpoch(X)
+            check_epoch(ours, theirs)
+        contestants["torch"] = theirs, lambda: torch_threads(threads)
+    times = time_in_turns(contestants, seconds, rounds)
+    s = {name: percentile(values, 50) for name, values in times.items()}
+    row = {"images": n, "threads": threads, "s": round(s["numba"], 3), "torch s": round(s.get("torch", np.nan), 3)}
+    return row | {"torch / numba": round(s.get("torch", np.nan) / s["numba"], 3)}
+
+
 def main():
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,16 +172,22 @@ def main():
     parser.add_argument("--shape", type=int, nargs="+", default=[32, 20, 20])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=5.0, help="spent on each contestant")
+    parser.add_argument("--epoch", action="store_true", help="epochs of DDC alone")
     parser.add_argument("--dry", action="store_true", help="append nothing")
     options = parser.parse_args()
     n, shape = (12, (8, 5, 5)) if options.quick else (options.samples, tuple(options.shape))
-    rows = []
+    tables, seconds = {"divergence": [], "divergence_epoch": []}, 0.1 if options.quick else options.seconds
     for threads in options.threads:
-        rate = product_rate(np.float32, threads)
-        rows.append({**measure(n, shape, threads, 0.1 if options.quick else options.seconds, rate), **machine()})
-    print_table(rows, [name for name in rows[0] if name not in machine()])
-    if not (options.quick or options.dry):
-        print(append_rows("divergence", rows))
+        if not options.epoch:
+            rate = product_rate(np.float32, threads)
+            tables["divergence"].append({**measure(n, shape, threads, seconds, rate), **machine()})
+        row = measure_epoch(240 if options.quick else 3000, threads, seconds)
+        tables["divergence_epoch"].append({**row, **machine()})
+    for name, rows in tables.items():
+        if rows:
+            print_table(rows, [column for column in rows[0] if column not in machine()])
+        if rows and not (options.quick or options.dry):
+            print(append_rows(name, rows))
 
 
 if __name__ == "__main__":

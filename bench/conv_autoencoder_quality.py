@@ -13,7 +13,7 @@ scikit-learn's digits, 8 × 8 pixels, which need no file, 120 and 50.
 import argparse
 import time
 
-import vae_quality
+import image_draws
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
@@ -24,7 +24,7 @@ from csrl_core import TensorizedAutoencoder
 def images(name):
     """(X (n, d) float32 in [0, 1], y (n,))."""
     if name != "digits":
-        return vae_quality.images(name)
+        return image_draws.images(name)
     X, y = load_digits(return_X_y=True)
     return (X / 16).astype("float32"), y
 
@@ -36,13 +36,13 @@ def main():
     parser.add_argument("--classes", type=int, nargs="+", default=[0, 1, 9])
     parser.add_argument("--draws", type=int, nargs="+", default=list(range(100, 105)))
     parser.add_argument(
-        "--set", type=vae_quality.argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments"
+        "--set", type=image_draws.argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments"
     )
     given = parser.parse_args()
     (X, y), k = images(given.data), len(given.classes)
-    sizes = (120, 50) if given.data == "digits" else (vae_quality.TRAIN, vae_quality.TEST)
+    sizes = (120, 50) if given.data == "digits" else (200, 100)
     for seed in given.draws:
-        train, classes, test, test_classes = vae_quality.draw(X, y, given.classes, seed, *sizes)
+        train, classes, test, test_classes = image_draws.draw(X, y, given.classes, seed, *sizes)
         arguments = {"architecture": "conv", "n_clusters": k, "random_state": seed} | dict(given.set)
         k_means = KMeans(k, n_init=10, random_state=0).fit(train)
         start = TensorizedAutoencoder(**arguments | {"epochs": 0}).fit(train).state_["assign"]

@@ -8,45 +8,15 @@ A draw takes 200 images a class for training and 100 others for testing from the
 """
 
 import argparse
-import ast
-import os
 import time
-from pathlib import Path
 
-import numpy as np
+import image_draws
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from csrl_core import TensorizedVAE
-from csrl_core.datasets.readers import read_idx
 
 TRAIN, TEST = 200, 100  # images of every class
-
-
-def images(name):
-    """(X (n, 784) float32 in [0, 1], y (n,)) of a test file in the folder CSRL_DATA."""
-    folder = Path(os.environ["CSRL_DATA"]).expanduser() / name
-    X, y = (read_idx(folder / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-    return X.reshape(len(X), -1).astype(np.float32) / 255, y.astype(int)
-
-
-def draw(X, y, classes, seed, n_train=TRAIN, n_test=TEST):
-    """(training images, their classes, test images, their classes)."""
-    random, train, test = np.random.default_rng(seed), [], []
-    for c in classes:
-        order = random.permutation(np.flatnonzero(y == c))
-        train.append(order[:n_train])
-        test.append(order[n_train : n_train + n_test])
-    train, test = random.permutation(np.concatenate(train)), np.concatenate(test)
-    return X[train], y[train], X[test], y[test]
-
-
-def argument(text):
-    name, _, value = text.partition("=")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 def main():
@@ -55,12 +25,14 @@ def main():
     parser.add_argument("--data", default="mnist", help="folder: mnist or fashion-mnist")
     parser.add_argument("--classes", type=int, nargs="+", default=[0, 1, 9])
     parser.add_argument("--draws", type=int, nargs="+", default=list(range(100, 105)))
-    parser.add_argument("--set", type=argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments")
+    parser.add_argument(
+        "--set", type=image_draws.argument, nargs="*", default=[], metavar="ARGUMENT=VALUE", help="other arguments"
+    )
     parser.add_argument("--no-bound", action="store_true", help="fit no standard autoencoder to compare bounds with")
     given = parser.parse_args()
-    (X, y), arguments, k = images(given.data), dict(given.set), len(given.classes)
+    (X, y), arguments, k = image_draws.images(given.data), dict(given.set), len(given.classes)
     for seed in given.draws:
-        train, classes, test, test_classes = draw(X, y, given.classes, seed)
+        train, classes, test, test_classes = image_draws.draw(X, y, given.classes, seed, TRAIN, TEST)
         k_means = KMeans(k, n_init=10, random_state=0).fit(train)
         start = time.perf_counter()
         model = TensorizedVAE(n_clusters=k, random_state=seed, **arguments).fit(train)

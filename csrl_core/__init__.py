@@ -17,7 +17,7 @@ _HOME = {
     "NonFiniteLossError": "training.loop",
     "BackendError": "backends",
     **dict.fromkeys(["backend", "backends", "callbacks", "contract", "datasets", "divergence"]),
-    **dict.fromkeys(["metrics", "plotting", "reproduce", "selection", "verify"]),
+    **dict.fromkeys(["metrics", "mismatch", "plotting", "reproduce", "selection", "verify"]),
 }
 for _name, _file in estimators.homes().items():
     if _name in _HOME:
@@ -43,7 +43,7 @@ def __dir__():
 
 if TYPE_CHECKING:
     from csrl_core import backends as backend
-    from csrl_core import callbacks, contract, datasets, divergence, metrics, plotting, selection, verify
+    from csrl_core import callbacks, contract, datasets, divergence, metrics, mismatch, plotting, selection, verify
     from csrl_core.backends import BackendError
     from csrl_core.estimators.autoencoder import TensorizedAutoencoder
     from csrl_core.estimators.cluster_specific import ClusterSpecific

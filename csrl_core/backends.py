@@ -24,6 +24,7 @@ BACKENDS = {
     "cupy": "csrl_core.kernels.gpu",
     "emulated": "csrl_core.kernels.gpu",
 }
+AUTO = "numba"  # what "auto" takes
 
 
 class BackendError(RuntimeError):
@@ -186,7 +187,7 @@ def get(name="auto"):
         The backend cannot be used on this machine.
     """
     if name == "auto":
-        name = "numba"
+        name = AUTO
     if name not in BACKENDS:
         raise ValueError(f"backend={name!r} is unknown; expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
     return Backend(name, _platform(name))
@@ -194,6 +195,11 @@ def get(name="auto"):
 
 def _platform(name):
     """Where the device code of a backend runs, or None."""
+    if name == "numba":
+        from csrl_core.kernels.cpu._engine import compiler
+
+        if compiler.missing is not None:
+            raise BackendError(compiler.missing)
     if name not in ("cupy", "emulated"):
         return None
     from csrl_core.kernels.gpu._platform.launch import DeviceError

@@ -69,7 +69,7 @@ def backends():
             for stem in contract.STEMS:
                 if stem not in resolved.missing:
                     resolved.kernels(stem)
-            finding, good = "usable" + (" (what 'auto' takes)" if name == backend.get("auto").name else ""), True
+            finding, good = "usable" + (" (what 'auto' takes)" if name == backend.AUTO else ""), True
             finding += f"; no kernels of {', '.join(resolved.missing)}" if resolved.missing else ""
         except Exception as error:  # whatever is wrong with a backend is what is asked for here
             finding, good = f"not usable: {error}", False if name in ("numpy", "numba") else None
@@ -110,8 +110,9 @@ def threads():
     import scipy.linalg  # noqa: F401
     from threadpoolctl import threadpool_info
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    rows = [("cores", f"{usable} usable of {os.cpu_count()}", None)]
+    from csrl_core.backends import usable_threads
+
+    rows = [("cores", f"{usable_threads(-1)} usable of {os.cpu_count()}", None)]
     rows += [(name, os.environ.get(name, "not set"), None) for name in THREAD_VARIABLES]
     for pool in threadpool_info():
         name = f"{pool['internal_api']} {pool.get('version') or ''}".strip()

@@ -105,13 +105,14 @@ class Selection:
             ks = [c.n_clusters for c in row]
             ax.errorbar(ks, [c.value for c in row], errors, color=colour, marker=marker, capsize=3, label=f"{h}")
         best = self.best
-        ax.plot(best.n_clusters, best.value, "o", markersize=15, markerfacecolor="none", color="black", zorder=4)
+        ring = {"markersize": 15, "markerfacecolor": "none", "color": "black", "linestyle": "none"}
+        ax.plot(best.n_clusters, best.value, "o", zorder=4, label="best", **ring)
         ax.set_xticks(sorted({candidate.n_clusters for candidate in self.candidates}))
         ax.set_xlabel("clusters")
         criterion = "−BIC per sample" if self.criterion == "bic" else "held-out log-likelihood per sample"
         ax.set_ylabel(f"{criterion}; larger is better")
         ax.set_title(f"Best: {best.n_clusters} clusters, latent width {best.latent}")
-        ax.legend(title="latent width", frameon=False)
+        ax.legend(title="latent width", frameon=False, markerscale=0.6)
         ax.grid(color="0.92")
         return ax
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Threads of OpenMP that wait would spin, and take the cores from the other test process: one t-SNE of 100 points has
+# cost 5.3 s of CPU rather than 0.5. Read when scikit-learn is imported, and by processes that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture
 def data_folder():

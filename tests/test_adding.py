@@ -1,5 +1,6 @@
 """The files of docs/adding_a_model.md, in a copy of the repository, make a stem and a model; nothing is edited."""
 
+import json
 import os
 import re
 import shutil
@@ -39,6 +40,47 @@ assert type(loaded) is ClusterLines
 np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
 np.savetxt("data.csv", X, delimiter=",", header=",".join(f"x{j}" for j in range(X.shape[1])), comments="")
 """
+
+
+# Commands and code one after the other in one process, as each would import the same: what each said, or why it failed.
+STEPS = """
+import contextlib
+import io
+import json
+import sys
+import traceback
+
+from typer.testing import CliRunner
+
+from csrl_core.cli.app import app
+
+
+def csrl(*words):
+    result = CliRunner().invoke(app, words)
+    if result.exit_code:
+        raise RuntimeError(result.output) from result.exception
+    return result.output
+
+
+def python(code):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code, "step", "exec"), {})
+    return said.getvalue()
+
+
+said = {}
+for name, words in json.loads(sys.argv[1]).items():
+    try:
+        said[name] = "ok " + (csrl(*words) if isinstance(words, list) else python(words))
+    except BaseException:
+        said[name] = traceback.format_exc()
+print(json.dumps(said))
+"""
+VERIFY = ["verify", "--stem", "lines", "--backend", "numba", "--backend", "numpy"]
+FIT = ["fit", "data.csv", "--model", "lines", "--clusters", "3", "--epochs", "20", "--seed", "0", "--backend", "numpy"]
+FIT += ["--start", "random", "--out", "fitted.safetensors", "--labels", "labels.csv"]
+LOADED = "import csrl_core; model = csrl_core.load('fitted.safetensors'); print(type(model).__name__, model.start)"
 
 
 @pytest.fixture(scope="module")
@@ -86,23 +128,22 @@ def test_its_files_are_formatted_as_all_others_are(copy):
     run(copy, "-m", "ruff", "format", "--check", *names)
 
 
-def test_the_stem_is_found_proved_and_verified(copy):
-    run(copy, "-m", "pytest", "-q", "tests/reference/test_lines.py")
-    table = run(copy, "-m", "csrl_core.cli", "verify", "--stem", "lines", "--backend", "numba", "--backend", "numpy")
+def steps(folder, **wanted):
+    """What the steps said, each of which must succeed; a step: a command's words, or code."""
+    said = json.loads(run(folder, "-W", "ignore", "-c", STEPS, json.dumps(wanted)))
+    assert all(text.startswith("ok ") for text in said.values()), "\n".join(said.values())
+    return {name: text.removeprefix("ok ") for name, text in said.items()}
+
+
+def test_the_stem_is_found_and_verified(copy):
+    emulated = ["--backend", "emulated"] if shutil.which("g++") or shutil.which("c++") else []
+    describe = "from csrl_core import contract; print(contract.describe('lines'))"
+    said = steps(copy, verify=VERIFY + emulated, describe=describe)
     for function in ("losses", "gradient"):
-        rows = [line for line in table.splitlines() if line.startswith(f"lines.{function} ")]
-        assert len(rows) == 4  # two backends, two dtypes
+        rows = [line for line in said["verify"].splitlines() if line.startswith(f"lines.{function} ")]
+        assert len(rows) == 2 * (3 if emulated else 2)  # dtypes and backends
         assert all(row.endswith(" ok") for row in rows)
-    assert "lines.gradient(directions, X, centers, assign, weights)" in run(
-        copy, "-c", "from csrl_core import contract; print(contract.describe('lines'))"
-    )
-
-
-def test_the_device_code_is_verified_by_the_emulator(copy):
-    if shutil.which("g++") is None and shutil.which("c++") is None:
-        pytest.skip("the emulator needs a C++ compiler")
-    table = run(copy, "-m", "csrl_core.cli", "verify", "--stem", "lines", "--backend", "emulated")
-    assert table.count(" ok") == 4
+    assert "lines.gradient(directions, X, centers, assign, weights)" in said["describe"]
 
 
 COMPILE = """
@@ -126,46 +167,25 @@ def test_nvidias_compiler_takes_the_device_code(copy):
         pytest.skip(said)
 
 
-def test_the_contracts_tests_take_the_stem_up(copy):
+def test_it_is_proved_and_the_contracts_tests_take_it_up(copy):
     tests = ["tests/contract/test_contract.py", "tests/contract/test_cases.py", "tests/contract/test_verify.py"]
-    said = run(copy, "-m", "pytest", "-q", "-k", "lines", "-p", "no:cacheprovider", *tests)
+    tests += ["tests/reference/test_lines.py"]
+    said = run(copy, "-m", "pytest", "-v", "-k", "lines", "-p", "no:cacheprovider", *tests)
     assert int(re.search(r"(\d+) passed", said)[1]) >= 10
+    assert re.search(r"test_lines.py::\w+ PASSED", said)
 
 
 def test_a_backend_without_kernels_is_said_and_is_no_error(copy, tmp_path):
     shutil.copytree(copy, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "copy" / "kernels" / "cpu" / "lines.py").unlink()
-    said = run(
-        tmp_path / "copy",
-        "-m",
-        "csrl_core.cli",
-        "verify",
-        "--stem",
-        "lines",
-        "--backend",
-        "numba",
-        "--backend",
-        "numpy",
-    )
-    assert "numba has no stem lines: not compared" in said
-    assert "numpy" in said and "FAILED" not in said
-    said = run(tmp_path / "copy", "-m", "csrl_core.cli", "doctor")
-    assert "no kernels of lines" in said
+    said = steps(tmp_path / "copy", verify=VERIFY, doctor=["doctor"])
+    assert "numba has no stem lines: not compared" in said["verify"]
+    assert "numpy" in said["verify"] and "FAILED" not in said["verify"]
+    assert "no kernels of lines" in said["doctor"]
 
 
-def test_the_estimator_fits_saves_and_loads(copy):
-    run(copy, "-c", USE)
-
-
-def test_the_command_line_has_the_model_and_its_arguments(copy, tmp_path):
-    if not (copy / "data.csv").exists():
-        run(copy, "-c", USE)
-    csrl = "-m", "csrl_core.cli"
-    shown = run(copy, *csrl, "fit", "--help")
-    assert "lines" in shown and "axes" in shown
-    options = ("--model", "lines", "--clusters", "3", "--epochs", "20", "--seed", "0", "--backend", "numpy")
-    files = tmp_path / "model.safetensors", tmp_path / "labels.csv"
-    run(copy, *csrl, "fit", "data.csv", *options, "--start", "random", "--out", files[0], "--labels", files[1])
-    assert len(files[1].read_text().split()) >= 300
-    code = f"import csrl_core; model = csrl_core.load({str(files[0])!r}); print(type(model).__name__, model.start)"
-    assert run(copy, "-c", code).split() == ["ClusterLines", "random"]
+def test_the_estimator_fits_saves_and_loads_and_is_a_model_of_the_command_line(copy):
+    said = steps(copy, use=USE, help=["fit", "--help"], fit=FIT, loaded=LOADED)
+    assert "lines" in said["help"] and "axes" in said["help"]
+    assert len((copy / "labels.csv").read_text().split()) >= 300
+    assert said["loaded"].split() == ["ClusterLines", "random"]

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ TOP = {
     "divergence",
     "doctor",
     "metrics",
+    "mismatch",
     "reproduce",
     "selection",
     "verify",
@@ -45,6 +47,12 @@ OURS = [
 ]
 
 
+@cache
+def nodes(path):
+    """All nodes of a file's syntax tree: parsed once, as every test here asks for them."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def name_of(path):
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     parts = parts if parts[0] == "csrl_core" else ["csrl_core", *parts]
@@ -55,7 +63,7 @@ def imports(path):
     """(module, name) of every import from csrl_core, relative ones resolved."""
     own = name_of(path)
     package = own if path.name == "__init__.py" else own[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = [*base, *(node.module.split(".") if node.module else [])]
@@ -112,23 +120,26 @@ SKLEARN = {"_get_param_names", "_init_callback_context", "_parameter_constraints
 HOOKS = {"_parameter_shapes", "_state_shapes"}  # of estimators: what their files must contain
 
 
+@cache
 def defined_in(folder):
     """Names of functions, of what is assigned, and of attributes that are installed by name."""
+    names = set()
     for path in folder.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef):
-                yield node.name
+                names.add(node.name)
             elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
-                yield node.id if isinstance(node, ast.Name) else node.attr
+                names.add(node.id if isinstance(node, ast.Name) else node.attr)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+                names.add(node.value)
+    return names
 
 
 def test_private_attributes_are_used_in_the_folder_that_defines_them():
     for path in modules("csrl_core"):
         uses = {
             node.attr: node
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in nodes(path)
             if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
             if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
             if not isinstance(node.value, ast.Call) and node.attr not in SKLEARN | HOOKS | NAMEDTUPLE
@@ -139,7 +150,7 @@ def test_private_attributes_are_used_in_the_folder_that_defines_them():
 
 def functions():
     for path in OURS:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef):
                 yield pytest.param(node, id=f"{path.relative_to(ROOT)}:{node.name}")
 

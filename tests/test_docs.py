@@ -2,9 +2,12 @@
 
 import doctest
 import re
+import shlex
+import textwrap
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +36,79 @@ def test_python_in_the_documentation_runs(code, tmp_path, monkeypatch):
     exec(compile(code, "snippet", "exec"), {"__name__": "snippet"})
 
 
+# ---------------------------------------------------------------------------------------------- commands
+
+COMMAND = re.compile(r"^(?:\$ )?(csrl|make) +(.*?)(?: +#.*)?$")
+LONG = {"demo", "reproduce", "verify", "doctor"}  # of these only the arguments are read; other tests run them
+QUICK = ["--backend", "numpy", "--epochs", "2"]  # what a fit here is given besides
+
+
+def commands(page):
+    """Every block of a page that begins with a command, as its lines."""
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```", page.read_text(), re.S | re.M)
+    return [block.splitlines() for name, block in found if not name and COMMAND.match(block.splitlines()[0])]
+
+
+def test_every_page_with_commands_is_known():
+    assert {page.stem for page in [*PAGES, *TUTORIALS] if commands(page)} == {*FILES, "defaults", "verify"}
+
+
+def write_table(path, names, n=40, seed=0, missing=False):
+    """A CSV file with an id, words in columns named kind or species, and numbers elsewhere."""
+    rng = np.random.default_rng(seed)
+    rows = [",".join(names)]
+    for i in range(n):
+        words = {"id": f"r{i}", "bird": f"b{i}", "kind": "ab"[i % 2], "species": "AB"[i % 2]}
+        cells = [words.get(name, f"{rng.normal() + 4 * (i % 2):.4f}") for name in names]
+        rows.append(",".join([*cells[:-1], "" if missing and i == 3 else cells[-1]]))
+    Path(path).write_text("\n".join(rows) + "\n")
+
+
+BIRDS = ["bird", "species", "bill_length", "bill_depth", "flipper", "mass"]
+FILES = {  # page → what its commands find
+    "README": lambda: (
+        np.save("images.npy", np.random.default_rng(0).integers(0, 256, (30, 64))),
+        write_table("table.csv", ["id", "a", "b", "c"], missing=True),
+        write_table("new.csv", ["id", "a", "b", "c"], seed=1),
+    ),
+    "assignment": lambda: None,
+    "tables": lambda: write_table("x.csv", ["id", "a", "b", "c", "d", "kind"], n=150),
+    "practitioner": lambda: (write_table("birds.csv", BIRDS), write_table("new.csv", BIRDS, seed=1)),
+}
+
+
+@pytest.mark.parametrize("page", [page for page in [*PAGES, *TUTORIALS] if commands(page)], ids=lambda page: page.stem)
+def test_commands_in_the_documentation_run(page, tmp_path, monkeypatch):
+    """Each command runs, with a fit cut short; what a page shows of its output is what it prints."""
+    pytest.importorskip("typer", reason="the command line needs typer: pip install 'csrl_core[cli]'")
+    from cli_helpers import run
+    from typer.main import get_command
+
+    from csrl_core.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    FILES.get(page.stem, lambda: None)()
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    for block in commands(page):
+        shown = []
+        for line in block:
+            command = COMMAND.match(line)
+            if command is None:
+                assert page.stem == "verify" or line in shown, line
+            elif command[1] == "make":
+                assert command[2] in targets
+            else:
+                name, *arguments = shlex.split(command[2])
+                if name in LONG:
+                    get_command(app).commands[name].make_context(name, arguments)
+                else:
+                    more = {"fit": QUICK, "select": ["--backend", "numpy", "--n-init", "1"]}.get(name, [])
+                    shown = run(name, *arguments, *more).stdout.splitlines()
+
+
+# ------------------------------------------------------------------------------------- examples and links
+
+
 def modules_with_examples():
     """Names of the modules in whose docstrings there are examples."""
     for folder, package in ((ROOT / "csrl_core", "csrl_core"), (ROOT / "reference", "csrl_core.reference")):
@@ -47,6 +123,21 @@ def test_examples_of_docstrings_give_what_they_say(name):
     result = doctest.testmod(import_module(name))
     assert result.attempted > 0
     assert result.failed == 0
+
+
+INDENTED = {  # modules whose docstring begins with a program that is no example with results → what it takes as given
+    "csrl_core.callbacks": "from csrl_core import TensorizedAutoencoder, datasets\n"
+    "from csrl_core.callbacks import Checkpoint, EarlyStopping\nX = datasets.make_lines_3d(60, random_state=0)[0]",
+    "csrl_core.divergence": "import numpy as np\nfrom csrl_core import divergence\n"
+    "Y, A = np.random.default_rng(0).normal(size=(8, 2, 3, 3)), np.full((8, 2), 0.5)",
+}
+
+
+@pytest.mark.parametrize("name", list(INDENTED))
+def test_programs_at_the_head_of_modules_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"^\n((?: {4}.+\n)+)", import_module(name).__doc__, re.M)[:1]
+    exec(compile(INDENTED[name] + "\n" + textwrap.dedent(program), name, "exec"), {})
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)

@@ -98,7 +98,7 @@ def test_curve_and_table(tmp_path):
     assert [int(row["best"]) for row in rows].count(1) == 1
     assert float(rows[0]["value"]) == pytest.approx(selection.candidates[0].value, rel=1e-6)
     ax = selection.plot()
-    assert len(ax.get_legend().get_texts()) == 2
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"1", "2", "best"}
     assert "3 clusters, latent width 2" in ax.get_title()
     plotting.save_figure(ax.figure, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 5000

@@ -7,7 +7,7 @@ import sys
 
 
 def main():
-    """Run the command line; the exit code is 0, 1 (failed), 2 (wrong usage) or 130 (Ctrl-C)."""
+    """Run the command line; the exit code is 0, 1 (failed), 2 (wrong usage), 130 (Ctrl-C), 143 or 129 (signals)."""
     try:
         from csrl_core.cli.app import app
     except ModuleNotFoundError as error:

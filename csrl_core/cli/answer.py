@@ -10,7 +10,6 @@ import typer
 from csrl_core.cli.base import (
     ByPosition,
     DataPath,
-    ImageShape,
     Jobs,
     ModelPath,
     OtherBackend,
@@ -22,6 +21,7 @@ from csrl_core.cli.base import (
 )
 from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
+NO_IMAGES = "none"  # as --image-shape of csrl plot
 Kind = StrEnum("Kind", {name: name for name in ("embedding", "loss", "reconstruction", "filters", "samples")})
 
 
@@ -127,7 +127,10 @@ class PlotRequest(TableRequest):
     ] = None
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .pdf or .svg file.")]
     kind: Annotated[Kind, typer.Option(help="What to draw; filters: of a Boltzmann machine.")] = Kind.embedding
-    image_shape: ImageShape = None
+    image_shape: Annotated[
+        str | None,
+        typer.Option(metavar="H,W", help="Samples are images of this shape, or none; default: a square, if they are."),
+    ] = None
     images: Annotated[int, typer.Option(min=1, help="Filters or samples of each cluster.")] = 25
     by_position: ByPosition = False
 
@@ -142,21 +145,57 @@ def plot(request):
 
     model, kind, image_shape = request.model, request.kind, request.image_shape
     files.check_outputs({"--out": (request.out, files.PICTURES)}, [model, request.data])
-    shape = None if image_shape is None else integers("--image-shape", image_shape)
+    if image_shape not in (None, NO_IMAGES):
+        integers("--image-shape", image_shape)
     estimator = saved.load(model)
-    machine = hasattr(estimator, "free_energy")
-    if kind is Kind.filters and not machine:
-        raise WrongUsage(f"--kind filters is for Boltzmann machines; {model} is a {type(estimator).__name__}")
-    if request.data is None and not (kind is Kind.loss or (machine and kind in (Kind.filters, Kind.samples))):
-        raise WrongUsage(f"--kind {kind.value} needs DATA")
+    _check_kind(kind, estimator, request)
     table = None
     if request.data is not None and kind not in (Kind.loss, Kind.filters):
         table = _table(request, estimator)
         data.check_finite(request.data, table)
-    if kind in (Kind.filters, Kind.samples):
-        shape = files.image_shape(image_shape, estimator.n_features_in_)
-    plotting.save_figure(_figure(kind, estimator, table, shape, request.images), request.out)
+    shape = _shape(kind, estimator, table, image_shape)
+    figure = _figure(kind, estimator, table, shape, request.images)
+    plotting.save_figure(figure, request.out)
+    for ax in figure.axes if kind is Kind.samples else ():
+        name, said, flaw = ax.get_title().partition(": ")
+        if said and table is None:
+            machine = hasattr(estimator, "free_energy")
+            cure = "longer training or another learning rate may help" if machine else "try a smaller --reg in the fit"
+            say(f"samples  of {name}: {flaw}; {cure}")
     say(f"picture  {request.out}")
+
+
+def _check_kind(kind, estimator, request):
+    """Refuse a picture that there is not of this model, or not without data."""
+    of, machine = f"{request.model} is a {type(estimator).__name__}", hasattr(estimator, "free_energy")
+    if kind is Kind.filters and not machine:
+        raise WrongUsage(f"--kind filters is for Boltzmann machines; {of}")
+    if kind is Kind.reconstruction and not hasattr(estimator, "reconstruct"):
+        raise WrongUsage(f"--kind reconstruction is for models with a decoder; {of}")
+    draws = kind is Kind.samples and hasattr(estimator, "sample")
+    if request.data is None and kind not in (Kind.loss, Kind.filters) and not draws:
+        raise WrongUsage(f"--kind {kind.value} needs DATA")
+
+
+def _shape(kind, estimator, table, given):
+    """(height, width) of samples that are drawn as images, or None; what nobody gave is said."""
+    from csrl_core import plotting
+    from csrl_core.cli import files
+    from csrl_core.plotting.shapes import own_shape
+
+    if kind in (Kind.loss, Kind.embedding):
+        return None
+    if kind is Kind.reconstruction and given is None:
+        shape = plotting.image_shape_of(estimator, table.X, table.columns if table.named else None)
+        cure = f"--image-shape {NO_IMAGES} draws points"
+    elif kind is Kind.reconstruction and given == NO_IMAGES:
+        return None
+    else:
+        shape = (given is None and own_shape(estimator)) or files.image_shape(given, estimator.n_features_in_)
+        cure = "--image-shape H,W is for others"
+    if given is None and shape is not None:
+        say(f"images   {shape[0]} × {shape[1]} pixels, of {estimator.n_features_in_} columns; {cure}")
+    return shape
 
 
 def _figure(kind, estimator, table, shape, images):

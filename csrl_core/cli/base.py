@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed, with the reason on standard error; 2 wrong usage; 130 interrupted (Ctrl-C), "
-    "what had been learnt is saved. DATA is a CSV, NPY or NPZ file, or data:NAME for a built-in set (data:iris)."
+    "143 by SIGTERM, 129 by SIGHUP: what had been learnt is saved. DATA is a CSV, NPY or NPZ file, or data:NAME for a "
+    "built-in set (data:iris)."
 )
 
 
@@ -100,9 +101,9 @@ def reporting(function):
                 code = function(*args, **kwargs)
         except (BrokenPipeError, typer.Exit):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as ended:
             typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(getattr(ended, "code", 130)) from None
         except Exception as error:
             if _debug or not _expected(error):
                 raise

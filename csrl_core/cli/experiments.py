@@ -10,7 +10,7 @@ import typer
 from csrl_core.cli.base import Backend, BackendOption, DataPath, command, command_taking, say
 from csrl_core.cli.table_request import TableRequest, check_request, check_source
 
-FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")
+FIGURES = ("fig1", "fig2", "fig3", "fig4", "fig5", "defaults", "idfd", "cidfd", "ofm")
 Figure = StrEnum("Figure", {name: name for name in FIGURES})
 Version = StrEnum("Version", {name: name for name in ("papers", "ours", "both")})
 Inputs = StrEnum("Inputs", {name: name for name in ("intensities", "binary")})
@@ -50,7 +50,7 @@ class ReproduceRequest:
         bool,
         typer.Option(
             "--quick",
-            help="A small version. fig3, fig4, idfd, cidfd: few images; fig5: K = 1; defaults: 4 sets.",
+            help="A small version. fig3, fig4, idfd, cidfd, ofm: few images; fig5: K = 1; defaults: 4 sets.",
         ),
     ] = False
     model: Annotated[
@@ -61,7 +61,7 @@ class ReproduceRequest:
         typer.Option(
             min=1,
             help="Each with a seed of its own; the mixtures of the papers' version of fig2 are the authors' draw.",
-            show_default="5; the papers' version of fig2: 40, MNIST 10; defaults, idfd, cidfd: 3",
+            show_default="5; the papers' version of fig2: 40, MNIST 10; defaults, idfd, cidfd: 3; ofm: 10",
         ),
     ] = None
     seed: Annotated[int, typer.Option(min=0)] = 0
@@ -71,7 +71,7 @@ class ReproduceRequest:
         typer.Option("--jobs", min=1, help="Processes (fig5, idfd, cidfd: threads); default all usable cores."),
     ] = None
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="fig2 to fig5, idfd, cidfd: epochs, instead of their own.")
+        int | None, typer.Option(min=1, help="fig2 to fig5, idfd, cidfd, ofm: epochs, instead of their own.")
     ] = None
     n_init: Annotated[int, typer.Option(min=1, help="fig1, fig2: restarts of our version.")] = 10
 

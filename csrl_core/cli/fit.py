@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from csrl_core.cli import data as tables
 from csrl_core.cli import files, progress
 from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.metrics import scores
-from csrl_core.training import compiling
+from csrl_core.training import compiling, termination
 from csrl_core.training.loop import NonFiniteLossError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
 
 class ProgressBar(LogLines):
@@ -53,7 +53,10 @@ class ProgressBar(LogLines):
 
 @contextmanager
 def one_interrupt(grace=5.0):
-    """The first Ctrl-C raises KeyboardInterrupt; more of them within ``grace`` seconds do not spoil the saving."""
+    """The first Ctrl-C raises KeyboardInterrupt; more of them within ``grace`` seconds do not spoil the saving.
+
+    SIGTERM and SIGHUP raise what `csrl_core.training.termination` has for them, and count as well.
+    """
     if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
         yield
         return
@@ -64,11 +67,12 @@ def one_interrupt(grace=5.0):
         now = time.monotonic()
         if now - last > grace:
             last = now
-            raise KeyboardInterrupt
+            raise next((kind for kind in termination.KINDS if kind.signal == number), KeyboardInterrupt)
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with termination.raised(interrupt):
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -114,19 +118,20 @@ def fit(request, model, say):
         try:
             with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
                 model.fit(X, data.y, **dict(zip(others, scaled, strict=True)), resume=request.resume)
-        except KeyboardInterrupt:
-            _keep(request, model, equip, "interrupted", say)
+        except KeyboardInterrupt as ended:
+            say = _spoken(say)
+            _keep(request, model, equip, _ENDED.get(type(ended), "interrupted"), say)
             if request.filters_gif is not None and hasattr(model, "params_"):
                 say(f"filters    {request.filters_gif}")
             if request.checkpoint is not None and Path(request.checkpoint).exists():
                 say(f"continue with --resume {shlex.quote(str(request.checkpoint))}")
-            return INTERRUPTED
+            return getattr(ended, "code", INTERRUPTED)
         except NonFiniteLossError:
             _keep(request, model, equip, "the fit diverged", say)
             raise
         except Exception:
             if hasattr(model, "params_"):
-                _keep(request, model, equip, "the fit failed", say)
+                _keep(request, model, equip, "the fit failed", _spoken(say))
             raise
         seconds = time.perf_counter() - begin
         if scaling is not None:
@@ -139,6 +144,19 @@ def fit(request, model, say):
                 save_somewhere(model, request.out, say)
         _write_tables(request, model, data, say)
     return 0
+
+
+_ENDED = {kind: f"interrupted by {kind.signal.name}" for kind in termination.KINDS}
+
+
+def _spoken(say):
+    """``say``, where the terminal is there to hear it: one that was closed must not keep a model from being saved."""
+
+    def spoken(line):
+        with suppress(OSError):
+            say(line)
+
+    return spoken
 
 
 def _no_warning():

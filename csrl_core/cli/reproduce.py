@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from csrl_core import datasets, doctor
-from csrl_core.cli import progress, reproduce_instance
+from csrl_core.cli import progress, reproduce_instance, reproduce_ofm
 from csrl_core.cli.base import WrongUsage
 from csrl_core.estimators.autoencoder import TensorizedAutoencoder
 from csrl_core.estimators.contrastive import TensorizedContrastive
@@ -61,7 +61,7 @@ def main(figure, out, **asked):
     """
     request, out = Request(**asked), Path(out)
     options = {
-        "--quick": (request.quick, ("fig3", "fig4", "fig5", "defaults", "idfd", "cidfd")),
+        "--quick": (request.quick, ("fig3", "fig4", "fig5", "defaults", "idfd", "cidfd", "ofm")),
         "--inputs": (request.inputs != "intensities", ("fig5",)),
         "--model": (request.models, ("defaults",)),
     }
@@ -74,6 +74,7 @@ def main(figure, out, **asked):
         raise OSError(f"cannot write into {out}")
     make = {"fig1": _figure_1, "fig2": _figure_2, "fig3": _figure_3, "fig4": _figure_4, "fig5": _figure_5}
     make |= {"defaults": _defaults, "idfd": reproduce_instance.make_idfd, "cidfd": reproduce_instance.make_cidfd}
+    make |= {"ofm": reproduce_ofm.make}
     make[figure](out, request)
     return 0
 
@@ -109,11 +110,12 @@ def _figure_2(out, request):
     with _progress(say, lambda run: f"{run.version}, {run.data}, {run.model}", every=5) as done:
         made = tables.complete(table, jobs, fig2.make_run, n_processes=request.processes, done=done)
     rows = fig2_summary.summarise(made)
-    pictures = {out / f"fig2-{version}.png": version for version in request.versions}
+    wanted = [(version, panel) for version in request.versions for panel in fig2_picture.PANELS]
 
     def draw():
-        for picture, version in pictures.items():
-            fig2_picture.draw(picture, rows, version)
+        pictures = {out / f"fig2-{version}-{panel}.png": (version, panel) for version, panel in wanted}
+        for picture, (version, panel) in pictures.items():
+            fig2_picture.draw(picture, rows, version, panel)
         return pictures
 
     tables.write_rows(out / "fig2.csv", rows, fig2_summary.Summary)

@@ -15,7 +15,7 @@ dtype fails, and so does a change in an argument that the contract does not let 
 
 import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 
 import numpy as np
@@ -82,7 +82,6 @@ def check(case, backend, dtype):
         backend = resolve(backend)
     dtype = np.dtype(dtype)
     entry = contract.CONTRACT[case.stem, case.function]
-    reference = getattr(getattr(backends_.get("numpy"), case.stem), case.function)
 
     def result(error, budget, where, seconds, ok):
         return Result(
@@ -95,8 +94,7 @@ def check(case, backend, dtype):
         budgets = _budgets(case)
         # Where nothing comes in the working dtype, all is float64 whatever the dtype asked for.
         working = dtype if any(a.dtype in ("float", "dtype") for a in entry.leaves) else np.dtype(np.float64)
-        expected = _run(entry, reference, _wide(entry, case.arguments(dtype)))
-        typical = _run(entry, reference, case.arguments(dtype))
+        expected, typical = _references(case, dtype)
         arguments = _send(entry, backend, case.arguments(dtype))
         start = time.perf_counter()
         got = _run(entry, _function(backend, case), arguments)
@@ -230,17 +228,26 @@ def _send(entry, backend, arguments):
     return entry.mapped(send, arguments)
 
 
+@lru_cache(maxsize=256)
+def _references(case, dtype):
+    """Results of the reference on a case's arguments in a dtype: when it computes in float64, and in that dtype.
+
+    Kept for the other backends, as many as the cases of one function in both dtypes.
+    """
+    entry = contract.CONTRACT[case.stem, case.function]
+    reference = getattr(getattr(backends_.get("numpy"), case.stem), case.function)
+    expected = _run(entry, reference, _wide(entry, case.arguments(dtype)))
+    return expected, expected if dtype == np.float64 else _run(entry, reference, case.arguments(dtype))
+
+
 @cache
 def _budgets(case):
     """(error of the reference in float32 in units of eps, floor) of every result; `_Wrong` where the case is no test.
 
     The same for every backend and dtype.
     """
-    entry = contract.CONTRACT[case.stem, case.function]
-    reference = getattr(getattr(backends_.get("numpy"), case.stem), case.function)
-    expected = _run(entry, reference, _wide(entry, case.arguments(np.dtype(np.float32))))
-    got = _run(entry, reference, case.arguments(np.dtype(np.float32)))
-    floor = contract.TOLERANCES[entry.tolerance].floor
+    expected, got = _references(case, np.dtype(np.float32))
+    floor = contract.TOLERANCES[contract.CONTRACT[case.stem, case.function].tolerance].floor
     budgets = {}
     for name, wanted in expected.items():
         if wanted.dtype.kind != "f":

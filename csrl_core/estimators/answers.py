@@ -26,6 +26,9 @@ from csrl_core.training.run import as_batch
 class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Checks):
     """Mixin of the fitted estimator's methods (scikit-learn's mixins are its bases because they wrap `transform`)."""
 
+    _loss_name = "loss"  # what the curve's axis says
+    _one_space = False  # whether all clusters have the same embedding
+
     def _fitted(self, dtype, params=None, centers=None):
         """The `FittedModel` with the fitted parameters (or others) in one dtype."""
         return FittedModel(self, dtype, params, centers)

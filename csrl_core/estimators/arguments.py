@@ -87,7 +87,8 @@ class TrainingArguments:
         Global norm to which the mean gradient is clipped.
     tol : float
         Training stops if in ``n_iter_no_change`` epochs no assignment changed and the best loss improved by no more
-        than tol·max(1, |best|). With 0 all epochs run.
+        than tol·max(1, |best|), of losses in the unit in which the model learns (docs/running.md). With 0 all epochs
+        run.
     n_iter_no_change : int
         The number of epochs that ``tol`` is about.
     n_init : int

@@ -158,6 +158,10 @@ class TensorizedAutoencoder(AutoencoderChecks, NetworkMethods, BaseClusterSpecif
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
 
+    @property
+    def _loss_name(self):
+        return "mean squared error per feature" + (" + λ ‖z‖²" if self._meaning("reg", self.reg) else "")
+
     def _validate_params(self):
         super()._validate_params()
         hidden = tuple(self.hidden)

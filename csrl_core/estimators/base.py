@@ -12,7 +12,7 @@ from csrl_core.estimators.fitted import to_device_of
 from csrl_core.estimators.fitting import Fit
 from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
-from csrl_core.training import compiling, persistence, sweeps
+from csrl_core.training import compiling, persistence, sweeps, termination, units
 from csrl_core.training.draws import draw_key
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.on_disk import loaded
@@ -66,7 +66,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
             self._check_enough(weight)
             backend = backends.get(self.backend)
-            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
+            with termination.raised(), backend.threads(self.n_jobs), compiling.of_fit(self, backend):
                 fit = self._new_fit(backend, (X, y, target, weight), resume)
                 self._warn(fit, fit.train())
         return self
@@ -82,8 +82,10 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         key, shift = checkpoint.key if checkpoint else draw_key(self.random_state), self._shift(model, target, weight)
         self._check_memory(backend, model, X, target, self.batch_size)
         init, batches = self._initial(target, shift, len(X)), self._batches(len(X))
-        objective = self._objective(model, backend, key, shift, init, batches)
         data = as_batch(X, target, weight, shift, backend)
+        unit = units.of_state(checkpoint.run.state) if checkpoint else self._unit(model, data)
+        objective = self._objective(model, backend, key, shift, init, batches, unit)
+        data = units.scale(data, unit)
         fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
@@ -115,7 +117,9 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             self._check_memory(backend, model, X, target, batch_size=None)
             data = as_batch(X, target, weight, shift, backend)
             init = self._initial(target, shift, len(X)) if first else None
-            objective = self._objective(model, backend, key, shift, init, batches=1)
+            unit = self._unit(model, data) if first else units.of_state(self.state_)
+            objective = self._objective(model, backend, key, shift, init, 1, unit)
+            data = units.scale(data, unit)
             if first:
                 run = objective.start(data, 0)
                 for name in ("sums", "totals", "counts"):  # the step below adds the batch
@@ -158,7 +162,20 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         epochs = model.standing_epochs if self.standing_epochs == "auto" else self.standing_epochs
         return np.inf if epochs is None else epochs * batches
 
-    def _objective(self, model, backend, key, shift, init, batches):
+    def _unit(self, model, data):
+        """The unit in which to train (`csrl_core.training.units`); warns of data whose size a model is not made for.
+
+        SGD's step size and the limit of the gradient's norm are in the data's units, so these stay.
+        """
+        size, free = units.size(data), self.optimizer == "adam" and self.clip_norm is None
+        if model.homogeneous and (free or model.minimise is not None):
+            unit = units.near(size, data.X.dtype.itemsize)
+            if unit != 1:
+                return unit
+        self._warn_of_size(size)
+        return 1.0
+
+    def _objective(self, model, backend, key, shift, init, batches, unit=1.0):
         return JointAssignment(
             model,
             backend,
@@ -166,9 +183,10 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             center=self._centred,
             assign_first=self.update == "assign-then-step",
             running=self.center_update == "running",
-            init=init,
+            init=init if init is None or isinstance(init, str) or init.ndim == 1 else init / unit,
             key=key,
-            shift=shift,
+            shift=shift / unit,
+            unit=unit,
             rule=self._rule(model, backend),
             standing_steps=self._standing_steps(model, batches),
         )

@@ -14,7 +14,7 @@ from csrl_core.estimators.fitted import FittedModel, to_device_of
 from csrl_core.estimators.fitting import Fit
 from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
-from csrl_core.training import compiling, persistence
+from csrl_core.training import compiling, persistence, termination, units
 from csrl_core.training.batch import BatchObjective
 from csrl_core.training.draws import draw_key
 from csrl_core.training.on_disk import loaded
@@ -50,6 +50,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     takes_target = False
     _DESCRIBING = ("n_clusters",)
     _by_likelihood = _centred = False
+    _one_space = True
 
     @with_callbacks
     def fit(self, X, y=None, *, sample_weight=None, resume=None):
@@ -90,7 +91,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
             X, weight = self._check_data(X, sample_weight, reset=True)
             self._check_enough(weight)
             others, backend = others(X), backends.get(self.backend)
-            with backend.threads(self.n_jobs), compiling.of_fit(self, backend):
+            with termination.raised(), backend.threads(self.n_jobs), compiling.of_fit(self, backend):
                 fit = self._new_fit(backend, (X, y, weight), others, resume)
                 self._warn(fit, fit.train())
         return self
@@ -105,7 +106,9 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
         model = self._model(backend, X, weight, others if checkpoint is None else (), key)
         objective, batches = BatchObjective(model, backend, self.n_clusters, key), self._batches(len(X))
         given = X, y, np.concatenate(others) if others else X, weight  # for checksums
-        fit = Fit(self, objective, self._batch(X, weight, backend), self._settings(key, batches), given)
+        data = self._batch(X, weight, backend)
+        self._warn_of_size(units.size(data))
+        fit = Fit(self, objective, data, self._settings(key, batches), given)
         if checkpoint:
             fit.resume(checkpoint, resume)
         return fit
@@ -189,6 +192,13 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
         value : float
         gradient : ndarray (p,)
         """
+        fitted, batch, convert = self._evaluated_batch(X, index, params)
+        with fitted.threads():
+            value, _, gradient = fitted.model.loss_and_gradient(fitted.parameters, batch, fitted.draw())
+        return value, convert(gradient)
+
+    def _evaluated_batch(self, X, index, params):
+        """(`FittedBatchModel`, `Batch`, function that brings arrays to X's device), for `value_and_gradient`."""
         self._check_fitted()
         [X] = loaded(self._check_X(X, False))
         convert, params = to_device_of(X), as_numpy(self.params_ if params is None else params)
@@ -208,11 +218,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
             )
         data = self._batch(X, own(np.ones(len(X), dtype)), fitted.backend)
         fitted.rows = own(index.astype(np.int64))
-        with fitted.threads():
-            value, _, gradient = fitted.model.loss_and_gradient(
-                fitted.parameters, data._replace(index=fitted.rows), fitted.draw()
-            )
-        return value, convert(gradient)
+        return fitted, data._replace(index=fitted.rows), convert
 
     def _state_shapes(self):
         required, _ = super()._state_shapes()

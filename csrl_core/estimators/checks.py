@@ -69,7 +69,7 @@ class Checks(ABC):
             "counts": ((k,), np.int64),
             "shift": ((d,), np.float64),
         }
-        return required, {}
+        return required, {"unit": ((1,), np.float64)}
 
     def _check_X(self, X, reset, **options):
         """X, checked. reset : bool, whether X sets the number of features, as in `fit`."""

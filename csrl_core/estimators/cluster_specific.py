@@ -39,6 +39,7 @@ class ClusterSpecific(BaseClusterSpecific):
     model: ClusterModel = field(kw_only=False)
 
     _parameter_constraints = {"model": [ClusterModel]}
+    _made_for_a_size = False  # only who wrote the model knows
 
     def _validate_params(self):
         super()._validate_params()

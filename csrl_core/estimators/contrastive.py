@@ -133,6 +133,12 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     )
     takes_target = False
 
+    @property
+    def _loss_name(self):
+        return f"{self.loss} loss of sample, changed copy and negative"
+
+    _loss_at_end = "at the end, unchanged, mean negatives"
+
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):

@@ -14,23 +14,22 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from csrl_core.estimators.arguments import estimator
 from csrl_core.estimators.augmentation import AugmentationArguments
 from csrl_core.estimators.batch import BaseBatchModel
+from csrl_core.estimators.mismatch_curves import MismatchCurves
 from csrl_core.estimators.networks import NetworkMethods, check_widths
-from csrl_core.models.divergence import (
-    RATES,
-    DivergenceModel,
-    Objective,
-    backbone,
-    block_weights,
-    divergence_parts,
-)
+from csrl_core.models.divergence import DivergenceModel
+from csrl_core.models.divergence_layers import backbone, divergence_parts
+from csrl_core.models.divergence_mismatch import terms_of
+from csrl_core.models.divergence_terms import RATES, Objective, block_weights
+from csrl_core.models.mismatch_log import NAME, PAIRS, MismatchLog
 from csrl_core.models.network import Networks
+from csrl_core.training.parameters import Layout
 
 WEIGHTS = {None: 0.0, "autoencoder": 0.1, "uco": 0.01}  # λ
 LEARNING_RATES = {None: 1e-3, "autoencoder": 1e-3, "uco": 1e-4}
 
 
 @estimator
-class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchModel):
+class DeepDivergenceClustering(MismatchCurves, NetworkMethods, AugmentationArguments, BaseBatchModel):
     """A network whose soft assignments A are clusters of its own hidden features H that overlap little (DDC).
 
     Minimises D_cs(A, K_H) + 2/(n(n − 1)) Σ_{a<b} A_a · A_b + D_cs(M, K_H) of batches of n samples: the Cauchy–Schwarz
@@ -75,6 +74,12 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         Width of H, the dense layer with ReLU and batch normalisation before the assignments.
     learning_rate : float or "auto", default="auto"
         The optimizer's step size. "auto": 0.001, and 0.0001 with ``companion="uco"``.
+    mismatch : int, default=0
+        Batches of every epoch, evenly spread, in which the gradients of the objective and of its companion are
+        compared; with more than 0, their values in all batches are kept as well. What is learnt stays the same. A
+        batch that is compared takes up to three times as long.
+    mismatch_pairs : bool, default=False
+        Whether the gradients of all pairs of terms are compared as well.
 
     Attributes
     ----------
@@ -83,6 +88,11 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
     params_ : (p,), all trained parameters, in the order of `named_parameters`
     loss_curve_ : list, the mean loss of each epoch's batches, before their steps; loss_ : float, the last of them, by
         which the best of ``n_init`` is chosen
+    ofm_curve_, ofm_detached_curve_ : (epochs,), mean cosine of the gradients of L_DDC and of the companion with respect
+        to the encoder's parameters; with A constant in the companion. With ``mismatch`` and a companion
+    ofm_regression_curve_ : (epochs, 4), slope of the change of L_DDC on that of the companion from batch to batch, both
+        ends of its 95 % interval, correlation
+    ofm_pairs_ : dict of (term, term) → (epochs,), cosines of the gradients of terms, with ``mismatch_pairs``
     state_ : dict, with running averages of batch normalisation
     n_iter_, n_steps_, n_reseeded_ (0), backend_ : as for every estimator
 
@@ -115,6 +125,8 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
     epochs: int = 100
     batch_size: int | None = 120
     learning_rate: float | str = "auto"
+    mismatch: int = 0
+    mismatch_pairs: bool = False
     clip_norm: float | None = 10.0
 
     _parameter_constraints = {
@@ -130,16 +142,23 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
 
+    _fewest_clusters = 2
     _DESCRIBING = (
         *("n_clusters", "companion", "architecture", "hidden", "channels", "encoder", "decoder", "blocks"),
         *("image_shape", "latent"),
     )
+
+    @property
+    def _loss_name(self):
+        more = {"autoencoder": "\n+ λ · mean squared error", "uco": "\n+ λ · divergences of the blocks"}
+        return f"Cauchy–Schwarz divergences of clusters, and overlap{more.get(self.companion, '')}"
 
     def _validate_params(self):
         super()._validate_params()
         for name in ("hidden", "channels"):
             check_widths(name, getattr(self, name), 1)
         self._check_layers()
+        self._check_mismatch()
         if self.batch_size is not None and self.batch_size < self.n_clusters:
             raise ValueError(
                 f"batch_size={self.batch_size} is smaller than n_clusters={self.n_clusters}: a batch has to have "
@@ -191,6 +210,22 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         least = 0 if X is None else min(len(X), self.batch_size or len(X))
         return DivergenceModel(backend, self._networks(), blocks, shape, options, objective, least)
 
+    def _new_fit(self, backend, given, others, resume):
+        fit = super()._new_fit(backend, given, others, resume)
+        if self.mismatch:
+            n, size = len(given[0]), self.batch_size
+            full = 1 if size is None or size >= n else n // size
+            fit.objective.model.log = MismatchLog(self.epochs, self._batches(n), full, self.mismatch, self._pairs())
+        return fit
+
+    def _term_names(self):
+        return terms_of(self.companion, len(self._layers()[2]), self.invariance)
+
+    def _pairs(self):
+        """How many pairs of terms are compared."""
+        count = len(self._term_names())
+        return count * (count - 1) // 2 if self.mismatch_pairs else 0
+
     def _settings(self, key, batches):
         rate = LEARNING_RATES[self.companion] if self.learning_rate == "auto" else self.learning_rate
         return replace(super()._settings(key, batches), learning_rate=float(rate))
@@ -199,6 +234,21 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
         """The soft assignments A (n, k)."""
         return self._map(X, lambda fitted, x: np.exp(-fitted.losses(x)))
 
+    def objective_gradients(self, X, index=None, *, params=None):
+        """Gradients of parts of the objective for `csrl_core.mismatch`; arguments as of `value_and_gradient`.
+
+        Returns
+        -------
+        dict of name → dict of parameter → array
+            "clustering", L_DDC; "companion", and "companion, A constant" without its part through the assignments; and
+            every term: "separation", "orthogonality", "corners", "autoencoder" or "block 1", …, "invariance".
+        """
+        fitted, batch, convert = self._evaluated_batch(X, index, params)
+        with fitted.threads():
+            found = fitted.model.objective_gradients(fitted.parameters, batch, fitted.draw())
+        layout = Layout(self._shapes)
+        return {name: layout.views(convert(gradient)) for name, gradient in found.items()}
+
     @property
     def _n_features_out(self):
         self._check_fitted()
@@ -206,4 +256,6 @@ class DeepDivergenceClustering(NetworkMethods, AugmentationArguments, BaseBatchM
 
     def _state_shapes(self):
         required, optional = super()._state_shapes()
+        if self.mismatch:
+            optional = optional | {NAME: ((None, None, PAIRS + self._pairs()), np.float64)}
         return required | {"noise": ((1,), np.float64)}, optional

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from csrl_core.estimators.fitted import to_device_of
-from csrl_core.training import persistence
+from csrl_core.training import persistence, units
 from csrl_core.training.exact import ExactSolver
 from csrl_core.training.file_checks import data_digest
 from csrl_core.training.loop import Trainer
@@ -78,7 +78,7 @@ class Fit:
             # Keep what was learnt: the best run so far, or the one that was interrupted.
             kept = self.best if self.best is not None else self.run
             if kept is not None and kept.epoch:
-                self.estimator._install(self.attributes(kept))
+                self.estimator._install(self.attributes(kept, at_once=True))
             raise
         self.reporter.end()
         return self.run
@@ -103,32 +103,33 @@ class Fit:
         fitted._install(attributes_without_labels(self.estimator, self.objective, self.run))
         return fitted
 
-    def attributes(self, run=None):
-        """All fitted attributes, as a dict."""
-        return attributes(self.estimator, self.objective, run or self.run, self.data, self.to_device_of_X)
+    def attributes(self, run=None, at_once=False):
+        """All fitted attributes, as a dict. at_once : bool, without what takes long, after an interrupt"""
+        return attributes(self.estimator, self.objective, run or self.run, self.data, self.to_device_of_X, at_once)
 
 
-def attributes(estimator, objective, run, data, convert):
+def attributes(estimator, objective, run, data, convert, at_once=False):
     """All fitted attributes, as a dict. convert : function that brings an array to the device of the user's X."""
     state = {name: array.copy() for name, array in run.state.items()}
     if objective.running:
         objective.backend.assign.means(state["sums"], state["totals"], state["centers"], 0)
-    labels, loss = objective.final(replace(run, state=state), data)
+    labels, loss = (objective.known if at_once else objective.final)(replace(run, state=state), data)
+    unit, state = units.of_state(state), units.given_back(state)
     return attributes_without_labels(estimator, objective, run) | {
         "params_": convert(run.params.copy()),
         "state_": {name: convert(array) for name, array in state.items()},
         "labels_": convert(labels),
-        "loss_": loss,
+        "loss_": loss * unit**2,
         "cluster_centers_": convert((state["centers"] + state["shift"]).astype(run.params.dtype)),
         "_moments": convert(run.moments.copy()),
     }
 
 
 def attributes_without_labels(estimator, objective, run):
-    """The fitted attributes that need no pass over the data, in the run's own arrays."""
+    """The fitted attributes that need no pass over the data, in the run's own arrays (copies in another unit)."""
     return {
         "params_": run.params,
-        "state_": run.state,
+        "state_": units.given_back(run.state),
         "loss_curve_": list(run.loss_curve),
         "n_iter_": run.epoch,
         "n_steps_": run.step,

@@ -68,6 +68,10 @@ class InstanceArguments(NetworkMethods, AugmentationArguments):
 
     _DESCRIBING = ("n_clusters", "architecture", "hidden", "channels", "encoder", "image_shape", "latent")
 
+    @property
+    def _loss_name(self):
+        return "instance discrimination, −log P(i | v)" + (" + α · decorrelation" if self.decorrelation else "")
+
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):

@@ -154,9 +154,17 @@ class TensorizedRBM(MachineMethods, BaseClusterSpecific):
                 f"momentum={self.momentum!r} needs optimizer='sgd', got {self.optimizer!r}, which has its own momentum"
             )
 
+    _made_for_a_size = False  # `_check_data` looks at the scale of Gaussian units itself
+
     @property
     def _centred(self):
         return self.visible == "gaussian" if isinstance(self.center, str) else self.center
+
+    @property
+    def _loss_name(self):
+        K = self.gibbs_steps
+        chains = "persistent chains" if self.persistent else f"after {K} Gibbs step{'s' * (K > 1)}"
+        return f"contrastive divergence, no measure of quality\nF(data) − F({chains}), nats"
 
     _DESCRIBING = ("n_clusters", "n_hidden", "visible", "assignment")
     takes_target = False

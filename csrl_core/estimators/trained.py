@@ -12,6 +12,7 @@ from csrl_core.backends import as_numpy, is_device_array
 from csrl_core.callbacks import CallbackSupportMixin
 from csrl_core.estimators.answers import FittedMethods
 from csrl_core.estimators.fitting import attributes
+from csrl_core.training import units
 from csrl_core.training.convergence import unconverged_message
 from csrl_core.training.empty_clusters import empty_clusters_message
 from csrl_core.training.joint import LARGE_BATCH
@@ -22,6 +23,8 @@ from csrl_core.training.run import Run, Settings
 
 class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
     """An estimator with the arguments of `csrl_core.estimators.arguments.TrainingArguments`, whatever its objective."""
+
+    _fewest_clusters = 1
 
     @contextmanager
     def _features_of_the_last_fit(self):
@@ -42,12 +45,22 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
         for message in messages:
             warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
+    _made_for_a_size = True
+    """Whether starts and step sizes are made for values near 1, so that others call for a warning."""
+
+    def _warn_of_size(self, size):
+        message = units.unusual(size, type(self).__name__) if self._made_for_a_size else None
+        if message is not None:
+            warnings.warn(message, UserWarning, stacklevel=6)
+
     def _convergence_messages(self, objective, run, data, settings, advice=""):
         """The warnings after a fit: it ended too early, or clusters have no samples (one message for all of them)."""
-        messages = [
-            unconverged_message(run, settings, objective.loss_falls),
-            empty_clusters_message(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
-        ]
+        empty = empty_clusters_message(
+            *(as_numpy(self.labels_), as_numpy(data.weight), self.n_clusters, advice, data.X),
+            least=self._fewest_clusters,
+            init=hasattr(self, "init"),
+        )
+        messages = [unconverged_message(run, settings, objective.loss_falls), empty]
         return [message for message in messages if message is not None]
 
     def _learn_batch(self, objective, run, data, first, convert):
@@ -64,12 +77,12 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
                 f"{settings.learning_rate:g}, or scale the data. The estimator is as it was before the call"
             )
         run.step, run.epoch = run.step + 1, run.epoch + 1
-        run.loss_curve.append(loss_sum / weight_sum)
+        run.loss_curve.append(loss_sum / weight_sum * units.of_state(run.state) ** 2)
         self._install(attributes(self, objective, run, data, convert))
 
     def _fitted_run(self):
         """A run that continues from the fitted attributes, in arrays of its own."""
-        run = Run(self.params_, self.state_, moments=self._moments).copy()
+        run = Run(self.params_, units.in_unit(self.state_), moments=self._moments).copy()
         run.step, run.epoch, run.n_reseeded = self.n_steps_, self.n_iter_, self.n_reseeded_
         run.loss_curve = list(self.loss_curve_)
         return run

@@ -120,6 +120,14 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
         *("reconstruction_loss", "assignment"),
     )
 
+    @property
+    def _loss_name(self):
+        if self.reconstruction_loss == "mse":
+            return f"mean squared error per feature + {2 * self.reg:g} KL divergence"
+        if self.reg == 0.5:
+            return "negative evidence lower bound of a sample, nats"
+        return f"−log p(x | z) + {2 * self.reg:g} KL divergence, nats\nwith 1 it is the negative lower bound"
+
     def _validate_params(self):
         super()._validate_params()
         for name, least in (("hidden", 0), ("channels", 1)):
@@ -152,6 +160,10 @@ class TensorizedVAE(LatentMethods, NetworkMethods, BaseClusterSpecific):
         return int(self.latent)
 
     # Data
+
+    @property
+    def _made_for_a_size(self):
+        return self.reconstruction_loss != "bernoulli"  # whose data are in [0, 1] anyway
 
     def _check_X(self, X, reset, **options):
         X = super()._check_X(X, reset, **options)

@@ -107,14 +107,17 @@ def draw(path, rows):
     ax = fig.subplots()
     k_means = {row.data: row.ARI_k_means for row in rows}
     ax.plot([k_means[name] for name in names], range(len(names)), "|", color="0.2", ms=11, mew=2, label="k-means")
+    ax.plot([], [], color="0.5", lw=1, label="from the model's own start")
     for number, model in enumerate(models):
         offset = 0.18 * (number - (len(models) - 1) / 2)
         for row in (row for row in rows if row.model == model):
             at = names.index(row.data) - offset
-            ax.plot([row.ARI_start, row.ARI], [at, at], color=f"C{number}", lw=1, alpha=0.6)
-            ax.plot(row.ARI, at, "o", color=f"C{number}", ms=5, label=model if row.data == names[0] else None)
+            style = {"color": plotting.COLOURS[number % 8]}
+            ax.plot([row.ARI_start, row.ARI], [at, at], lw=1, alpha=0.6, **style)
+            label = model if model not in ax.get_legend_handles_labels()[1] else None
+            ax.plot(row.ARI, at, plotting.MARKERS[number % 8], ms=5, label=label, **style)
     ax.set_yticks(range(len(names)), names, fontsize=8)
-    ax.set_xlabel("adjusted Rand index with default arguments; the line comes from the model's own start")
+    ax.set_xlabel("adjusted Rand index with default arguments")
     ax.set_xlim(-0.05, 1.03)
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower left", fontsize=8)

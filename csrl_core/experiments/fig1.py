@@ -94,7 +94,7 @@ def draw_assignments(path, X, y, models):
 
     X : (n, d), of which the first two dimensions are drawn; y : (n,) classes; models : dict of title → estimator
     """
-    fig = plotting.new_figure(11, 4.4)
+    fig = plotting.new_figure(11, 4.6)
     for ax, (title, model) in zip(fig.subplots(1, len(models), sharex=True, sharey=True), models.items()):
         counts = contingency_matrix(y, model.labels_)
         classes, clusters = linear_sum_assignment(counts, maximize=True)
@@ -104,9 +104,11 @@ def draw_assignments(path, X, y, models):
         for code in range(model.n_clusters):
             own = assigned == code
             style = {"color": plotting.COLOURS[code % 8], "marker": plotting.MARKERS[code % 8]}
+            style["label"] = f"cluster of class {code}"
             ax.scatter(X[own, 0], X[own, 1], s=18, linewidths=0.3, edgecolors="white", **style)
         wrong = assigned != y
-        ax.scatter(X[wrong, 0], X[wrong, 1], s=70, facecolors="none", edgecolors="black", linewidths=0.9)
+        ring = {"s": 70, "facecolors": "none", "edgecolors": "black", "linewidths": 0.9}
+        ax.scatter(X[wrong, 0], X[wrong, 1], label="of another class", **ring)
         ari = metrics.adjusted_rand_index(y, model.labels_)
         ax.set_title(f"Assigned {title}: {wrong.sum()} of {len(y)} with another class, ARI {ari:.2f}", fontsize=11)
         ax.set_aspect("equal", adjustable="box")
@@ -114,4 +116,5 @@ def draw_assignments(path, X, y, models):
         ax.set_axisbelow(True)
         ax.set_xlabel("$x_0$")
     fig.axes[0].set_ylabel("$x_1$")
+    fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
     plotting.save_figure(fig, path, dpi=80)

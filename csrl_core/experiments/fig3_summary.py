@@ -86,9 +86,12 @@ def draw(out, data, version, jobs):
         column[0].set_title(title, fontsize=11)
         for ax, (X, y) in zip(column[1:], parts):
             _draw_codes(ax, model, j, X, y)
-    for ax, name in zip(axes[1:, 0], ("training images", "test images")):
-        ax.set_ylabel(name)
+    for ax, name in zip(axes[1:, 0], ("training", "test")):
+        ax.set_ylabel(f"{name} images\nsecond dimension of the code")
+    for ax in axes[2]:
+        ax.set_xlabel("first dimension of the code")
     legend_beside(axes[1, -1], class_codes(parts[0][1], len(parts[0][1]), None)[1], "class")
+    fig.suptitle(f"{data}, {version}: decoded samples of N(0, 1) above, codes of images below", fontsize=12)
     path = Path(out) / f"fig3-{data}-{version}.png"
     plotting.save_figure(fig, path, dpi=100)
     return path
@@ -99,5 +102,6 @@ def _draw_codes(ax, model, j, X, y):
     scatter(ax, model.transform(X)[own], codes[own], names, s=12)
     angle = np.linspace(0, 2 * np.pi, 200)
     for radius in _RINGS:
-        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.7, zorder=0)
+        label = "1, 2, 3 standard\ndeviations of N(0, 1)" if radius == _RINGS[0] else None
+        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.7, zorder=0, label=label)
     ax.set_aspect("equal", adjustable="datalim")

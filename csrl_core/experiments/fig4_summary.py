@@ -84,6 +84,7 @@ def draw(out, jobs):
             title = model if model == STANDARD else f"{model}, {len(np.unique(fitted.labels_))} clusters"
             ax.set_title(f"{title}\n{information}", fontsize=11)
     legend_beside(axes[0, -1], names, "class")
+    fig.suptitle("t-SNE of the embeddings under all encoders; distances between groups mean little", fontsize=12)
     path = Path(out) / "fig4.png"
     plotting.save_figure(fig, path, dpi=100)
     return path

@@ -167,7 +167,7 @@ def draw(folder, stem, made, images):
             first, (pictures, own) = run, kept
             rows.setdefault("test images", pictures[0])
             for j, picture in enumerate(pictures[1:]):
-                name = f"{titles[run.version]} TRBM, cluster {('one', 'two')[j]}" if len(own) > 1 else run.model
+                name = f"{titles[run.version]} TRBM, cluster {j}" if len(own) > 1 else run.model
                 rows[name] = picture
                 if len(own) > 1:
                     frames[name] = own[j]

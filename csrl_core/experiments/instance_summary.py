@@ -77,6 +77,7 @@ def draw_idfd(out, data, jobs, made):
                 curves.plot(at, accuracy, label=model if run.repetition == 0 else None, **style)
     pixels = runs.mean([run for run in made if (run.data, run.model) == (data, idfd.K_MEANS)], "ACC")
     curves.axhline(pixels, color="0.5", linestyle="--", label="k-means on the pixels")
+    curves.set_title(f"{data}: a curve for each seed", fontsize=11)
     curves.set_xlabel("seconds of training")
     curves.set_ylabel("accuracy of k-means on the features")
     curves.set_ylim(0, 1)
@@ -86,8 +87,14 @@ def draw_idfd(out, data, jobs, made):
     L = load(first.path).cluster_losses(X)
     nearest = np.argsort(L, axis=0, kind="stable")[:SHOWN].T
     images.imshow(plotting.mosaic(X[nearest.ravel()], (idfd.SIDE, idfd.SIDE), SHOWN), cmap="gray_r", vmin=0, vmax=1)
-    images.set_axis_off()
-    images.set_title("a row a cluster: images nearest to its centre", fontsize=11)
+    images.set_title(f"{idfd.DENSE}: a row a cluster, images nearest to its centre", fontsize=11)
+    side = idfd.SIDE + 1
+    images.set_yticks(
+        [(j + 0.5) * side - 1 for j in range(len(nearest))], [f"cluster {j}" for j in range(len(nearest))]
+    )
+    images.tick_params(length=0)
+    images.set_xticks([])
+    images.set_frame_on(False)
     path = Path(out) / f"idfd-{data}.png"
     plotting.save_figure(fig, path, dpi=100)
     return path
@@ -106,13 +113,15 @@ def draw_cidfd(out, jobs):
         "nearest by IDFD alone": models[cidfd.ALONE].transform(X),
     }
     queries = np.array([np.flatnonzero(y == digit)[0] for digit in np.unique(y)[:QUERIES]])
-    fig = plotting.new_figure(12, 4.4)
+    fig = plotting.new_figure(12, 3.1)
     for ax, (title, Z) in zip(fig.subplots(1, len(spaces)), spaces.items()):
         nearest = np.argsort(-(Z[queries] @ Z.T), axis=1, kind="stable")[:, :SHOWN]  # itself first
         images = plotting.mosaic(X[nearest.ravel()], (idfd.SIDE, idfd.SIDE), SHOWN)
         ax.imshow(images, cmap="gray", vmin=np.quantile(X, 0.01), vmax=np.quantile(X, 0.99))
         same = (y[nearest[:, 1:]] == y[queries][:, None]).mean()
-        ax.set_title(f"{title}: {100 * same:.0f} % of the same digit", fontsize=11)
+        ax.set_title(
+            f"{title}: {100 * same:.0f} % of the same digit\nthe first of a row is the sample itself", fontsize=10
+        )
         ax.set_axis_off()
     path = Path(out) / "cidfd.png"
     plotting.save_figure(fig, path, dpi=100)

@@ -14,6 +14,7 @@ from csrl_core.training.likelihood import orthonormal_decoder
 from csrl_core.training.on_disk import is_on_disk, on_host
 from csrl_core.training.run import Batch, Run, Settings
 
+HOMOGENEOUS = {"linear", "relu", "leaky_relu"}  # activations for which f(c x) = c f(x) for every c > 0
 NOISE = 0.1  # share of random parameters that start="auto" adds to principal components
 
 
@@ -38,6 +39,7 @@ class AutoencoderModel(ClusterModel):
         self.kernel, self.assign, self.own, self.reg = backend.autoencoder, backend.assign, backend.own, float(reg)
         self.n_features, self.hidden, self.shared, self.start = n_features, hidden, shared, start
         self.follows_clusters = start != "uniform"
+        self.homogeneous = not bias and {activation, output_activation} <= HOMOGENEOUS
         self.table, self.size = layer_table(
             layer_rows(n_features, n_clusters, hidden, shared, activation, output_activation, bias)
         )

@@ -24,6 +24,10 @@ class Model(ABC):
     """Whether losses depend on X, target and centers only through X − c and target − c. If so, the training mean is
     subtracted from the data first, which keeps digits in float32."""
 
+    homogeneous = False
+    """Whether losses of c X, c target and c centers are c² those of X, target and centers, for every c > 0 and the same
+    parameters. If so, training may divide the data by a unit (`csrl_core.training.units`)."""
+
     loss_falls = True
     """Whether training lowers the loss. If so, a loss that still falls at the end calls for more epochs."""
 

@@ -113,7 +113,11 @@ class PartitionRule(Rule):
 
     def missing_arrays(self, parameters, state, draw):
         """An estimate, if there is none: a fit may be stopped before assignment needs one."""
-        return {} if int(state["n_estimates"][0]) else self.estimate(parameters, state, draw)
+        return self.estimate(parameters, state, draw) if self.lacks_arrays(state) else {}
+
+    def lacks_arrays(self, state):
+        """Whether there is no estimate yet."""
+        return not int(state["n_estimates"][0])
 
     def finish(self, parameters, state, draw):
         """Make a full estimate for the last parameters, on which the labels rest."""

@@ -7,7 +7,6 @@ import numpy as np
 from csrl_core.callbacks import EpochCallback
 from csrl_core.plotting.images import (
     check_count,
-    check_image_shape,
     colour_limit,
     filter_panels,
     filters_of,
@@ -15,6 +14,7 @@ from csrl_core.plotting.images import (
     strongest_units,
     weights_of,
 )
+from csrl_core.plotting.shapes import check_image_shape
 from csrl_core.plotting.style import new_figure
 from csrl_core.training.atomic_files import write_atomically
 

@@ -1,24 +1,15 @@
-"""Pictures made of images: samples and reconstructions; filters of Boltzmann machines, and samples that they draw."""
+"""Pictures made of images: rows and panels of them, filters of Boltzmann machines, reconstructions."""
 
 from numbers import Integral
 
 import numpy as np
 
 from csrl_core.backends import as_numpy
+from csrl_core.plotting.shapes import check_image_shape, shape_for
 from csrl_core.plotting.style import COLOURS, new_figure
 
 _PANELS_IN_A_ROW = 5
-_IMAGES_PER_CLUSTER = 5
-_GREY, _DIVERGING = "gray_r", "RdBu_r"
-
-
-def check_image_shape(image_shape, n_features):
-    """``image_shape`` as (height, width), two ints whose product is the number of features; ValueError if not."""
-    shape = tuple(np.ravel(image_shape).tolist())
-    whole = all(isinstance(side, Integral) and side >= 1 for side in shape)
-    if len(shape) != 2 or not whole or shape[0] * shape[1] != n_features:
-        raise ValueError(f"image_shape={image_shape!r}; expected (height, width) with height·width = {n_features}")
-    return shape
+GREY, _DIVERGING = "gray_r", "RdBu_r"
 
 
 def check_count(n):
@@ -51,7 +42,7 @@ def mosaic(images, image_shape, columns=None):
     return tiles.reshape(rows, columns, h + 1, w + 1).swapaxes(1, 2).reshape(rows * (h + 1), -1)[:-1, :-1]
 
 
-def _panels(mosaics, titles, fig, **options):
+def panels(mosaics, titles, fig, **options):
     """One panel a mosaic, in rows of five; returns (Figure, list of AxesImage)."""
     columns = min(len(mosaics), _PANELS_IN_A_ROW)
     rows = -(-len(mosaics) // columns)
@@ -87,20 +78,22 @@ def colour_limit(filters):
     return float(np.quantile(np.abs(filters), 0.998)) or 1.0
 
 
-def _names(k):
+def cluster_names(k):
+    """Titles of panels."""
     return ["all samples"] if k == 1 else [f"cluster {j}" for j in range(k)]
 
 
-def plot_filters(model, image_shape, n=25, *, fig=None):
+def plot_filters(model, image_shape=None, n=25, *, fig=None):
     """The weights of hidden units as images: a panel a cluster, the units of the largest norm first.
 
     Red is positive, blue negative, white 0; all panels have the same scale.
 
-    model : fitted `TensorizedRBM`; image_shape : (height, width); n : int, units of a cluster; fig : Figure, optional
+    model : fitted `TensorizedRBM`; image_shape : (height, width), by default a square; n : int, units of a cluster
+    fig : Figure, optional
     returns Figure
     """
     weight = weights_of(model)
-    image_shape = check_image_shape(image_shape, weight.shape[1])
+    image_shape = shape_for(image_shape, model, weight.shape[1])
     check_count(n)
     filters = filters_of(weight, strongest_units(weight, n))
     fig, shown = filter_panels(filters, image_shape, colour_limit(filters), fig)
@@ -112,50 +105,17 @@ def plot_filters(model, image_shape, n=25, *, fig=None):
 def filter_panels(filters, image_shape, limit, fig=None):
     """A panel for each cluster's filters, (k, n, d); returns (Figure, list of AxesImage)."""
     mosaics = [mosaic(own, image_shape) for own in filters]
-    return _panels(mosaics, _names(len(filters)), fig, cmap=_DIVERGING, vmin=-limit, vmax=limit)
+    return panels(mosaics, cluster_names(len(filters)), fig, cmap=_DIVERGING, vmin=-limit, vmax=limit)
 
 
-def plot_samples(source, image_shape, n=25, *, labels=None, steps=1000, random_state=None, fig=None):
-    """Images: samples that a machine draws, n of every cluster, or n rows of an array.
+def plot_reconstructions(model, X, image_shape=None, *, standard=None, fig=None):
+    """Samples and their reconstructions, by the model of each cluster and by one model for all the data.
 
-    source : fitted `TensorizedRBM`, or array (n', d); image_shape : (height, width); n : int, images of a panel
-    labels : (n',) of int, for an array: a panel for each, optional; steps, random_state : of `TensorizedRBM.sample`
-    fig : Figure, optional
-    returns Figure
-    """
-    check_count(n)
-    if hasattr(source, "sample"):
-        image_shape = check_image_shape(image_shape, source.n_features_in_)
-        k = source.n_clusters
-        options = {"steps": steps, "random_state": random_state}
-        groups = [as_numpy(source.sample(n, cluster=j, **options)[0]) for j in range(k)]
-        titles, title = _names(k), f"Samples of the machines, after {steps} steps of Gibbs sampling"
-        low, high = (0, 1) if source.visible == "bernoulli" else np.quantile(np.concatenate(groups), [0.001, 0.999])
-    else:
-        X = as_numpy(source)
-        if X.ndim != 2 or not len(X):
-            raise ValueError(f"source has shape {X.shape}; expected a fitted machine, or samples (n, n_features)")
-        image_shape = check_image_shape(image_shape, X.shape[1])
-        low, high = np.quantile(X, [0.001, 0.999])
-        groups, titles, title = [X[:n]], [f"{min(n, len(X))} of {len(X)}"], "Samples"
-        if labels is not None:
-            labels = np.asarray(labels)
-            if labels.shape != (len(X),):
-                raise ValueError(f"labels has shape {labels.shape}; expected one for each sample: ({len(X)},)")
-            values = np.unique(labels)
-            groups, titles = [X[labels == value][:n] for value in values], [f"{value}" for value in values]
-    fig, _ = _panels([mosaic(images, image_shape) for images in groups], titles, fig, cmap=_GREY, vmin=low, vmax=high)
-    fig.suptitle(title, fontsize=11)
-    return fig
-
-
-def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
-    """Samples and their reconstructions, by the machine of each cluster and by one machine for all the data.
-
-    A reconstruction is E[v | h] with h the mean E[h | x]. That of a sample's own cluster is framed.
+    That of a sample's own cluster is framed. A machine's reconstruction is E[v | h] with h the mean E[h | x].
 
     model : fitted estimator with clusters; X : (n, d), the samples to draw, best about ten
-    image_shape : (height, width); standard : fitted estimator of one cluster, optional; fig : Figure, optional
+    image_shape : (height, width), by default the model's own, or a square
+    standard : fitted estimator of one cluster, optional; fig : Figure, optional
     returns Figure
     """
     X = as_numpy(X)
@@ -164,8 +124,15 @@ def plot_reconstructions(model, X, image_shape, *, standard=None, fig=None):
     for j in range(model.n_clusters):
         rows[f"cluster {j}"], frames[f"cluster {j}"] = images[:, j], chosen == j
     if standard is not None:
-        rows["one machine"] = as_numpy(standard.reconstruct(X))
-    return plot_image_rows(rows, image_shape, frames=frames if model.n_clusters > 1 else None, fig=fig)
+        rows["one for all"] = as_numpy(standard.reconstruct(X))
+    several = model.n_clusters > 1
+    return plot_image_rows(
+        rows,
+        shape_for(image_shape, model, X.shape[1]),
+        frames=frames if several else None,
+        title="Reconstructions; framed: by the sample's own cluster" if several else "Reconstructions",
+        fig=fig,
+    )
 
 
 def reconstructions(model, X):
@@ -187,11 +154,12 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
 
     first = np.asarray(next(iter(rows.values())))
     h, w = check_image_shape(image_shape, first.shape[1])
-    fig = new_figure(1.9 + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
+    names = 0.5 + 0.09 * max(map(len, rows))  # inches
+    fig = new_figure(names + 0.62 * len(first), 0.45 + 0.64 * len(rows)) if fig is None else fig
     ax = fig.add_subplot()
     low, high = np.quantile(first, [0.001, 0.999])
     images = mosaic(np.concatenate(list(rows.values())), (h, w), columns=len(first))
-    ax.imshow(images, cmap=_GREY, vmin=low, vmax=high, interpolation="nearest")
+    ax.imshow(images, cmap=GREY, vmin=low, vmax=high, interpolation="nearest")
     for number, name in enumerate(rows):
         for column in np.flatnonzero((frames or {}).get(name, ())):
             place = column * (w + 1) - 0.5, number * (h + 1) - 0.5  # the image's own edge: neighbours share no line
@@ -203,36 +171,6 @@ def plot_image_rows(rows, image_shape, *, frames=None, title=None, fig=None):
     ax.set_frame_on(False)
     if title is not None:
         ax.set_title(title, fontsize=10)
-    return fig
-
-
-def image_pairs(model, X, R, labels, shape, fig):
-    """One row a cluster: its centre, then pairs of a sample and its reconstruction R (n, d)."""
-    if len(shape) != 2 or shape[0] * shape[1] != X.shape[1]:
-        raise ValueError(f"image_shape={shape}; expected (height, width) with height·width = {X.shape[1]} features")
-    k, columns = model.n_clusters, 1 + 2 * _IMAGES_PER_CLUSTER
-    fig = new_figure(0.8 * columns + 0.9, 0.92 * k + 0.7) if fig is None else fig
-    grid = fig.subplots(k, columns, squeeze=False)
-    low, high = np.quantile(X, [0.001, 0.999])
-
-    def show(ax, image):
-        ax.imshow(np.reshape(image, shape), cmap="gray_r", vmin=low, vmax=high)
-
-    for j in range(k):
-        rows = np.flatnonzero(labels == j)
-        # Evenly over the cluster in order of loss: the best reconstructed first, the worst last.
-        rows = rows[np.argsort(np.sum((X[rows] - R[rows]) ** 2, axis=1), kind="stable")]
-        chosen = rows[np.linspace(0, len(rows) - 1, min(_IMAGES_PER_CLUSTER, len(rows))).astype(int)]
-        show(grid[j, 0], model.cluster_centers_[j])
-        for number, i in enumerate(chosen):
-            show(grid[j, 1 + 2 * number], X[i])
-            show(grid[j, 2 + 2 * number], R[i])
-        grid[j, 0].set_ylabel(f"cluster {j}\n({len(rows)})", rotation=0, ha="right", va="center", fontsize=9)
-    for ax in grid.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_frame_on(ax.has_data() and len(ax.images) > 0)
-    for column, ax in enumerate(grid[0]):
-        ax.set_title("centre" if column == 0 else "sample" if column % 2 else "rebuilt", fontsize=9)
-    fig.suptitle("Each cluster's centre, and samples beside their reconstructions, best to worst", fontsize=11)
+    for _ in range(2):  # with axes of a fixed aspect the layout leaves room for names only when it is asked again
+        fig.draw_without_rendering()
     return fig

@@ -37,6 +37,11 @@ def save_figure(figure, path, dpi=150):
     write_atomically(path, picture.getvalue())
 
 
+def percent(share):
+    """A share of the variance as text."""
+    return f"{100 * share:.0f} % of the variance"
+
+
 def class_codes(y, n, names):
     """(code of each sample, name of each class); one nameless class where there is no y."""
     if y is None:
@@ -62,5 +67,5 @@ def scatter(ax, points, codes, names, **options):
 
 def legend_beside(ax, names, title):
     """A legend on the right, outside the axes."""
-    if names != [None]:
+    if names != [None] or len(ax.get_legend_handles_labels()[1]):
         ax.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)

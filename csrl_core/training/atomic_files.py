@@ -21,10 +21,10 @@ def replacing(path):
     Raises
     ------
     OSError
-        The folder cannot be written or is full, or ``path`` is a device, a pipe or a socket.
+        The folder cannot be written or is full, or ``path`` is a folder, a device, a pipe or a socket.
     """
     path = Path(os.path.realpath(path))
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if path.exists() and not path.is_file():
         raise OSError(f"{path} is no ordinary file; give the path of an ordinary file")
     descriptor, temporary = _create(path)
     try:

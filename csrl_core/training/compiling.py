@@ -5,6 +5,8 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+from csrl_core import backends
+
 # Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases "small", "machine"
 # and "vae", as bench/bench_first_fit.py measures them on two cores (bench/results/first_fit.csv).
 SECONDS = {"autoencoder": 4, "rbm": 9, "vae": 6}
@@ -43,6 +45,7 @@ def announced(say, kind=None, backend="auto"):
     if backend not in ("auto", "numba"):
         yield Compiled()
         return
+    backends.get(backend)  # or the reason why it cannot compile
     from numba.core import event
 
     compiled, depth, begin, quiet = Compiled(), 0, 0.0, say is None or _announcing > 0

@@ -156,12 +156,16 @@ def check_run(path, arrays, prefix, layout, estimator, n):
         high = {"assign": k - 1, "n_estimates": 2**32 - 2}.get(name, 2**63 - 1)
         within = (0, high) if integer else None
         shape = (n,) if name == "assign" else shape
-        check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite=not integer)
+        # Mismatches are NaN where they were not computed.
+        finite = not integer and name != "mismatch"
+        check_array(path, arrays, prefix + name, shape, kind or dtype, within, finite)
     hidden = arrays.get(f"{prefix}chains_hidden")
     if hidden is not None:
         chains = arrays.get(f"{prefix}chains")
         if chains is None or hidden.shape[:2] != chains.shape[:2] or not np.isin(hidden, (0, 1)).all():
             raise ModelFileError(f"{path}: the array {prefix + 'chains_hidden'!r} is not the chains' hidden units")
+    if "unit" in optional and not (arrays.get(f"{prefix}unit", np.ones(1)) > 0).all():
+        raise ModelFileError(f"{path}: the array {prefix + 'unit'!r} is not positive")
 
 
 def check_arguments(path, cls, arguments, version):

@@ -46,6 +46,8 @@ class JointAssignment(FullPasses):
         The costs that assignment minimises; None: the losses.
     standing_steps : int or inf
         Steps during which the first assignment stands.
+    unit : float
+        Of the data, the shift and the centres, see `csrl_core.training.units`.
     """
 
     def __init__(
@@ -62,9 +64,11 @@ class JointAssignment(FullPasses):
         shift,
         rule=None,
         standing_steps=0,
+        unit=1.0,
     ):
         super().__init__(model, backend, n_clusters, key, center, rule, standing_steps)
         self.assign_first, self.running, self.init, self.shift = assign_first, running, init, shift
+        self.unit = unit
         # The arrays of a rule depend on the parameters too, not on the assignment alone.
         self.moves_every_epoch = rule is not None and model.minimise is None
 

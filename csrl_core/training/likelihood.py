@@ -125,6 +125,10 @@ class Rule(ABC):
     def missing_arrays(self, parameters, state, draw):
         """Arrays that `costs` needs and that the state does not have yet: a dict, often empty."""
 
+    def lacks_arrays(self, state):
+        """Whether `missing_arrays` has something to compute."""
+        return False
+
     @abstractmethod
     def finish(self, parameters, state, draw):
         """Update the arrays after the last epoch."""

@@ -10,6 +10,7 @@ from math import isfinite
 
 import numpy as np
 
+from csrl_core.training import units
 from csrl_core.training.draws import Use, stream
 
 
@@ -115,7 +116,7 @@ class Trainer:
             The run holds the state of the last whole epoch, as after any other exception.
         """
         self.objective.begin(run, self.data)
-        latest, previous = run.copy(), run.copy()
+        latest, previous, square = run.copy(), run.copy(), units.of_state(run.state) ** 2
         self._fused = self.objective.fused_epoch(run, self.data, self.settings)
         try:
             while run.epoch < self.settings.epochs and not run.stopped:
@@ -125,7 +126,7 @@ class Trainer:
                 if not isfinite(loss) or not np.isfinite(run.params).all():
                     raise self._diverged(run, latest, previous, loss)
                 run.epoch += 1
-                run.loss_curve.append(loss)
+                run.loss_curve.append(loss * square)
                 run.stopped = self.converged(run, loss, moved)
                 # Two snapshots in turn: an interrupt while one is written leaves the other complete.
                 previous.copy_from(run)

@@ -73,8 +73,8 @@ class Run:
     """One restart: all that changes while it trains.
 
     params : (p,); moments : (2, p), the optimizer's; state : named arrays; step, epoch : int, numbers done so far
-    loss_curve : list of float, the mean loss of each epoch
-    best, stale : the lowest loss so far, and the number of epochs without improvement or change
+    loss_curve : list of float, the mean loss of each epoch, in the data's units (`csrl_core.training.units`)
+    best, stale : the lowest loss so far, in the run's unit, and the number of epochs without improvement or change
     n_reseeded : int, empty clusters that were re-seeded so far
     stopped : bool, whether no epoch follows although ``epochs`` would allow it: the run converged, or a callback
     stopped it. It does not say whether `Objective.finish` was called

@@ -44,6 +44,8 @@ def start_from(objective, init, data, restart, number=0):
     """A new run from one kind of first assignment. number : int, of the try; each has its own random numbers."""
     draw, own = objective.draw(Use.INITIAL_PARAMETERS, restart), objective.backend.own
     state = first_state(objective, data, restart, init, number)
+    if objective.unit != 1:
+        state["unit"] = own(np.array([objective.unit]))
     centers = objective.loss_centers(state, np.float64)
     named = objective.model.init_from_clusters(data, state["assign"], centers, draw)
     objective.set_layout({name: np.shape(array) for name, array in named.items()})

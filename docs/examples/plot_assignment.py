@@ -17,7 +17,7 @@ for ax, assignment in zip(axes, ("loss", "likelihood"), strict=True):
     labels = model.fit(X).labels_
     for cluster, marker in enumerate("os"):
         ax.scatter(*X[labels == cluster, :2].T, s=14, marker=marker, label=f"cluster {cluster}")
-    ax.set_title(f"assignment={assignment!r}: index {metrics.adjusted_rand_index(y, labels):.2f}")
-    ax.set_xlabel("first feature")
+    ax.set_title(f"assignment={assignment!r}\nadjusted Rand index {metrics.adjusted_rand_index(y, labels):.2f}")
+    ax.set_xlabel(f"first of {X.shape[1]} features")
 axes[0].set_ylabel("second feature")
 axes[1].legend()

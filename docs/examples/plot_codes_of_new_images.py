@@ -18,14 +18,17 @@ train, test = slice(0, 400), slice(400, None)
 model = TensorizedVAE(n_clusters=3, hidden=(64, 32), reg=0.5, random_state=0).fit(X[train])
 
 labels, codes = model.predict(X[test]), model.transform(X[test])
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10, 4.4), sharex=True, sharey=True, layout="constrained")
 angle = np.linspace(0, 2 * np.pi, 200)
 for cluster, ax in enumerate(axes):
     for digit, marker in enumerate("os^"):
         own = (labels == cluster) & (y[test] == digit)
         ax.scatter(*codes[own].T, s=14, marker=marker, label=f"digit {digit}")
     for radius in (1, 2):
-        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.8)
+        ring = "1 and 2 standard deviations" if radius == 1 else None
+        ax.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.7", linewidth=0.8, label=ring)
     ax.set_title(f"cluster {cluster}")
+    ax.set_xlabel("first dimension of the code")
     ax.set_aspect("equal")
-axes[0].legend()
+axes[0].set_ylabel("second dimension")
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -24,3 +24,4 @@ for cluster, ax in enumerate(axes):
     ax.imshow(plotting.mosaic(grid.reshape(-1, 64), (8, 8), columns=7), cmap="Greys")
     ax.set_title(f"cluster {cluster}")
     ax.set_axis_off()
+fig.suptitle("Decoded codes, both dimensions from the 1 % to the 99 % quantile of N(0, 1)", fontsize=11)

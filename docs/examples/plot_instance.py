@@ -27,8 +27,13 @@ for ax, name, space, labels in (
     (axes[0], "pixels", X, pixels),
     (axes[1], "features", model.transform(X), model.labels_),
 ):
-    ax.scatter(*PCA(2).fit_transform(space).T, c=y, cmap="tab10", s=5)
-    ax.set_title(f"{name}: accuracy of k-means {metrics.clustering_accuracy(y, labels):.3f}")
+    pca = PCA(2).fit(space)
+    points, share = pca.transform(space), 100 * pca.explained_variance_ratio_.sum()
+    for digit in range(10):
+        ax.scatter(*points[y == digit].T, color=f"C{digit}", s=5, label=f"{digit}")
+    accuracy = metrics.clustering_accuracy(y, labels)
+    ax.set_title(f"{name}: accuracy of k-means {accuracy:.3f}\nPCA of them, {share:.0f} % of the variance", fontsize=11)
     ax.set_xticks([], [])
     ax.set_yticks([], [])
-fig.supxlabel("two principal components, coloured by digit", fontsize=9)
+legend = {"title": "digit", "loc": "outside right center", "markerscale": 3}
+fig.legend(*axes[0].get_legend_handles_labels(), **legend)

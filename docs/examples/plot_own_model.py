@@ -51,5 +51,8 @@ print(f"adjusted Rand index {metrics.adjusted_rand_index(y, model.labels_):.3f}"
 fig, ax = plt.subplots(figsize=(5, 5), layout="constrained")
 for cluster, marker in enumerate("os"):
     ax.scatter(*X[model.labels_ == cluster].T, s=14, marker=marker, label=f"cluster {cluster}")
+ax.set_title("Clusters that are circles")
+ax.set_xlabel("first feature")
+ax.set_ylabel("second feature")
 ax.set_aspect("equal")
 ax.legend()

@@ -22,4 +22,5 @@ for hidden, shared in (((2, 1), 0), ((2, 1), 1), ((3, 1), 1), ((5, 1), 1)):
 fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
 ax.bar(*zip(*found, strict=True), color="0.45")
 ax.set_ylabel("adjusted Rand index")
+ax.set_ylim(0, 1.05)
 ax.set_title("Three lines, clusters by the lowest loss")

@@ -33,9 +33,13 @@ fig, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
 for ax, (name, (X, y, model)) in zip(axes, cases.items(), strict=True):
     k_means = KMeans(model.n_clusters, n_init=10, random_state=0).fit(X)
     scores = [metrics.adjusted_rand_index(y, each.labels_) for each in (k_means, model.fit(X))]
-    for c in range(model.n_clusters):
-        ax.scatter(*PCA(2).fit_transform(X)[y == c].T, s=8)
+    pca = PCA(2).fit(X)
+    points, share = pca.transform(X), 100 * pca.explained_variance_ratio_.sum()
+    for c, marker in zip(range(model.n_clusters), "os^Dv", strict=False):
+        ax.scatter(*points[y == c].T, s=8, marker=marker, label=f"class {c}")
     ax.set_title(f"{name}\nk-means {scores[0]:.2f}, {type(model).__name__} {scores[1]:.2f}", fontsize=10)
+    what = "both dimensions" if X.shape[1] == 2 else f"PCA of {X.shape[1]}, {share:.0f} % of the variance"
+    ax.set_xlabel(what, fontsize=9)
     ax.set_xticks([], [])
     ax.set_yticks([], [])
-fig.supxlabel("two principal components, coloured by class", fontsize=9)
+fig.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5, markerscale=2, frameon=False)

@@ -7,6 +7,9 @@ What Python calls fills arrays that it is given, and returns numbers at most. To
 again, where a signal's handler may raise; Python then sees a result together with an exception, a SystemError.
 """
 
-from ._engine import freshness
+from ._engine import compiler
 
-freshness.watch_over(__file__)
+if compiler.missing is None:
+    from ._engine import freshness
+
+    freshness.watch_over(__file__)

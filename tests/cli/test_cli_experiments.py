@@ -94,7 +94,8 @@ def test_reproduce(csrl):
     result = csrl("reproduce", "fig2", "--version", "papers", "--backend", "numpy", "-o", "out", *arguments)
     assert "fig2       28 runs, 0 of them in out/fig2-runs.csv" in result.stdout
     assert "papers, clustering, chosen by the objective" in result.stdout
-    assert sorted(path.name for path in Path("out").iterdir()) == ["fig2-papers.png", "fig2-runs.csv", "fig2.csv"]
+    pictures = ["fig2-papers-clustering.png", "fig2-papers-de-noising.png"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [*pictures, "fig2-runs.csv", "fig2.csv"]
     again = csrl("reproduce", "fig2", "--version", "papers", "--backend", "numpy", "-o", "out", *arguments)
     assert "28 runs, 28 of them" in again.stdout
     assert "--data moons is not of the figure" in error_of(csrl("reproduce", "fig2", "--data", "moons", code=2))

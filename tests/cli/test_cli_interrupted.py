@@ -14,6 +14,7 @@ from cli_helpers import IRIS, listing, run
 
 import csrl_core
 from csrl_core import TensorizedAutoencoder, datasets
+from csrl_core.callbacks import EpochCallback, LogLines
 from csrl_core.cli.fit import one_interrupt
 
 ARGUMENTS = {"n_clusters": 3, "random_state": 5, "batch_size": 40, "backend": "numpy"}
@@ -66,6 +67,44 @@ def test_ctrl_c_of_one_machine_is_an_interrupt_too():
     assert "interrupted: the parameters after epoch " in said
     assert "continue with --resume state" in said
     assert csrl_core.load("model").n_iter_ > 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_signals_save_as_ctrl_c_does(name, monkeypatch):
+    number = getattr(signal, name)
+
+    def end(self, estimator, epoch):
+        if epoch.epoch == 3:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(LogLines, "on_epoch_end", end)
+    said = run(*FIT[3:], "--checkpoint", "state", "--checkpoint-every", "2", code=128 + number).stdout
+    assert f"interrupted by {name}: the parameters after epoch 4 (loss " in said
+    assert "continue with --resume state" in said
+    np.testing.assert_array_equal(csrl_core.load("model").params_, uninterrupted(4).params_)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+class Ending(EpochCallback):
+    """Sends SIGTERM after the third epoch."""
+
+    def on_epoch_end(self, estimator, epoch):
+        if epoch.epoch == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_ends_a_fit_that_a_program_makes():
+    X, model = datasets.load("iris").data, TensorizedAutoencoder(epochs=9, **ARGUMENTS).set_callbacks(Ending())
+    with pytest.raises(KeyboardInterrupt) as ended:
+        model.fit(X)
+    assert (isinstance(ended.value, SystemExit), ended.value.code) == (True, 143)
+    np.testing.assert_array_equal(model.params_, uninterrupted(3).params_)
+    before, calls = signal.signal(signal.SIGTERM, lambda *_: calls.append(1)), []
+    try:
+        assert model.fit(X).n_iter_ == 9  # the program's own handler is called, and may let the fit go on
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert calls == [1]
 
 
 def test_ctrl_c_after_the_fit_loses_no_model(monkeypatch):

@@ -142,7 +142,7 @@ def test_roundings_outside_the_unit_interval_are_none():
 @pytest.mark.parametrize(
     "model",
     [
-        TensorizedRBM(n_clusters=2, n_hidden=3, epochs=2, random_state=0, backend="numpy"),
+        TensorizedRBM(n_clusters=2, n_hidden=3, epochs=2, ais_betas=5, ais_chains=4, random_state=0, backend="numpy"),
         TensorizedVAE(n_clusters=2, hidden=(4,), latent=1, epochs=2, random_state=0, backend="numpy"),
     ],
 )

@@ -127,7 +127,7 @@ def test_the_command(tmp_path):
     arguments = {"sets": ["iris"], "versions": ("papers", "ours"), "repetitions": 1, "seed": 0, "backend": "numpy"}
     arguments |= {"processes": 1, "epochs": 2, "n_init": 1, "say": said.append}
     assert cli_reproduce.main("fig2", tmp_path, **arguments) == 0
-    for name in ("fig2-runs.csv", "fig2.csv", "fig2-papers.png", "fig2-ours.png"):
+    for name in ("fig2-runs.csv", "fig2.csv", "fig2-papers-clustering.png", "fig2-ours-de-noising.png"):
         assert (tmp_path / name).stat().st_size > 1000
     with (tmp_path / "fig2.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -10,6 +10,7 @@ from scipy.stats import kstest, kstwo
 from sklearn.cluster import KMeans
 
 from csrl_core import datasets, metrics
+from csrl_core.experiments import fig2_picture
 from csrl_core.experiments.authors import _MIXTURES, NO_FIGURE, Figure, authors_draw, authors_figures
 from csrl_core.experiments.fig2 import Run
 from csrl_core.experiments.fig2_summary import SUBSETS, compared, experiment_means, lines, summarise, uniformity
@@ -350,3 +351,20 @@ def test_every_experiment_chooses_its_rate():
     row = rows_of(runs)[None, "objective"]
     assert row.experiments == 20
     assert (row.low, row.median, row.high) == pytest.approx((0.01, 0.055, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("panel", "axis"), [("clustering", "adjusted Rand index"), ("de-noising", "mean squared error")]
+)
+def test_the_pictures_have_a_panel_for_each_set(tmp_path, panel, axis):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
+    rows = summarise([run(data=data, repetition=i) for data in ("iris", "triangle") for i in (0, 1)])
+    fig = fig2_picture.draw(tmp_path / "a.png", rows, "papers", panel)
+    assert [ax.get_title() for ax in fig.axes] == ["iris", "triangle"]
+    assert {ax.get_xlabel() for ax in fig.axes} == {axis}
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["TAE1"]
+    assert {text.get_text() for text in fig.legends[0].get_texts()} == {
+        "ours, mean ± standard error",
+        "the authors' code",
+    }
+    assert [text.get_text() for text in fig.axes[0].texts] == (["24"] if panel == "de-noising" else [])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from csrl_core.kernels.cpu._engine import pool
+from csrl_core.kernels.cpu._engine import cores, pool
 
 
 def _blas_threads():
@@ -96,6 +96,14 @@ def test_blas_is_restored_by_the_last_to_leave():
         thread.join()
         assert set(seen) == {1}
         assert _blas_threads() == before
+
+
+def test_the_quota_of_a_container_is_respected(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cores, "_cores", cores._cores.__wrapped__)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(64), raising=False)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 3)  # the least of cores, affinity and quota
+    assert [pool.usable_threads(n_jobs) for n_jobs in (None, -1, -2, 5)] == [3, 3, 2, 5]
 
 
 def test_usable_threads(monkeypatch):

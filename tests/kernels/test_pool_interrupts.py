@@ -298,3 +298,50 @@ def test_a_helper_that_dies_is_replaced(helpers, monkeypatch):
         pool.parallel(lambda _: barrier.wait(), range(2))
         assert helpers._threads
         assert first not in helpers._threads
+
+
+# -- long tasks ------------------------------------------------------------------------------------------
+
+
+def _answered(function):
+    """Seconds from a Ctrl-C, which comes after a moment, to the KeyboardInterrupt."""
+    sent = []
+
+    def send():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(0.3, send)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        function()
+    timer.join()
+    return time.monotonic() - sent[0]
+
+
+def test_ctrl_c_ends_a_long_task_of_a_helper():
+    def task(i):
+        end = time.monotonic() + (20 if i else 0)
+        while time.monotonic() < end and not pool.stopped():
+            time.sleep(0.01)
+
+    def parallel():
+        with pool.threads(2):
+            pool.parallel(task, range(2))
+
+    assert not pool.stopped()
+    assert _answered(parallel) < 1
+
+
+@pytest.mark.parametrize("where", ["fit", "estimate"])
+def test_ctrl_c_ends_annealed_importance_sampling(where):
+    X = (np.random.default_rng(0).random((60, 20)) < 0.5).astype(float)
+    arguments = {"n_clusters": 2, "n_hidden": 4, "epochs": 2, "batch_size": 30, "ais_chains": 2, "n_jobs": 2}
+    model = TensorizedRBM(random_state=0, persistent=True, ais_betas=5, **arguments).fit(X)
+    if where == "estimate":
+        assert _answered(lambda: model.estimate_log_partition(n_betas=10**7)) < 1
+        return
+    model.set_params(ais_betas=10**7)
+    assert _answered(lambda: model.fit(X)) < 1
+    assert model.n_iter_ == 2
+    assert not model.state_["n_estimates"].any()  # to be made when somebody asks

@@ -5,7 +5,10 @@ import pytest
 from gradients import differences
 
 from csrl_core import backends
-from csrl_core.models.divergence import DivergenceModel, Objective, backbone, block_weights, divergence_parts
+from csrl_core.models.divergence import DivergenceModel
+from csrl_core.models.divergence_layers import backbone, divergence_parts
+from csrl_core.models.divergence_mismatch import OBJECTIVES as OBJECTIVE_NAMES
+from csrl_core.models.divergence_terms import Objective, block_weights
 from csrl_core.models.network import Networks
 from csrl_core.reference.augment import Augmentation
 from csrl_core.training.draws import Draw, Use
@@ -94,6 +97,42 @@ def test_gradient(layers, objective):
     assert np.abs(by).max() > 1e-3
     steps[:] = 0
     assert changed() == value
+
+
+@pytest.mark.parametrize("objective", ["autoencoder", "tensors", "views", "views and autoencoder"])
+def test_gradients_of_terms_are_those_of_their_values_and_add_up(objective):
+    model, params, batch = problem("convolutions", objective)
+    model.kernel = Fixed(model.kernel)
+    found = model.objective_gradients(params, batch, draw())
+    some, steps, start = np.random.default_rng(1).permutation(len(params.flat))[:25], np.zeros(25), params.flat.copy()
+
+    def value(name, fixed=None):
+        params.flat[...] = start
+        params.flat[some] += steps
+        model.kernel.place = 0
+        done, _, _ = model.evaluate(params, batch, draw())
+        if fixed is not None:  # the companion with these assignments
+            share = [model.of.weight * weight for weight in model.of.block_weights]
+            rows = [model.chain[block].network.layers[-1] for block in range(model.blocks)]
+            model.kernel.place = 1
+            kernels = [model.affinities(done.passes[block].out, row)[0] for block, row in enumerate(rows)]
+            return sum(c * model.kernel.cauchy_schwarz(done.w * fixed, K)[0][0] for c, K in zip(share, kernels))
+        return {"clustering": done.terms[0], "invariance": done.view}.get(name, done.terms[-1]).value
+
+    names = ["clustering", *(["invariance"] if model.of.invariance else []), list(found)[-1]]
+    names[-1] = model.of.companion if model.of.companion == "autoencoder" else f"block {model.blocks}"
+    for name in names:
+        np.testing.assert_allclose(found[name][some], differences(lambda n=name: value(n), steps), rtol=1e-4, atol=1e-6)
+    if model.of.companion == "uco":
+        A = model.evaluate(params, batch, draw())[0].A
+        by = differences(lambda: value(None, A), steps)
+        np.testing.assert_allclose(found["companion, A constant"][some], by, rtol=1e-4, atol=1e-6)
+        assert np.abs(found["companion"] - found["companion, A constant"]).max() > 1e-3
+    params.flat[...], model.kernel.place = start, 0
+    whole, views = model.loss_and_gradient(params, batch, draw())[2] / batch.weight.sum(), found.get("invariance", 0.0)
+    np.testing.assert_allclose(found["clustering"] + found["companion"] + views, whole, rtol=1e-9, atol=1e-12)
+    terms = sum(gradient for name, gradient in found.items() if name not in OBJECTIVE_NAMES)
+    np.testing.assert_allclose(terms, whole, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("objective", ["autoencoder", "tensors", "vectors", "views"])
@@ -255,7 +294,7 @@ def test_modes_of_size_one():
     Y = np.random.default_rng(2).normal(size=(5, 4))
     layer = np.zeros(17, np.int64)
     layer[5:8] = 1, 4, 1
-    D = -2 * np.log(model._kernel(Y, layer)[0])
+    D = -2 * np.log(model.affinities(Y, layer)[0])
     cosines = (Y @ Y.T) ** 2 / np.outer((Y * Y).sum(1), (Y * Y).sum(1))
     distances = 3 * 2 * (1 - cosines)
     np.testing.assert_allclose(D, distances / (0.15 * np.median(distances)), rtol=1e-4, atol=1e-4)

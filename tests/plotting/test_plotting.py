@@ -5,7 +5,17 @@ import sys
 import numpy as np
 import pytest
 
-from csrl_core import TensorizedAutoencoder, datasets, plotting
+from csrl_core import (
+    DeepDivergenceClustering,
+    InstanceDiscrimination,
+    TensorizedAutoencoder,
+    TensorizedContrastive,
+    TensorizedRBM,
+    TensorizedVAE,
+    datasets,
+    plotting,
+)
+from csrl_core.estimators.scaling import Scaling
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 
@@ -65,7 +75,10 @@ def test_a_cluster_of_one_sample_or_none_can_be_drawn(triangle):
 
 def test_the_loss_is_the_curve_and_the_end(triangle):
     _, _, model = triangle
-    curve, end = plotting.plot_loss(model).lines
+    ax = plotting.plot_loss(model)
+    assert ax.get_ylabel() == "mean squared error per feature + λ ‖z‖²"
+    assert ax.get_title() == "TensorizedAutoencoder: 5 epochs of training"
+    curve, end = ax.lines
     np.testing.assert_array_equal(curve.get_xdata(), [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(curve.get_ydata(), model.loss_curve_)
     assert end.get_ydata()[0] == model.loss_
@@ -84,7 +97,8 @@ def test_figure_1_draws_reconstructions_on_lines(triangle):
     spread = np.linalg.svd(lines[:, 1] - lines[:, 1].mean(axis=0), compute_uv=False)
     assert spread[1] < 1e-12 * spread[0]  # one direction; 90 roundings of 2⁻⁵³ stay far below
     assert "One linear autoencoder" in fig.axes[0].get_title()
-    assert f"{np.mean((X - several.reconstruct(X)) ** 2):.3g}" in fig.axes[1].get_title()
+    assert f"in all 5 dimensions {np.mean((X - several.reconstruct(X)) ** 2):.3g}" in fig.axes[1].get_title()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["0", "1", "2", "reconstruction"]
 
 
 @pytest.mark.parametrize("columns", [1, 2, 5])
@@ -92,6 +106,10 @@ def test_reconstructions_of_tables(triangle, columns):
     X = triangle[0][:, :columns]
     model = fitted(X, n_clusters=2, hidden=(1,))
     (ax,) = plotting.plot_reconstruction(model, X).axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cluster 0", "cluster 1", "reconstruction"]
+    variances = np.linalg.svd(X - X.mean(axis=0), compute_uv=False) ** 2
+    share = f"first principal component, {100 * variances[0] / variances.sum():.0f} % of the variance"
+    assert ax.get_xlabel() == (share if columns == 5 else "$x_0$, less its mean")
     segments = np.asarray(ax.collections[0].get_segments())
     assert segments.shape == (90, 2, 2)
     drawn = np.sum((segments[:, 0] - segments[:, 1]) ** 2, axis=1)
@@ -106,12 +124,62 @@ def test_reconstructions_of_images():
     bunch = datasets.load("digits_0_4")
     X = bunch.data[:60] / 16
     model = fitted(X, n_clusters=3)
-    fig = plotting.plot_reconstruction(model, X, (8, 8))
+    assert plotting.image_shape_of(model, X) == (8, 8)
+    fig = plotting.plot_reconstruction(model, X)  # images are known, and said
+    assert "images of 8 × 8" in fig.get_suptitle()
     assert len(fig.axes) == 3 * 11
+    assert len(plotting.plot_reconstruction(model, X, None).axes) == 1
+    model.scaling_ = Scaling.of("divide", X, 1 / 16)  # centres are kept in the model's units, and drawn in the data's
+    image = plotting.plot_reconstruction(model, X / 16).axes[0].images[0].get_array()
+    np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8) / 16)
+    del model.scaling_
     image = fig.axes[0].images[0].get_array()
     np.testing.assert_allclose(image, model.cluster_centers_[0].reshape(8, 8))
-    with pytest.raises(ValueError, match=r"image_shape=\(8, 9\).*64 features"):
+    with pytest.raises(ValueError, match=r"image_shape=\(8, 9\).* = 64"):
         plotting.plot_reconstruction(model, X, (8, 9))
+
+
+@pytest.mark.parametrize("kind", ["scales", "names", "permuted", "few"])
+def test_tables_are_not_taken_as_images(kind):
+    X = datasets.load("digits_0_4").data[:60]
+    model = fitted(X, n_clusters=2)
+    names = None
+    if kind == "scales":
+        X = np.random.default_rng(0).normal(size=(60, 64)) * np.logspace(0, 3, 64)
+    elif kind == "names":
+        names = ["weight", *(f"x{j}" for j in range(63))]
+    elif kind == "permuted":
+        X = np.random.default_rng(0).permutation(X.T).T
+    else:
+        X = X[:, :49]
+    assert plotting.image_shape_of(model, X, names) is None
+
+
+def test_one_space_is_one_plane_and_says_what_it_shows(triangle):
+    X, y, _ = triangle
+    model = InstanceDiscrimination(
+        n_clusters=3, hidden=(8,), latent=4, epochs=1, random_state=0, backend="numpy", batch_size=90
+    ).fit(X)
+    ax = plotting.plot_embedding(model, X)
+    names = [f"cluster {j}" for j in np.unique(model.labels_)]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [*names, "mean of a cluster"]
+    Z = model.transform(X)
+    variances = np.linalg.svd(Z - Z.mean(axis=0), compute_uv=False) ** 2
+    assert f"two of 4 dimensions: {100 * variances[:2].sum() / variances.sum():.0f} % of" in ax.get_title()
+    assert ax.get_xlabel() == "first principal component"
+    texts = [text.get_text() for text in plotting.plot_embedding(model, X, y).get_legend().get_texts()]
+    assert texts == ["0", "1", "2", "mean of a cluster"]
+    assert plotting.plot_loss(model).get_ylabel().startswith("instance discrimination")
+
+
+def test_what_losses_are_called():
+    machine, persistent = TensorizedRBM(gibbs_steps=2), TensorizedRBM(persistent=True)
+    assert "contrastive divergence, no measure of quality\nF(data) − F(after 2 Gibbs steps)" in machine._loss_name
+    assert "persistent chains" in persistent._loss_name
+    assert TensorizedVAE(reg=0.5)._loss_name == "negative evidence lower bound of a sample, nats"
+    assert TensorizedVAE()._loss_name.startswith("−log p(x | z) + 4 KL divergence")
+    assert DeepDivergenceClustering()._loss_name.startswith("Cauchy–Schwarz divergences")
+    assert TensorizedContrastive()._loss_name.startswith("triplet loss")
 
 
 def test_bad_classes_are_named(triangle):

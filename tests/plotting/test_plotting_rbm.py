@@ -9,6 +9,7 @@ import pytest
 from csrl_core import TensorizedAutoencoder, TensorizedRBM, callbacks, plotting
 from csrl_core.plotting import animation as module
 from csrl_core.plotting.images import strongest_units
+from csrl_core.plotting.samples import are_noise
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'csrl_core[plot]'")
 H, W, K, M = 2, 3, 2, 5
@@ -97,6 +98,20 @@ def test_samples_of_a_machine_and_of_an_array(model):
         np.testing.assert_array_equal(tile(ax.images[0].get_array(), 0, 0), first.reshape(H, W))
     (ax,) = plotting.plot_samples(X[:3], (H, W)).axes
     assert ax.get_title() == "3 of 3"
+    assert [ax.get_title() for ax in plotting.plot_samples(X, (H, W), 4, labels=model.labels_).axes] == [
+        f"cluster {j}: 4 of {np.sum(model.labels_ == j)}" for j in range(K)
+    ]
+
+
+def test_samples_of_a_machine_that_has_learnt_nothing_are_said_to_be_noise():
+    pattern = np.tile([0.0, 0.0, 0.0, 1.0], 10)  # far from coins that are tossed, as the tiny images above are not
+    data = np.abs(np.repeat([pattern, 1 - pattern], 20, axis=0) - (RNG.random((40, 40)) < 0.05))
+    machine = make(learning_rate=1e-9, epochs=1, standing_epochs=2).fit(data)
+    fig = plotting.plot_samples(machine, (4, 10), n=9, steps=2, random_state=0)
+    assert [ax.get_title() for ax in fig.axes[:K]] == ["cluster 0: noise", "cluster 1: noise"]
+    assert "learnt next to nothing" in fig.get_suptitle()
+    assert not are_noise(data[:20], pattern).any()
+    assert not are_noise(data, np.full(40, 0.5)).any()  # where the data are such coins nothing can be said
 
 
 def test_samples_of_gaussian_units_and_of_more_clusters_than_fit_a_row():
@@ -110,7 +125,8 @@ def test_reconstructions_under_every_cluster(model):
     standard = make(n_clusters=1, epochs=1).fit(X)
     fig = plotting.plot_reconstructions(model, X[::8], (H, W), standard=standard)
     (ax,) = fig.axes
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["samples", "cluster 0", "cluster 1", "one machine"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["samples", "cluster 0", "cluster 1", "one for all"]
+    assert "framed: by the sample's own cluster" in ax.get_title()
     shown, labels = ax.images[0].get_array(), model.predict(X[::8])
     own, one = model.reconstruct(X[::8]), standard.reconstruct(X[::8])
     for i, j in enumerate(labels):
@@ -133,7 +149,8 @@ def test_reconstructions_under_every_cluster(model):
         (lambda m: plotting.plot_filters(make(), (H, W)), "TensorizedRBM that is not fitted; expected a fitted"),
         (lambda m: plotting.plot_samples(m, (3, 3)), r"image_shape=\(3, 3\)"),
         (lambda m: plotting.plot_samples(m, (H, W), n=-1), "n=-1; expected"),
-        (lambda m: plotting.plot_samples(X[0], (H, W)), r"source has shape \(6,\); expected a fitted machine"),
+        (lambda m: plotting.plot_samples(X[0], (H, W)), r"source has shape \(6,\); expected a fitted model that draws"),
+        (lambda m: plotting.plot_samples(m), "image_shape is needed: 6 features make no square image"),
         (lambda m: plotting.plot_samples(X, (H, W), labels=[0]), r"labels has shape \(1,\).*\(40,\)"),
         (lambda m: plotting.plot_reconstructions(m, X, (1, 5)), r"image_shape=\(1, 5\)"),
     ],

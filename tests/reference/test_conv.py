@@ -16,12 +16,9 @@ SHAPES = {
     "stride 3, columns left over": (1, 2, 9, 8, 2, 2, 3, 3, 1, 1),
 }
 every_shape = pytest.mark.parametrize("shape", [*SHAPES.values(), *SIZES.values()], ids=[*SHAPES, *SIZES])
-# torch refuses to convolve no images.
-torchs_shapes = pytest.mark.parametrize(
-    "shape",
-    [*SHAPES.values(), *(size for size in SIZES.values() if size[0])],
-    ids=[*SHAPES, *(s for s in SIZES if SIZES[s][0])],
-)
+# torch refuses to convolve no images; of many each is convolved alike.
+TORCHS = SHAPES | {name: size for name, size in SIZES.items() if 0 < size[0] < 1000}
+torchs_shapes = pytest.mark.parametrize("shape", TORCHS.values(), ids=TORCHS)
 small_shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 

@@ -111,11 +111,15 @@ def test_a_symbolic_link_is_followed(tmp_path):
     assert names(tmp_path / "store") == ["model"]
 
 
-def test_a_pipe_stays_a_pipe(tmp_path):
+def test_a_pipe_stays_a_pipe_and_a_folder_a_folder(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="pipe is no ordinary file"):
         write_atomically(tmp_path / "pipe", b"")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder is no ordinary file"):
+        write_atomically(tmp_path / "folder", b"")
+    assert names(tmp_path) == ["folder", "pipe"]
 
 
 def test_the_folder_is_synced_after_the_renaming(tmp_path, monkeypatch):

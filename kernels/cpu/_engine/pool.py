@@ -13,55 +13,19 @@ the first call after it. So what has to happen is one such call, or can be done 
 
 import os
 import threading
-import time
 from collections import deque
 from contextlib import nullcontext
 from contextvars import ContextVar
-from numbers import Integral
 from queue import SimpleQueue
 
 import numpy as np
-from numba import njit, types
 
 from . import swallowed
 from .blas import Scope, blas
+from .cores import usable_threads
+from .waiting import look_out, wait_for
 
-_YIELDS = 1000  # of the core to whatever else wants it, half a millisecond or so; whoever waits longer sleeps
-
-if hasattr(os, "sched_yield"):
-    _sched_yield = types.ExternalFunction("sched_yield", types.int32())
-    _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
-
-    @njit(nogil=True, cache=True, fastmath=False)
-    def _wait_for(working):
-        """Return when all flags are 0. The functions of the system may change memory, so flags are read each time."""
-        for flag in range(len(working)):
-            looks = 0
-            while working[flag] != 0:
-                looks += 1
-                if looks < _YIELDS:
-                    _sched_yield()
-                else:
-                    _usleep(np.uint32(50))
-
-    @njit(nogil=True, cache=True, fastmath=False)
-    def _look_out(calls, seen):
-        """Return when there is another call, or when none has come for a moment."""
-        for _ in range(_YIELDS):
-            if calls[0] != seen:
-                return
-            _sched_yield()
-
-else:
-
-    def _wait_for(working):
-        """Return when all flags are 0."""
-        while working.any():
-            time.sleep(5e-5)
-
-    def _look_out(calls, seen):
-        """There is no such call of the system here."""
-
+_MOMENT = 2000  # sleeps of 50 µs, after which Python looks for signals
 
 _scope = ContextVar("csrl_core_threads", default=None)  # the last entered; None in a helper
 
@@ -80,24 +44,13 @@ def _allowed():
     return scope.n_jobs if scope is not None else 0
 
 
-def usable_threads(n_jobs=None):
-    """How many threads ``n_jobs`` means here.
+_here = threading.local()  # job : of a helper that works
 
-    n_jobs : int or None; None takes OMP_NUM_THREADS where it is set, else all usable cores; a negative
-    number counts back from all usable cores, -1 being all, as elsewhere in the ecosystem
 
-    Raises
-    ------
-    ValueError
-        ``n_jobs`` is 0 or not an int.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if n_jobs is None:
-        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-        return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else cores
-    if not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise ValueError(f"n_jobs={n_jobs!r}; expected None, an int of at least 1, or a negative int (-1: all cores)")
-    return int(n_jobs) if n_jobs > 0 else max(1, cores + 1 + int(n_jobs))
+def stopped():
+    """Whether nobody waits for the task that asks: a long one looks now and then, and returns anything."""
+    job = getattr(_here, "job", None)
+    return job is not None and job.stopped
 
 
 class _Job:
@@ -132,8 +85,10 @@ class _Job:
             return
         self.working[seat] = 1
         try:
+            _here.job = self
             self.work(self.pending.pop)  # from the other end: a core meets the data it has in its cache
         finally:
+            _here.job = None
             self.working[seat] = 0
 
 
@@ -161,8 +116,8 @@ class _Helpers:
     def _start(self, helpers):
         """Have so many threads, or as many as the system allows: whoever has none works alone, with the same bits."""
         if len(self._threads) < helpers:
-            _wait_for(np.zeros(1, np.int64))  # compiled from here on, so that it is one call
-            _look_out(self._calls, -1)
+            wait_for(np.zeros(1, np.int64), 0)  # compiled from here on, so that it is one call
+            look_out(self._calls, -1)
             with self._lock:
                 while len(self._threads) < helpers:
                     thread = threading.Thread(target=self._serve, daemon=True)
@@ -181,7 +136,7 @@ class _Helpers:
                 for job in self._jobs:
                     job.help()
                 if len(self._threads) < usable_threads(-1):  # else it would be in the way of others
-                    _look_out(self._calls, seen)
+                    look_out(self._calls, seen)
         finally:  # without memory
             self._threads.discard(threading.current_thread())  # so that another is started in its place
 
@@ -269,11 +224,13 @@ def parallel(function, tasks):
     try:
         _helpers.offer(job)
         job.work(job.pending.popleft)
+        while job.error is None and not wait_for(job.working, _MOMENT):
+            pass  # here a Ctrl-C is answered
     finally:
         job.stopped = True
         try:
             # The first call: nobody writes to the caller's arrays from here on, whatever interrupts
-            _wait_for(job.working)
+            wait_for(job.working, 0)
         finally:
             job.function = job.tasks = None  # a helper that comes too late must not keep them alive
     results, error = job.results, job.error

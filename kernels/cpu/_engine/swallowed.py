@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 
-from llvmlite.binding.executionengine import ExecutionEngine
+try:
+    from llvmlite.binding.executionengine import ExecutionEngine
+except ImportError:  # then nothing compiles
+    ExecutionEngine = None
 
 _NAMES = "_raw_object_cache_notify", "_raw_object_cache_getbuffer"  # llvmlite's own: other versions may lack them
 _CALLBACKS = [getattr(ExecutionEngine, name) for name in _NAMES if hasattr(ExecutionEngine, name)]

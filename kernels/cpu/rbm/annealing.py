@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._engine import pool
 from .products import product
 from .units import GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
 from .walk import VISIBLE_STREAM, words
@@ -25,6 +26,8 @@ def anneal(machine, visible, base, betas, key, step, stream, places):
     sample(V, float_(1), base, 0)
     log_weights = np.zeros(r)
     for t in range(1, len(betas)):
+        if pool.stopped():  # a Ctrl-C
+            break
         beta, before = float_(betas[t]), float_(betas[t - 1])
         # 2. what the next temperature adds
         product(V, W, A, False)

@@ -1,6 +1,7 @@
 """The benchmark of the CUDA floor says so where there is no device, and its contestants start from one loss."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,11 @@ def test_torch_begins_where_we_do():
     assert len(times) == 2
 
 
-def test_machines_learn_alike_before_they_are_timed():
+def test_machines_learn_alike_before_they_are_timed(monkeypatch):
     import bench_gpu_epochs
 
+    small = [replace(setting, n=200) for setting in bench_gpu_epochs.QUICK_MACHINES]
+    monkeypatch.setattr(bench_gpu_epochs, "QUICK_MACHINES", small)
     rows = bench_gpu_epochs.machines(backend.get("numpy"), True, None)
     assert [row["backend"] for row in rows] == ["cupy", "numba"] * 2
     assert rows[0]["over_cupy"] == rows[2]["over_cupy"] == 1

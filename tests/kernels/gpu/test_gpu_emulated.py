@@ -23,7 +23,7 @@ def module(stem):
     return import_module(f"csrl_core.kernels.gpu.{stem}")
 
 
-@pytest.mark.sensitive
+# Not "sensitive": a C++ compiler made this code, which takes no part of Numba's settings.
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", FUNCTIONS, ids=".".join)
 def test_agreement(function, dtype):
@@ -181,7 +181,7 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
     "arguments",
     [
         {},
-        {"shared": 1, "update": "assign-then-step", "batch_size": 64},
+        {"shared": 1, "update": "assign-then-step", "batch_size": 32},
         {"hidden": (5, 3), "activation": "relu", "bias": True, "center_update": "running"},
         {
             "hidden": (3,),
@@ -189,17 +189,17 @@ def test_rows_go_through_in_parts_that_fit_the_workspace(monkeypatch):
             "center": False,
             "optimizer": "sgd",
             "clip_norm": 0.1,
-            "batch_size": 64,
+            "batch_size": 32,
         },
-        {"n_clusters": 12, "epochs": 8},
+        {"n_clusters": 12, "epochs": 4},
         {"assignment": "likelihood", "reg": 0.0},
     ],
     ids=["TAE", "PTAE", "deep", "sgd", "clusters-that-empty", "likelihood"],
 )
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_whole_fits_have_the_references_labels(arguments, dtype):
-    data, _ = datasets.make_lines_3d(random_state=0)
-    arguments = {"n_clusters": 3, "epochs": 20, "random_state": 0} | arguments
+    data = datasets.make_lines_3d(random_state=0)[0][::3]  # a step has its launches, however many the rows
+    arguments = {"n_clusters": 3, "epochs": 5, "random_state": 0} | arguments
     exact = TensorizedAutoencoder(backend="numpy", **arguments).fit(data)
     reference = TensorizedAutoencoder(backend="numpy", **arguments).fit(data.astype(dtype))
     device = TensorizedAutoencoder(backend="emulated", **arguments).fit(data.astype(dtype))
