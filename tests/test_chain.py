@@ -17,6 +17,8 @@ import json, sys, threading, warnings
 from pathlib import Path
 import numpy as np
 import csrl_core
+from csrl_core.kernels.cpu._engine import compiler
+compiler.missing = None  # nothing has to be compiled
 from csrl_core import TensorizedAutoencoder, TensorizedRBM
 
 warnings.simplefilter("ignore")

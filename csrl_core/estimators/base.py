@@ -185,8 +185,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             running=self.center_update == "running",
             init=init if init is None or isinstance(init, str) or init.ndim == 1 else init / unit,
             key=key,
-            shift=shift / unit,
-            unit=unit,
+            frame=units.Frame(shift / unit, unit),
             rule=self._rule(model, backend),
             standing_steps=self._standing_steps(model, batches),
         )

@@ -46,8 +46,6 @@ class JointAssignment(FullPasses):
         The costs that assignment minimises; None: the losses.
     standing_steps : int or inf
         Steps during which the first assignment stands.
-    unit : float
-        Of the data, the shift and the centres, see `csrl_core.training.units`.
     """
 
     def __init__(
@@ -61,14 +59,13 @@ class JointAssignment(FullPasses):
         running,
         init,
         key,
-        shift,
+        frame,
         rule=None,
         standing_steps=0,
-        unit=1.0,
     ):
         super().__init__(model, backend, n_clusters, key, center, rule, standing_steps)
-        self.assign_first, self.running, self.init, self.shift = assign_first, running, init, shift
-        self.unit = unit
+        self.assign_first, self.running, self.init = assign_first, running, init
+        self.shift, self.unit = frame
         # The arrays of a rule depend on the parameters too, not on the assignment alone.
         self.moves_every_epoch = rule is not None and model.minimise is None
 
@@ -110,7 +107,11 @@ class JointAssignment(FullPasses):
         """Compute losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel, state = self.backend.assign, run.state
         assign, new = self._assignments(run, batch, not self.assign_first)
-        L, assign, gradient, new = self._evaluated(run, batch, assign, new)
+        done = []
+        for part, own, fixed in self._parts(batch, assign, new):
+            evaluated = self.model.losses_and_gradient(*self._arguments(run, part, own), every=fixed is None)
+            done.append(self._checked(evaluated, run, part, own, fixed))
+        L, assign, gradient, new = done[0] if len(done) == 1 else _added_up(done)
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = self.move(state, batch, new)
         kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
@@ -158,23 +159,13 @@ class JointAssignment(FullPasses):
             new = self.backend.assign.assign(costs)
         return state["assign"][batch.index] if assigned else new, new
 
-    def _evaluated(self, run, batch, assign, new):
-        """(L, assignment for the gradient, flat gradient, new assignment) of a batch.
-
-        Of a very large batch gradients are computed part by part, and added up in float64.
-        """
+    def _parts(self, batch, assign, new):
+        """[(batch, assignment for the gradient, new assignment)], of parts of a very large batch if it has parts."""
         if batch.X.size <= LARGE_BATCH or self.model.couples_batch:
-            evaluated = self.model.losses_and_gradient(*self._arguments(run, batch, assign), every=new is None)
-            return self._checked(evaluated, run, batch, assign, new)
-        tables, total, rows = [], 0.0, max(1, PART // batch.X.shape[1])
-        for first in range(0, len(batch.X), rows):
-            own = slice(first, first + rows)
-            given = (None if each is None else each[own] for each in (assign, new))
-            L, used, gradient, fresh = self._evaluated(run, batch.part(own), *given)
-            tables.append((L, used, fresh))
-            total = total + gradient.astype(np.float64)
-        L, assign, new = (np.concatenate(each) for each in zip(*tables, strict=True))
-        return L, assign, total.astype(batch.X.dtype), new
+            return [(batch, assign, new)]
+        n, rows = len(batch.X), max(1, PART // batch.X.shape[1])
+        cuts = [slice(first, first + rows) for first in range(0, n, rows)]
+        return [(batch.part(cut), *(None if each is None else each[cut] for each in (assign, new))) for cut in cuts]
 
     def _arguments(self, run, batch, assign):
         """The arguments of a model's `losses_and_gradient`."""
@@ -244,3 +235,10 @@ class JointAssignment(FullPasses):
     def _can_fill(self, run):
         """Whether a cluster that is re-seeded with one sample could keep it."""
         return self.rule is None or self.rule.reseeds or run.step < self.standing_steps
+
+
+def _added_up(parts):
+    """What the parts of a batch have in one: (L, assignment, gradient, new assignment); gradients add in float64."""
+    L, assign, gradients, new = zip(*parts, strict=True)
+    total = sum(gradient.astype(np.float64) for gradient in gradients)
+    return *map(np.concatenate, (L, assign)), total.astype(gradients[0].dtype), np.concatenate(new)

@@ -9,6 +9,8 @@ Parameters have no unit. What has one is kept in the data's: the loss curve, and
 Only the state of a run that is still training is in the unit; its array "unit" (1,) float64 says so, where it is not 1.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from csrl_core.backends import as_numpy
@@ -17,6 +19,13 @@ STATE = {"centers": 1, "sums": 1, "shift": 1, "scatter": 2, "noise": 2, "floor":
 WIDEST = {4: 45, 8: 400}  # bytes of a float → the powers of two whose squares leave room for errors and for sums
 EXPECTED = 2.0**-10, 2.0**6  # sizes of data that starts and step sizes of other models are made for
 _ROWS = 8192
+
+
+class Frame(NamedTuple):
+    """The coordinates in which a model learns, (X − shift) / unit. shift : (d,), in that unit; unit : float"""
+
+    shift: np.ndarray
+    unit: float = 1.0
 
 
 def size(data):

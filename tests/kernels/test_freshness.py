@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csrl_core.kernels.cpu._engine import freshness, waiting
+from csrl_core.kernels.cpu._engine import freshness, kept, waiting
 
 OUTER = """from numba import njit
 from .engine.inner import factor
@@ -126,8 +126,8 @@ def test_without_a_folder_that_can_be_written_a_temporary_one_serves(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-9], lambda whole: b"", lambda whole: whole[:40] + b"?" * 60])
 def test_a_damaged_file_is_removed_and_written_anew(tmp_path, damage, monkeypatch):
-    monkeypatch.setattr(freshness, "_stamps", {"ours"})
-    file, key, entry = freshness.CheckedFile(str(tmp_path), "function", "ours"), ("signature",), list(range(99))
+    monkeypatch.setattr(kept, "STAMPS", {"ours"})
+    file, key, entry = kept.CheckedFile(str(tmp_path), "function", "ours"), ("signature",), list(range(99))
     file.save(key, entry)
     data, index = sorted(tmp_path.iterdir())
     assert (data.suffix, index.suffix, file.load(key)) == (".nbc", ".nbi", entry)
@@ -140,8 +140,8 @@ def test_a_damaged_file_is_removed_and_written_anew(tmp_path, damage, monkeypatc
 
 
 def test_a_folder_that_cannot_be_written_any_more_costs_no_fit(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(freshness, "_stamps", {"ours"})
-    file = freshness.CheckedFile(str(tmp_path / "gone"), "function", "ours")
+    monkeypatch.setattr(kept, "STAMPS", {"ours"})
+    file = kept.CheckedFile(str(tmp_path / "gone"), "function", "ours")
     for _ in range(2):
         file.save("key", 1)
         assert file.load("key") is None
@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_any_more_costs_no_fit(tmp_path, monkeyp
 
 def test_files_of_others_are_as_numba_has_them(tmp_path):
     ours, theirs = (
-        kind(str(tmp_path), "function", "theirs") for kind in (freshness.CheckedFile, freshness.CheckedFile.__mro__[1])
+        kind(str(tmp_path), "function", "theirs") for kind in (kept.CheckedFile, kept.CheckedFile.__mro__[1])
     )
     for one, other in ((ours, theirs), (theirs, ours)):
         one.save("key", [1, 2])

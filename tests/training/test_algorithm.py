@@ -12,6 +12,7 @@ from csrl_core.training.joint import JointAssignment
 from csrl_core.training.loop import Trainer
 from csrl_core.training.reseeding import reseed
 from csrl_core.training.run import Settings, as_batch
+from csrl_core.training.units import Frame
 
 KEY = np.array([3, 5], np.uint32)
 
@@ -24,7 +25,7 @@ def problem(n=60, k=3, weights=None, dtype=np.float64, **changes):
     model = AutoencoderModel(on, X.shape[1], k, (2, 1), changes.pop("shared", 0), "tanh", "linear", False, 0.1)
     arguments = {"center": True, "assign_first": False, "running": False, "init": "random"} | changes
     shift = np.zeros(X.shape[1])
-    objective = JointAssignment(model, on, n_clusters=k, key=KEY, shift=shift, **arguments)
+    objective = JointAssignment(model, on, n_clusters=k, key=KEY, frame=Frame(shift), **arguments)
     data = as_batch(X, X, np.ones(n, dtype) if weights is None else weights.astype(dtype), shift)
     return objective, data, objective.start(data, 0)
 
