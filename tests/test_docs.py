@@ -72,6 +72,7 @@ FILES = {  # page → what its commands find
         write_table("new.csv", ["id", "a", "b", "c"], seed=1),
     ),
     "assignment": lambda: None,
+    "scale": lambda: np.save("big.npy", np.random.default_rng(0).normal(size=(60, 6))),
     "tables": lambda: write_table("x.csv", ["id", "a", "b", "c", "d", "kind"], n=150),
     "practitioner": lambda: (write_table("birds.csv", BIRDS), write_table("new.csv", BIRDS, seed=1)),
 }
