@@ -107,15 +107,15 @@ class JointAssignment(FullPasses):
         """Compute losses and gradient of a batch, then its assignment and the centres (steps 2a to 2d)."""
         kernel, state = self.backend.assign, run.state
         assign, new = self._assignments(run, batch, not self.assign_first)
-        done = []
+        done = None
         for part, own, fixed in self._parts(batch, assign, new):
             evaluated = self.model.losses_and_gradient(*self._arguments(run, part, own), every=fixed is None)
-            done.append(self._checked(evaluated, run, part, own, fixed))
-        L, assign, gradient, new = done[0] if len(done) == 1 else _added_up(done)
+            done = _joined(done, self._checked(evaluated, run, part, own, fixed))
+        L, assign, gradient, new = done
         loss_sum, weight_sum = kernel.objective(L, assign, batch.weight)
         moved = self.move(state, batch, new)
         kernel.means(state["sums"], state["totals"], state["centers"], batch.number if self.running else 0)
-        return loss_sum, weight_sum, gradient, moved
+        return loss_sum, weight_sum, gradient.astype(batch.X.dtype, copy=False), moved
 
     def move(self, state, batch, assign):
         """Move samples to their new clusters and update the sums; returns how many moved."""
@@ -160,12 +160,13 @@ class JointAssignment(FullPasses):
         return state["assign"][batch.index] if assigned else new, new
 
     def _parts(self, batch, assign, new):
-        """[(batch, assignment for the gradient, new assignment)], of parts of a very large batch if it has parts."""
+        """(batch, assignment for the gradient, new assignment), or those of parts of a very large batch if it has any."""
         if batch.X.size <= LARGE_BATCH or self.model.couples_batch:
-            return [(batch, assign, new)]
+            yield batch, assign, new
+            return
         n, rows = len(batch.X), max(1, PART // batch.X.shape[1])
-        cuts = [slice(first, first + rows) for first in range(0, n, rows)]
-        return [(batch.part(cut), *(None if each is None else each[cut] for each in (assign, new))) for cut in cuts]
+        for own in (slice(first, first + rows) for first in range(0, n, rows)):
+            yield batch.part(own), *(None if each is None else each[own] for each in (assign, new))
 
     def _arguments(self, run, batch, assign):
         """The arguments of a model's `losses_and_gradient`."""
@@ -237,8 +238,12 @@ class JointAssignment(FullPasses):
         return self.rule is None or self.rule.reseeds or run.step < self.standing_steps
 
 
-def _added_up(parts):
-    """What the parts of a batch have in one: (L, assignment, gradient, new assignment); gradients add in float64."""
-    L, assign, gradients, new = zip(*parts, strict=True)
-    total = sum(gradient.astype(np.float64) for gradient in gradients)
-    return *map(np.concatenate, (L, assign)), total.astype(gradients[0].dtype), np.concatenate(new)
+def _joined(done, part):
+    """(L, assignment, gradient, new assignment) of earlier parts, None before the first, and of one more.
+
+    Gradients add up in float64.
+    """
+    if done is None:
+        return part
+    L, assign, gradient, new = (np.concatenate(both) if i != 2 else both for i, both in enumerate(zip(done, part)))
+    return L, assign, sum(each.astype(np.float64) for each in gradient), new

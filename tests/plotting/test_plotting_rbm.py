@@ -106,7 +106,7 @@ def test_samples_of_a_machine_and_of_an_array(model):
 def test_samples_of_a_machine_that_has_learnt_nothing_are_said_to_be_noise():
     pattern = np.tile([0.0, 0.0, 0.0, 1.0], 10)  # far from coins that are tossed, as the tiny images above are not
     data = np.abs(np.repeat([pattern, 1 - pattern], 20, axis=0) - (RNG.random((40, 40)) < 0.05))
-    machine = make(learning_rate=1e-9, epochs=1, standing_epochs=2).fit(data)
+    machine = make(learning_rate=1e-9, epochs=1, assignment="cd", standing_epochs=2).fit(data)
     fig = plotting.plot_samples(machine, (4, 10), n=9, steps=2, random_state=0)
     assert [ax.get_title() for ax in fig.axes[:K]] == ["cluster 0: noise", "cluster 1: noise"]
     assert "learnt next to nothing" in fig.get_suptitle()
