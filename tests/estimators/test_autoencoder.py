@@ -71,7 +71,7 @@ def train_to_optimum(model, X, labels):
 
 
 @pytest.mark.sensitive
-@pytest.mark.parametrize(("hidden", "h"), [((1,), 1), ((2, 1), 1), ((2,), 2), ((3, 2), 2)])
+@pytest.mark.parametrize(("hidden", "h"), [((1,), 1), ((3, 2), 2)])
 def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     X, y = lines
     X = X + 10 * y[:, None]  # so far apart that assignments stay as they are
@@ -312,7 +312,7 @@ def test_init_takes_labels_and_centres(lines):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
     X = lines[0].astype(dtype)
-    arguments = {"n_clusters": 3, "epochs": 50, "random_state": 0, "batch_size": batch_size} | arguments
+    arguments = {"n_clusters": 3, "epochs": 20, "random_state": 0, "batch_size": batch_size} | arguments
     exact = TensorizedAutoencoder(backend="numpy", **arguments).fit(lines[0])
     reference = TensorizedAutoencoder(backend="numpy", **arguments).fit(X)
     compiled = TensorizedAutoencoder(backend="numba", **arguments).fit(X)
@@ -320,8 +320,8 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
     if dtype == np.float64:
         np.testing.assert_allclose(compiled.loss_curve_, reference.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(compiled.params_, reference.params_, rtol=1e-6, atol=1e-8)
-    else:  # twice the reference's own error in float32, plus the rounding of 50 steps
-        budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 50 * 2**-23
+    else:  # twice the reference's own error in float32, plus the rounding of 20 steps
+        budget = 2 * np.abs(np.subtract(reference.loss_curve_, exact.loss_curve_)).max() + 20 * 2**-23
         assert np.abs(np.subtract(compiled.loss_curve_, exact.loss_curve_)).max() <= budget
 
 
@@ -339,7 +339,7 @@ def test_whole_fits_agree_between_backends(lines, arguments, batch_size, dtype):
 def test_results_are_bit_equal_for_any_number_of_threads(n, d, arguments):
     X = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
     fits = [
-        TensorizedAutoencoder(**{"n_clusters": 4, "epochs": 3, "random_state": 0, "n_jobs": n_jobs} | arguments).fit(X)
+        TensorizedAutoencoder(**{"n_clusters": 4, "epochs": 2, "random_state": 0, "n_jobs": n_jobs} | arguments).fit(X)
         for n_jobs in (1, 2, 7)
     ]
     for other in fits[1:]:
