@@ -160,7 +160,7 @@ class JointAssignment(FullPasses):
         return state["assign"][batch.index] if assigned else new, new
 
     def _parts(self, batch, assign, new):
-        """(batch, assignment for the gradient, new assignment), or those of parts of a very large batch if it has any."""
+        """(batch, assignment for the gradient, new assignment), or those of its parts if it is very large and has any."""
         if batch.X.size <= LARGE_BATCH or self.model.couples_batch:
             yield batch, assign, new
             return
@@ -245,5 +245,6 @@ def _joined(done, part):
     """
     if done is None:
         return part
-    L, assign, gradient, new = (np.concatenate(both) if i != 2 else both for i, both in enumerate(zip(done, part)))
-    return L, assign, sum(each.astype(np.float64) for each in gradient), new
+    gradient = done[2].astype(np.float64) + part[2].astype(np.float64)
+    L, assign, new = (np.concatenate([done[i], part[i]]) for i in (0, 1, 3))
+    return L, assign, gradient, new
