@@ -160,7 +160,7 @@ class JointAssignment(FullPasses):
         return state["assign"][batch.index] if assigned else new, new
 
     def _parts(self, batch, assign, new):
-        """(batch, assignment for the gradient, new assignment), or those of its parts if it is very large and has any."""
+        """(batch, assignment for the gradient, new assignment), or those of parts of a very large batch."""
         if batch.X.size <= LARGE_BATCH or self.model.couples_batch:
             yield batch, assign, new
             return
