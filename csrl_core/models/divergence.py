@@ -12,7 +12,7 @@ import numpy as np
 from csrl_core.backends import as_numpy
 from csrl_core.models import divergence_mismatch, mismatch_log
 from csrl_core.models.base import BatchModel
-from csrl_core.models.divergence_terms import Evaluated, Term, View
+from csrl_core.models.divergence_terms import Evaluated, Term, View, summed
 from csrl_core.models.network import Pass
 from csrl_core.reference.augment import Augmentation
 from csrl_core.reference.network import OUT_CHANNELS, OUT_WIDTH, Draws
@@ -119,19 +119,16 @@ class DivergenceModel(BatchModel):
             return 0.0, 0.0, np.zeros_like(params.flat)
         done, state, weight_sum = self.evaluate(params, batch, draw)
         # 1. all terms together
-        value, dA, added = done.terms[0].value, done.terms[0].assignments, dict(done.terms[0].outputs)
-        for term in done.terms[1:]:
-            value, dA = value + term.value, dA if term.assignments is None else dA + term.assignments
-            for place, G in term.outputs.items():
-                added[place] = added[place] + G if place in added else G
-        G, gradient = self.kernel.soft_assignments_gradient(dA, done.A), done.decoder
+        total = summed(done.terms)
+        value, G = total.value, self.kernel.soft_assignments_gradient(total.assignments, done.A)
+        gradient = done.decoder
         # 2. another view
         if done.view is not None:
             value, G = value + done.view.value, G + done.view.logits
             gradient = gradient + done.view.gradient
         # 3. back
         first = np.zeros_like(params.flat)
-        self.backward(self.chain, params, done.passes, added | {len(self.chain) - 1: G}, done.draws, first)
+        self.backward(self.chain, params, done.passes, total.outputs | {len(self.chain) - 1: G}, done.draws, first)
         if not bool(np.isfinite(state).all()):  # a variance that overflows would hide in outputs of 0
             value = np.nan
         if draw.training:

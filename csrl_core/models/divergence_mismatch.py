@@ -14,7 +14,7 @@ Gradients are with respect to all parameters; what a fit keeps is of the encoder
 import numpy as np
 
 from csrl_core.models import mismatch_log
-from csrl_core.models.divergence_terms import Term
+from csrl_core.models.divergence_terms import Term, summed
 
 CLUSTERING, COMPANION, DETACHED = OBJECTIVES = ("clustering", "companion", "companion, A constant")
 OF_CLUSTERING = ("separation", "orthogonality", "corners")
@@ -35,7 +35,7 @@ def objectives(model, params, done):
     """Dict of name → gradient (p,) of L_DDC and, where there is one, of the companion, with A and with A constant."""
     found = {CLUSTERING: _gradient(model, params, done, done.terms[0])}
     if len(done.terms) > 1:
-        companion = _sum(done.terms[1:])
+        companion = summed(done.terms[1:])
         found[COMPANION] = _gradient(model, params, done, companion) + done.decoder
         detached = companion._replace(assignments=None)
         same = companion.assignments is None
@@ -67,17 +67,6 @@ def keep(model, params, done, step):
         pairs = only(terms(model, params, done)) if log.pairs else {}
         row = mismatch_log.row_of(values, only(objectives(model, params, done)), OBJECTIVES, pairs)
     log.write(params.state, step, row, model.own)
-
-
-def _sum(several):
-    """Several terms as one."""
-    total = several[0]
-    for term in several[1:]:
-        outputs = dict(total.outputs)
-        for place, G in term.outputs.items():
-            outputs[place] = outputs[place] + G if place in outputs else G
-        total = Term(total.name, total.value + term.value, total.assignments + term.assignments, outputs)
-    return total
 
 
 def _of_clustering(model, done):

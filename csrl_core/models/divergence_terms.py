@@ -41,6 +41,18 @@ class Term(NamedTuple):
     outputs: dict
 
 
+def summed(terms):
+    """Several terms as one, which has the first one's name."""
+    total, *others = terms
+    for term in others:
+        outputs = dict(total.outputs)
+        for place, G in term.outputs.items():
+            outputs[place] = outputs[place] + G if place in outputs else G
+        dA = total.assignments if term.assignments is None else total.assignments + term.assignments
+        total = Term(total.name, total.value + term.value, dA, outputs)
+    return total
+
+
 class View(NamedTuple):
     """The invariance term: its value, ∂logits (n, k) of samples as they are, and the gradient (p,) of their copies."""
 
