@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core.backends import as_numpy
+from csrl_core.training.on_disk import blocks
 
 STATE = {"centers": 1, "sums": 1, "shift": 1, "scatter": 2, "noise": 2, "floor": 2}  # arrays with a unit, its power
 WIDEST = {4: 45, 8: 400}  # bytes of a float → the powers of two whose squares leave room for errors and for sums
 EXPECTED = 2.0**-10, 2.0**6  # sizes of data that starts and step sizes of other models are made for
-_ROWS = 8192
 
 
 class Frame(NamedTuple):
@@ -30,10 +30,9 @@ class Frame(NamedTuple):
 
 def size(data):
     """Weighted root mean square of a `Batch` of all samples, float; 0 or not finite where squares are."""
-    total, n = 0.0, len(data.target)
+    total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, n, _ROWS):
-            rows = slice(first, first + _ROWS)
+        for rows in blocks(len(data.target)):
             squares = np.square(data.target[rows], dtype=np.float64).sum(axis=1)
             total += float(squares @ data.weight[rows].astype(np.float64))
         return float(np.sqrt(total / (float(data.weight.sum(dtype=np.float64)) * data.target.shape[1])))
