@@ -6,10 +6,12 @@ STAMP  := $(VENV)/.installed
 TESTED := $(VENV)/.tested
 ORACLE := $(VENV)/.oracle
 DOCS   := $(VENV)/.docs
+# Tests start hundreds of processes, each of which would compile all that it imports where nothing may be kept.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick sensitive oracle docs docs-tools lint bench device clean
+.PHONY: demo test quick sensitive oracle docs docs-tools everything lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
@@ -26,6 +28,10 @@ sensitive: $(TESTED)  ## what another BLAS or vector width could change; .ci/run
 oracle: $(ORACLE)     ## PyTorch, the second opinion of tests and the peer of benchmarks
 
 docs-tools: $(DOCS)   ## what builds the site
+
+everything: $(BIN)/python  ## what all of these need, in one call of pip: each takes 6 s to see what is there
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[all,oracle,docs]"
+	@touch $(STAMP) $(TESTED) $(ORACLE) $(DOCS)
 
 docs: $(DOCS)         ## the site, in docs/_build: every example is run, every warning an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build

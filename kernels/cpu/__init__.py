@@ -1,6 +1,6 @@
 """The CPU twins: Numba loops around NumPy products, same functions as the reference.
 
-Every ``njit`` here says ``fastmath=False`` where that is what is meant. Left out, a function takes over the setting of
+Every ``jit`` here says ``fastmath=False`` where that is what is meant. Left out, a function takes over the setting of
 whichever function happens to be compiled around it first, and its bits depend on the order of calls.
 
 What Python calls fills arrays that it is given, and returns numbers at most. To return an array, Numba runs Python

@@ -9,14 +9,14 @@ chunks of ``CHUNK`` rows, the chunks added in order. Chunk bounds depend on n al
 """
 
 import numpy as np
-from numba import njit
 
 from ._engine import pool
 from ._engine.arrays import plain
+from ._engine.jit import jit
 
 CHUNK = 1024
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def assign(costs):
@@ -75,7 +75,7 @@ def _nearest(X, centers, s):
 
 
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@jit(fastmath={"contract", "reassoc"})
 def _squared_distance(x, y):
     total = 0.0
     for l in range(len(x)):

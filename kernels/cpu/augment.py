@@ -7,9 +7,10 @@ cache. Places are worked out in float64 like the reference's, so that they are t
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, uint32
+from numba import uint32
 
 from ._engine.arrays import plain
+from ._engine.jit import jit
 from ._engine.pool import parallel, spans
 from .philox import block, checked_rows, key_of, normal
 
@@ -19,7 +20,7 @@ NUMBERS = 12  # of an image in substep 0
 
 _UNIT = 2.0**-24
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def augment(X, shape, options, key, stream, step, rows):

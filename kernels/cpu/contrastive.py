@@ -4,17 +4,17 @@ A row is a few hundred numbers and there are a few hundred rows: one thread.
 """
 
 import numpy as np
-from numba import njit
 
 from ._engine.arrays import plain
+from ._engine.jit import jit
 from .philox import uniform
 
 TRIPLET, COSINE = range(2)
 LOSSES = {"triplet": TRIPLET, "cosine": COSINE}
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 # Sums of a row may be added up in any order, on which no drawn number depends.
-_sum_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+_sum_jit = jit(fastmath={"reassoc"})
 
 
 def losses(U, P, N, loss, reg):

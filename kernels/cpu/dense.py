@@ -13,9 +13,10 @@ as described in ``reference.dense``.
 import math
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from ._engine.jit import jit
 from ._engine.pool import blocks, parallel, single_blas_thread
 
 FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
@@ -27,7 +28,7 @@ LEAKY_SLOPE = 0.2  # the slope of the papers' networks
 CHUNK = 1024  # rows summed in the working dtype; across chunks sums are float64
 _ROWS, _ELEMENTS = 256, 1 << 16  # of a task
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 _LOG2E = 1 / math.log(2)
 # ln 2 = high + low, the high part short enough for k · high to be exact.

@@ -5,9 +5,9 @@ logits into terms, another product. Threads take shares of the bank, whose sums 
 """
 
 import numpy as np
-from numba import njit
 
 from ._engine.arrays import plain
+from ._engine.jit import jit
 from ._engine.pool import blocks, parallel, single_blas_thread
 from .dense import exp_parts
 
@@ -15,9 +15,9 @@ ROWS = 256  # of the bank that are looked at together, with their logits in the 
 
 _SHARES = 16  # of the bank at most
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 # Sums over samples are contracted to fused multiply-adds and added up in lanes; no sampled bit depends on it.
-_in_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_in_lanes = jit(fastmath={"contract", "reassoc"})
 
 
 def discrimination(Z, index, bank, weights, temperature, background, background_temperature):

@@ -8,11 +8,12 @@ assign (n,) int64.
 """
 
 import numpy as np
-from numba import njit
+
+from ._engine.jit import jit
 
 CHUNK = 1024
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def statistics(Z, residuals, assign, weights):

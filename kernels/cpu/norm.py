@@ -7,15 +7,15 @@ one float dtype. Functions that a task calls take rows (n, c s).
 """
 
 import numpy as np
-from numba import njit
 
 from . import philox
 from ._engine.arrays import plain
+from ._engine.jit import jit
 from ._engine.pool import blocks, parallel
 
 NUMBERS, BLOCKS = 1 << 14, 64  # of a task at least, and tasks at most
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def batch_statistics(X):

@@ -12,9 +12,9 @@ beta1, beta2, epsilon, momentum floats; step int, from 1 on.
 import math
 
 import numpy as np
-from numba import njit
 
 from ._engine import pool
+from ._engine.jit import jit
 
 ADAM, SGD = 0, 1
 METHODS = {"adam": ADAM, "sgd": SGD}
@@ -22,11 +22,11 @@ METHODS = {"adam": ADAM, "sgd": SGD}
 CHUNK = 1024
 _PART = 1 << 16  # parameters of a part of the step that one thread makes
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 # The compiler may add up in lanes: a plain sum waits for every addition, and no sampled bit depends on it.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+@jit(fastmath={"reassoc"})
 def squared_norm(gradient):
     """‖gradient‖², squared and summed in float64, by chunks in order.
 

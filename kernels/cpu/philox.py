@@ -5,14 +5,16 @@ and does not notice a fit's draws.
 """
 
 import numpy as np
-from numba import njit, uint32, uint64
+from numba import uint32, uint64
+
+from ._engine.jit import jit
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-_inline = njit(nogil=True, cache=True, error_model="numpy", fastmath=False, inline="always")
+_jit = jit(fastmath=False)
+_inline = jit(fastmath=False, inline="always")
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _K0, _K1 = np.uint64(KEY_STEPS[0]), np.uint64(KEY_STEPS[1])

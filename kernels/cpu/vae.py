@@ -5,9 +5,9 @@ compiled passes, shared out among threads. Arguments are those of the reference.
 """
 
 import numpy as np
-from numba import njit
 
 from ._engine.arrays import plain
+from ._engine.jit import jit
 from ._engine.pool import blocks, parallel
 from .rbm.units import probabilities, softplus_and_probabilities
 
@@ -16,7 +16,7 @@ OUTPUTS = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN, "mse": MSE}
 
 _NUMBERS = 1 << 14  # of a task
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def reparameterise(heads, noise):

@@ -10,8 +10,9 @@ from csrl_core.training.parameters import Layout, Parameters
 X, Y = datasets.make_lines_3d(random_state=0)
 B = (np.random.RandomState(0).rand(60, 8) < 0.5).astype(np.float32)
 
-AUTOENCODER = TensorizedAutoencoder(n_clusters=3, hidden=(3, 1), epochs=2, random_state=0).fit(X)
-MACHINE = TensorizedRBM(n_hidden=4, epochs=1, ais_betas=5, ais_chains=3, random_state=0).fit(B)
+# NumPy: both test processes import this file, and each would compile what Numba takes.
+AUTOENCODER = TensorizedAutoencoder(n_clusters=3, hidden=(3, 1), epochs=2, random_state=0, backend="numpy").fit(X)
+MACHINE = TensorizedRBM(n_hidden=4, epochs=1, ais_betas=5, ais_chains=3, random_state=0, backend="numpy").fit(B)
 
 QUESTIONS = {
     "predict": lambda model, X: model.predict(X),

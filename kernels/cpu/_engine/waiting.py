@@ -10,12 +10,14 @@ from . import compiler
 _YIELDS = 1000  # of the core to whatever else wants it, half a millisecond or so; whoever waits longer sleeps
 
 if hasattr(os, "sched_yield") and compiler.missing is None:
-    from numba import njit, types
+    from numba import types
+
+    from .jit import jit
 
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
     _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
-    @njit(nogil=True, cache=True, fastmath=False)
+    @jit(fastmath=False)
     def wait_for(working, sleeps):
         """Return True when all flags are 0, or False after so many sleeps (0: never).
 
@@ -35,7 +37,7 @@ if hasattr(os, "sched_yield") and compiler.missing is None:
                     return False
         return True
 
-    @njit(nogil=True, cache=True, fastmath=False)
+    @jit(fastmath=False)
     def look_out(calls, seen):
         """Return when there is another call, or when none has come for a moment."""
         for _ in range(_YIELDS):

@@ -5,13 +5,13 @@ kernels of which it is composed: 10 times on lines_3D (piece "fused" in bench/re
 """
 
 import numpy as np
-from numba import njit
 
+from .._engine.jit import jit
 from ..assign import CHUNK, add_sums, means, move
 from ..optimizer import decayed, mean_scale, update_part
 from .small import add_parts, run
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 @_jit

@@ -15,18 +15,18 @@ vectorised.
 """
 
 import numpy as np
-from numba import njit
 
+from .._engine.jit import jit
 from ..dense import activate_row, through_activation_row
 
 LANES = 16  # a block's width is a multiple, its last sample repeated
 _BLOCK_BYTES, _MAX_BLOCK = 40960, 512  # of work space, to stay in the first-level cache
 
-exact = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+exact = jit(fastmath=False)
 # Products and sums are contracted to fused multiply-adds, one rounding in place of two; no sampled bit depends on it.
-contracted = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+contracted = jit(fastmath={"contract"})
 # Sums over samples moreover are added up in lanes: a plain sum waits for every addition.
-in_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+in_lanes = jit(fastmath={"contract", "reassoc"})
 
 
 @exact

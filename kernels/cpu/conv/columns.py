@@ -17,14 +17,15 @@ Flags are bool(1) and bool(0), for whatever is given literals is compiled for ea
 Everything is flat, of one float dtype: image (c h w), columns (K L), weights (taps, o, K), outputs (o, h' w').
 """
 
-from numba import njit, types
+from numba import types
 
+from .._engine.jit import jit
 from .gemm import SMALL, gemm
 
 THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
 _SQUARE = 16  # rows and columns that are turned at a time
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 # A line is too short for a loop of vectors: .1 ns a number instead of .3.
 _memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 

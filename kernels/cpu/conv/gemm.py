@@ -4,8 +4,10 @@ What ``np.dot`` cannot: rows that lie apart, and adding to what there is.
 """
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.np.linalg import ensure_blas
+
+from .._engine.jit import jit
 
 ensure_blas()
 _pointer, _int, _char = types.voidptr, types.intp, types.char
@@ -24,7 +26,7 @@ _FLOAT, _DOUBLE, _PLAIN, _TURNED = (ord(letter) for letter in "sdnt")
 SMALL = 1_000_000
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+@jit(fastmath=False)
 def gemm(turned_a, turned_b, m, n, k, A, lda, B, ldb, add, C, ldc):
     """C ← op(A) op(B), or C + op(A) op(B) where ``add``.
 

@@ -1,8 +1,8 @@
 """Max-pooling and up-sampling of some images, and back: what one task does. Images are rows (n, c h w)."""
 
-from numba import njit
+from .._engine.jit import jit
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 # Comparisons select a value rather than branch: which pixel is the largest cannot be predicted (12 times on ReLU's).

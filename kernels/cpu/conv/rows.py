@@ -5,8 +5,8 @@ what these functions take. Images are rows (n, features); weights are packed (se
 """
 
 import numpy as np
-from numba import njit
 
+from .._engine.jit import jit
 from ..dense import activate_row, through_activation_row
 from .columns import (
     add_up,
@@ -19,7 +19,7 @@ from .columns import (
     uncomb,
 )
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 @_jit
@@ -83,7 +83,7 @@ def _through(G, Y, m, activation, out, db):
 
 
 # Added up in lanes, for a plain sum waits for every addition.
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+@jit(fastmath={"reassoc"})
 def _sum(values):
     total = values.dtype.type(0)
     for i in range(len(values)):

@@ -1,13 +1,13 @@
 """Traces from factors: tr(P_a P_b) = ‖V_a V_bᵀ‖², of a block of samples a and all b in one product."""
 
 import numpy as np
-from numba import njit
 
 from .._engine import pool
+from .._engine.jit import jit
 
 _NUMBERS = 1 << 18  # of a block's product
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def parts(V):

@@ -8,14 +8,14 @@ pages from the system takes as long as a product.
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from .._engine.jit import jit
 from ..conv.gemm import gemm
 
 _TILE = 100  # columns, at most: of 32 × 20 × 20 whole calls took 613 ms with 60, 629 with 100, no clear difference
 _PARTS = 4  # of a mode's tiles, at most: each has sums of its own
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def parts(V):

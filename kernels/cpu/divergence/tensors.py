@@ -9,15 +9,15 @@ float dtype; L⁻¹ (n, R, R) float64.
 """
 
 import numpy as np
-from numba import njit
 
 from .._engine import pool
+from .._engine.jit import jit
 from ..conv.gemm import gemm
 from . import factors, projections
 
 _NUMBERS = 1 << 17  # of a task's samples
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 def traces(Y, shape, ridge):

@@ -6,9 +6,9 @@ A function of the way forward fills Y; one of the way back its part of the gradi
 from functools import partial
 
 import numpy as np
-from numba import njit
 
 from .. import conv, norm
+from .._engine.jit import jit
 from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..conv import rows as images
@@ -78,7 +78,7 @@ def _dense(layer, params, x, bounds, Y, *_):
     parallel(block, _products(layer, bounds, layer.fan_out, layer.fan_in))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+@jit(fastmath=False)
 def _finish(Y, first, stop, bias, activation):
     """Bias and activation of columns first … stop − 1, in place."""
     for i in range(len(Y)):

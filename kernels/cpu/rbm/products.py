@@ -8,8 +8,9 @@ are contiguous and of one float dtype.
 """
 
 import numpy as np
-from numba import njit, uintp
+from numba import uintp
 
+from .._engine.jit import jit
 from . import sparse, subsets
 
 SEVERAL = 24  # rows from which the faster ways pay
@@ -17,7 +18,7 @@ SPARSE, SPARSE_BITS = 0.25, 0.15  # parts of entries up to which lists pay, besi
 _SQUARE = 16  # rows and columns of W that are transposed at a time
 BLAS, LISTS, SUBSETS = range(3)
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 _multiply_listed, _multiply_bits = sparse.multiply, subsets.multiply
 
 

@@ -4,11 +4,12 @@ Gain: epochs of one machine on MNIST, two threads, 1.5 times as fast ("sparse" i
 """
 
 import numpy as np
-from numba import int32, njit, uintp
+from numba import int32, uintp
 
+from .._engine.jit import jit
 from .disjoint import disjoint
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 @_jit

@@ -13,14 +13,15 @@ and 1.8 times ("subsets" in bench/results/ladder_rbm.csv).
 """
 
 import numpy as np
-from numba import int32, njit, uint8, uintp
+from numba import int32, uint8, uintp
 
+from .._engine.jit import jit
 from .disjoint import disjoint
 
 _TABLES = 8  # groups whose sums are kept at a time, 16 rows of a table each
 _BYTES = 512  # of a table's row: tables stay in the second-level cache
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 
 
 @_jit

@@ -11,17 +11,18 @@ element places[i]·width + column + l, see ``reference.philox``.
 import math
 
 import numpy as np
-from numba import int32, njit, types, uint32
+from numba import int32, types, uint32
 from numba.extending import overload
 
+from .._engine.jit import jit
 from ..dense import exp_parts
 from ..philox import block, key_of
 
 BERNOULLI, GAUSSIAN = range(2)
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 # For the bodies of loops: a call would keep them from becoming vector instructions.
-_inline = njit(nogil=True, cache=True, error_model="numpy", fastmath=False, forceinline=True)
+_inline = jit(fastmath=False, forceinline=True)
 
 _24 = 2.0**-24
 _SMALL = 1e-10

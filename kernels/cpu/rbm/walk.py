@@ -10,8 +10,8 @@ int64, whose random numbers the rows get.
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 
+from .._engine.jit import jit
 from .products import SEVERAL, product, transpose
 from .units import BERNOULLI, GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
 
@@ -19,9 +19,9 @@ VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones
 
 Machine = namedtuple("Machine", "W a b j k")  # W : (d, m), a : (m,), b : (d,) of machine j of k
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
+_jit = jit(fastmath=False)
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
-_lanes = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+_lanes = jit(fastmath={"reassoc"})
 
 
 def views(params, k, d):
