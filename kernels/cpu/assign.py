@@ -12,11 +12,9 @@ import numpy as np
 
 from ._engine import pool
 from ._engine.arrays import plain
-from ._engine.jit import jit
+from ._engine.jit import compiled, jit
 
 CHUNK = 1024
-
-_jit = jit(fastmath=False)
 
 
 def assign(costs):
@@ -32,7 +30,7 @@ def assign(costs):
     return s
 
 
-@_jit
+@jit
 def _assign(costs, s):
     n, k = costs.shape
     for i in range(n):
@@ -58,7 +56,7 @@ def nearest(X, centers):
     return s
 
 
-@_jit
+@jit
 def _nearest(X, centers, s):
     x = np.empty(X.shape[1])
     for i in range(len(X)):
@@ -75,7 +73,7 @@ def _nearest(X, centers, s):
 
 
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
-@jit(fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _squared_distance(x, y):
     total = 0.0
     for l in range(len(x)):
@@ -84,7 +82,7 @@ def _squared_distance(x, y):
     return total
 
 
-@_jit
+@jit
 def objective(losses, assign, weights):
     """Σ_i w_i L[i, s_i] and Σ_i w_i.
 
@@ -119,7 +117,7 @@ def cluster_sums(X, assign, weights, k):
     return sums, totals, counts
 
 
-@_jit
+@jit
 def add_sums(X, assign, weights, sums, totals, counts):
     """What `cluster_sums` returns, added to the last three."""
     (n, d), k = X.shape, len(totals)
@@ -144,7 +142,7 @@ def add_sums(X, assign, weights, sums, totals, counts):
             totals[j] += total[j]
 
 
-@_jit
+@jit
 def move(X, index, new, assign, weights, sums, totals, counts):
     """Give the batch its new clusters, and carry what moved from the old sums to the new, in place.
 
@@ -184,7 +182,7 @@ def move(X, index, new, assign, weights, sums, totals, counts):
     return moved
 
 
-@_jit
+@jit
 def means(sums, totals, centers, b):
     """c_j ← (b c_j + sums_j / totals_j) / (b + 1), in place; the means themselves for b = 0.
 

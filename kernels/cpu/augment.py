@@ -20,8 +20,6 @@ NUMBERS = 12  # of an image in substep 0
 
 _UNIT = 2.0**-24
 
-_jit = jit(fastmath=False)
-
 
 def augment(X, shape, options, key, stream, step, rows):
     """Changed images; returns (n, d) of X's dtype.
@@ -68,7 +66,7 @@ def _whole(count, of):
     return -(-count // of) * of
 
 
-@_jit
+@jit
 def _uniforms(draw, row, u):
     """U (12,) ← an image's own uniforms."""
     k0, k1, stream, step = draw
@@ -79,7 +77,7 @@ def _uniforms(draw, row, u):
             u[4 * b + place] = (words[place] >> uint32(8)) * _UNIT
 
 
-@_jit
+@jit
 def _move(X, shape, strengths, down, across, border, draw, rows, first, stop, out):
     c, h, w = shape
     real = X.dtype.type
@@ -102,7 +100,7 @@ def _move(X, shape, strengths, down, across, border, draw, rows, first, stop, ou
             _interpolate(framed, at, fy, fx, real(1), out[i, channel * h * w : (channel + 1) * h * w])
 
 
-@_jit
+@jit
 def _draw_field(draw, row, field):
     """Field ← 2u − 1, four numbers a block."""
     k0, k1, stream, step = draw
@@ -118,7 +116,7 @@ def _draw_field(draw, row, field):
         field[4 * b + 3] = real(np.int32(words[3] >> uint32(8))) * unit - one
 
 
-@_jit
+@jit
 def _smooth(field, down, across, half, out):
     """Out ← down · field · acrossᵀ, of which the matrices are symmetric."""
     h, w = field.shape
@@ -138,7 +136,7 @@ def _smooth(field, down, across, half, out):
                 out[y, x] += s * across[t, x]
 
 
-@_jit
+@jit
 def _places(u, strengths, smooth, border, at, fy, fx):
     """Where every pixel comes from: its whole pixel's place in the framed image, and what is left over."""
     h, w = smooth.shape[1:]
@@ -163,7 +161,7 @@ def _places(u, strengths, smooth, border, at, fy, fx):
             fy[p], fx[p] = ry - by, rx - bx
 
 
-@_jit
+@jit
 def _interpolate(framed, at, fy, fx, one, out):
     """Out ← the mean of four pixels at every place."""
     values, width = framed.reshape(framed.size), framed.shape[1]
@@ -174,7 +172,7 @@ def _interpolate(framed, at, fy, fx, one, out):
         out[p] = (one - b) * above + b * below
 
 
-@_jit
+@jit
 def _erase(images, erase, draw, rows):
     """0 in a rectangle of every image."""
     n, c, h, w = images.shape

@@ -6,15 +6,14 @@ A row is a few hundred numbers and there are a few hundred rows: one thread.
 import numpy as np
 
 from ._engine.arrays import plain
-from ._engine.jit import jit
+from ._engine.jit import compiled, jit
 from .philox import uniform
 
 TRIPLET, COSINE = range(2)
 LOSSES = {"triplet": TRIPLET, "cosine": COSINE}
 
-_jit = jit(fastmath=False)
 # Sums of a row may be added up in any order, on which no drawn number depends.
-_sum_jit = jit(fastmath={"reassoc"})
+_sum_jit = compiled(fastmath={"reassoc"})
 
 
 def losses(U, P, N, loss, reg):
@@ -27,7 +26,7 @@ def losses(U, P, N, loss, reg):
     return L
 
 
-@_jit
+@jit
 def _losses(U, P, N, loss, reg, L):
     one, half = U.dtype.type(1), U.dtype.type(0.5)
     for i in range(len(U)):
@@ -61,7 +60,7 @@ def gradients(U, P, N, weights, loss, reg):
     return out
 
 
-@_jit
+@jit
 def _gradients(U, P, N, weights, loss, reg, dU, dP, dN):
     one, four = U.dtype.type(1), U.dtype.type(4)
     for i in range(len(U)):
@@ -101,14 +100,14 @@ def _difference(u, n, p):
     return sum
 
 
-@_jit
+@jit
 def _norm(a):
     """‖a‖, or 1 for zeros."""
     size = a.dtype.type(np.sqrt(_product(a, a)))
     return size if size > 0 else a.dtype.type(1)
 
 
-@_jit
+@jit
 def _cosine(a, b):
     return _product(a, b) / (_norm(a) * _norm(b))
 
@@ -129,7 +128,7 @@ def negatives(clusters, k, own, key, stream, step, rows):
     return out, missing
 
 
-@_jit
+@jit
 def _negatives(clusters, k, own, u, out, missing):
     n = len(clusters)
     allowed, place = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -185,7 +184,7 @@ def add_rows(G, index, n):
     return out
 
 
-@_jit
+@jit
 def _add_rows(G, index, out):
     for i in range(len(G)):
         for a in range(G.shape[1]):

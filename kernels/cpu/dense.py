@@ -28,7 +28,6 @@ LEAKY_SLOPE = 0.2  # the slope of the papers' networks
 CHUNK = 1024  # rows summed in the working dtype; across chunks sums are float64
 _ROWS, _ELEMENTS = 256, 1 << 16  # of a task
 
-_jit = jit(fastmath=False)
 
 _LOG2E = 1 / math.log(2)
 # ln 2 = high + low, the high part short enough for k · high to be exact.
@@ -75,7 +74,7 @@ def exp_parts_of_type(y):
     return parts
 
 
-@_jit
+@jit
 def sigmoid(a):
     """1 / (1 + e^−a), a scalar, from e^−|a| so that nothing overflows."""
     s, q = exp_parts(-abs(a))
@@ -84,7 +83,7 @@ def sigmoid(a):
     return (one if a >= 0 else e) / (one + e)
 
 
-@_jit
+@jit
 def tanh(a):
     """Tanh of a scalar, −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well."""
     s, q = exp_parts(-abs(a) - abs(a))
@@ -93,7 +92,7 @@ def tanh(a):
     return math.copysign(t / (t + one + one), a)
 
 
-@_jit
+@jit
 def activate_row(row, activation):
     """Activation of a row, in place.
 
@@ -115,7 +114,7 @@ def activate_row(row, activation):
             row[i] = sigmoid(row[i])
 
 
-@_jit
+@jit
 def through_activation_row(g, y, activation):
     """Gradient g ← g act'(a) of a row in place, from the output y = act(a) alone.
 

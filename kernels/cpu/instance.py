@@ -7,7 +7,7 @@ logits into terms, another product. Threads take shares of the bank, whose sums 
 import numpy as np
 
 from ._engine.arrays import plain
-from ._engine.jit import jit
+from ._engine.jit import compiled, jit
 from ._engine.pool import blocks, parallel, single_blas_thread
 from .dense import exp_parts
 
@@ -15,9 +15,8 @@ ROWS = 256  # of the bank that are looked at together, with their logits in the 
 
 _SHARES = 16  # of the bank at most
 
-_jit = jit(fastmath=False)
 # Sums over samples are contracted to fused multiply-adds and added up in lanes; no sampled bit depends on it.
-_in_lanes = jit(fastmath={"contract", "reassoc"})
+_in_lanes = compiled(fastmath={"contract", "reassoc"})
 
 
 def discrimination(Z, index, bank, weights, temperature, background, background_temperature):
@@ -98,14 +97,14 @@ def _terms(S, log_weights, highest, total, shrink):
         total[i] = total[i] * shrink[i] + np.float64(sums[i])
 
 
-@_jit
+@jit
 def _accumulate(pulled, shrink, part):
     for i in range(len(pulled)):
         for d in range(pulled.shape[1]):
             pulled[i, d] = pulled[i, d] * shrink[i] + np.float64(part[i, d])
 
 
-@_jit
+@jit
 def _add_part(highest, total, pulled, other_highest, other_total, other_pulled):
     """Adds the sums of a later share of the bank to those of the earlier ones."""
     for i in range(len(total)):
@@ -117,7 +116,7 @@ def _add_part(highest, total, pulled, other_highest, other_total, other_pulled):
             pulled[i, d] = left * pulled[i, d] + right * other_pulled[i, d]
 
 
-@_jit
+@jit
 def _finish(Z, own, index, bank, weights, background, temperature, sums, losses, gradient):
     highest, total, pulled = sums
     D = Z.shape[1]

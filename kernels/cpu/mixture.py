@@ -13,8 +13,6 @@ from ._engine.jit import jit
 
 CHUNK = 1024
 
-_jit = jit(fastmath=False)
-
 
 def statistics(Z, residuals, assign, weights):
     """Σ w z zᵀ, Σ w r and Σ w over each cluster's own samples.
@@ -31,7 +29,7 @@ def statistics(Z, residuals, assign, weights):
     return scatter, noise, totals
 
 
-@_jit
+@jit
 def _statistics(Z, residuals, assign, weights, scatter, noise, totals):
     n, k, h = Z.shape
     for start in range(0, n, CHUNK):
@@ -69,7 +67,7 @@ def costs(Z, residuals, precision, inverse_noise, constant):
     return A
 
 
-@_jit
+@jit
 def _costs(Z, residuals, precision, inverse_noise, constant, A):
     n, k, h = Z.shape
     zero, half = Z.dtype.type(0), Z.dtype.type(0.5)

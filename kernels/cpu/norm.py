@@ -15,8 +15,6 @@ from ._engine.pool import blocks, parallel
 
 NUMBERS, BLOCKS = 1 << 14, 64  # of a task at least, and tasks at most
 
-_jit = jit(fastmath=False)
-
 
 def batch_statistics(X):
     """μ = (1/m) Σ x and σ² = (1/m) Σ (x − μ)² of every channel, over rows and positions; m ≥ 1.
@@ -119,7 +117,7 @@ def normalize_back(G, X, s, constants, eps, coupled, dgamma, dbeta, dX):
     parallel(lambda part: _normalize_back(G[part], X[part], center, scale, slope, shift, dX[part]), parts)
 
 
-@_jit
+@jit
 def _add_powers(X, center, power, sums):
     """Sums + Σ (x − center)^power of every feature, power 1 or 2."""
     for i in range(len(X)):
@@ -132,7 +130,7 @@ def _add_powers(X, center, power, sums):
                 sums[f] += (x[f] - center[f]) * (x[f] - center[f])
 
 
-@_jit
+@jit
 def _add_products(G, X, center, sums):
     """sums[0] + Σ G (x − μ) and sums[1] + Σ G of every feature."""
     products, totals = sums[0], sums[1]
@@ -143,7 +141,7 @@ def _add_products(G, X, center, sums):
             totals[f] += g[f]
 
 
-@_jit
+@jit
 def _normalize(X, scale, mean, shift, Y):
     for i in range(len(X)):
         x, y = X[i], Y[i]
@@ -151,7 +149,7 @@ def _normalize(X, scale, mean, shift, Y):
             y[f] = scale[f] * (x[f] - mean[f]) + shift[f]
 
 
-@_jit
+@jit
 def _normalize_back(G, X, mean, scale, slope, shift, dX):
     """∂X ← γ / √(σ² + ε) (G − ∂β/m − x̂ ∂γ/m)."""
     for i in range(len(X)):
@@ -189,7 +187,7 @@ def unit_rows_gradient(G, V, norms):
     return (G - V * (V * G).sum(axis=1, keepdims=True)) / norms[:, None]
 
 
-@_jit
+@jit
 def _keep(X, u, rate, scale, Y):
     zero = X.dtype.type(0)
     for i in range(len(X)):

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ._engine import pool
-from ._engine.jit import jit
+from ._engine.jit import compiled, jit
 
 ADAM, SGD = 0, 1
 METHODS = {"adam": ADAM, "sgd": SGD}
@@ -22,11 +22,9 @@ METHODS = {"adam": ADAM, "sgd": SGD}
 CHUNK = 1024
 _PART = 1 << 16  # parameters of a part of the step that one thread makes
 
-_jit = jit(fastmath=False)
-
 
 # The compiler may add up in lanes: a plain sum waits for every addition, and no sampled bit depends on it.
-@jit(fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def squared_norm(gradient):
     """‖gradient‖², squared and summed in float64, by chunks in order.
 
@@ -45,7 +43,7 @@ def squared_norm(gradient):
     return total
 
 
-@_jit
+@jit
 def mean_scale(gradient, weight, clip_norm):
     """What turns a gradient summed over samples into the clipped mean gradient.
 
@@ -64,7 +62,7 @@ def mean_scale(gradient, weight, clip_norm):
     return scale
 
 
-@_jit
+@jit
 def adam(params, gradient, scale, first, second, step, learning_rate, beta1, beta2, epsilon):
     """One step of Adam, in place.
 
@@ -92,7 +90,7 @@ def adam(params, gradient, scale, first, second, step, learning_rate, beta1, bet
         params[i] -= rate * m / (np.sqrt(v) * correction + e)
 
 
-@_jit
+@jit
 def sgd(params, gradient, scale, velocity, learning_rate, momentum):
     """One step of stochastic gradient descent with momentum, in place.
 
@@ -115,7 +113,7 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
         params[i] -= rate * v
 
 
-@_jit
+@jit
 def decayed(learning_rate, step, decay_steps):
     """The rate of a step: η_t = ½ η (1 + cos(π t / T)), from η in the first step on towards 0; η itself for T = 0.
 
@@ -126,7 +124,7 @@ def decayed(learning_rate, step, decay_steps):
     return learning_rate * (0.5 + 0.5 * math.cos(math.pi * min(step, decay_steps) / decay_steps))
 
 
-@_jit
+@jit
 def update_part(params, gradient, scale, first, second, method, step, constants):
     """Step number ``step``, in compiled code; first, second : (p,), the moments; constants : (η, β₁, β₂, ε, μ)."""
     learning_rate, beta1, beta2, epsilon, momentum = constants

@@ -7,14 +7,13 @@ and does not notice a fit's draws.
 import numpy as np
 from numba import uint32, uint64
 
-from ._engine.jit import jit
+from ._engine.jit import compiled, jit
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
-_jit = jit(fastmath=False)
-_inline = jit(fastmath=False, inline="always")
+_inline = compiled(fastmath=False, inline="always")
 
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 _K0, _K1 = np.uint64(KEY_STEPS[0]), np.uint64(KEY_STEPS[1])
@@ -55,7 +54,7 @@ def philox4x32(counter, key):
     return out
 
 
-@_jit
+@jit
 def _philox4x32(counter, k0, k1, out):
     for i in range(len(counter)):
         w = block(counter[i, 0], counter[i, 1], counter[i, 2], counter[i, 3], k0, k1)
@@ -139,7 +138,7 @@ def _words(rows, width, per_block, key, stream, step, substep):
     return words[np.arange(len(rows))[:, None], (rows * width % per_block)[:, None] + np.arange(width)]
 
 
-@_jit
+@jit
 def _blocks(k0, k1, c1, c2, c3, rows, width, per_block, out):
     """out (len(rows), ·, 4) ← the blocks from that of every row's first element on."""
     for i in range(len(rows)):

@@ -16,8 +16,6 @@ OUTPUTS = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN, "mse": MSE}
 
 _NUMBERS = 1 << 14  # of a task
 
-_jit = jit(fastmath=False)
-
 
 def reparameterise(heads, noise):
     """z = mean + exp(½ logvar) ε.
@@ -122,7 +120,7 @@ def _reconstruction(A, target, output, variance):
     return R
 
 
-@_jit
+@jit
 def _bernoulli(A, T, first, stop, R):
     """R ← Σ max(a, 0) − a t + log(1 + e^−|a|), the last as the softplus of −|a|."""
     d, q = A.shape[1], len(T)
@@ -139,7 +137,7 @@ def _bernoulli(A, T, first, stop, R):
         R[i] = sum
 
 
-@_jit
+@jit
 def _bernoulli_gradient(A, T, weights, first, stop, G):
     d, q = A.shape[1], len(T)
     one, offset = A.dtype.type(1), np.zeros(d, A.dtype)
@@ -152,7 +150,7 @@ def _bernoulli_gradient(A, T, weights, first, stop, G):
             g[l] = w * (g[l] - t[l])
 
 
-@_jit
+@jit
 def _gaussian(A, T, scale, first, stop, R):
     q = len(T)
     for i in range(first, stop):
@@ -163,7 +161,7 @@ def _gaussian(A, T, scale, first, stop, R):
         R[i] = scale * A.dtype.type(sum)
 
 
-@_jit
+@jit
 def _gaussian_gradient(A, T, weights, scale, first, stop, G):
     q = len(T)
     for i in range(first, stop):

@@ -17,7 +17,7 @@ if hasattr(os, "sched_yield") and compiler.missing is None:
     _sched_yield = types.ExternalFunction("sched_yield", types.int32())
     _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
-    @jit(fastmath=False)
+    @jit
     def wait_for(working, sleeps):
         """Return True when all flags are 0, or False after so many sleeps (0: never).
 
@@ -37,7 +37,7 @@ if hasattr(os, "sched_yield") and compiler.missing is None:
                     return False
         return True
 
-    @jit(fastmath=False)
+    @jit
     def look_out(calls, seen):
         """Return when there is another call, or when none has come for a moment."""
         for _ in range(_YIELDS):

@@ -11,10 +11,8 @@ from ..assign import CHUNK, add_sums, means, move
 from ..optimizer import decayed, mean_scale, update_part
 from .small import add_parts, run
 
-_jit = jit(fastmath=False)
 
-
-@_jit
+@jit
 def _sort_by_cluster(index, assign, k):
     """The batch's samples sorted by their cluster, stably."""
     place, order = np.zeros(k + 1, np.int64), np.empty(len(index), np.int64)
@@ -28,7 +26,7 @@ def _sort_by_cluster(index, assign, k):
     return order
 
 
-@_jit
+@jit
 def _lowest(index, L, new):
     """New assignments of the batch's samples, as ``assign.assign`` makes them; rows of L are those of the data."""
     for i in index:
@@ -39,7 +37,7 @@ def _lowest(index, L, new):
                 new[i], lowest = j, L[i, j]
 
 
-@_jit
+@jit
 def _objective(index, L, assign, weights):
     """Σ w L[i, s_i] and Σ w over the batch, chunk by chunk as in ``assign.objective``."""
     loss_sum = weight_sum = 0.0
@@ -53,7 +51,7 @@ def _objective(index, L, assign, weights):
     return loss_sum, weight_sum
 
 
-@_jit
+@jit
 def _move(target, index, new, assign, weights, sums, totals, counts):
     """``assign.move`` for the batch's samples, without gathering those that stay."""
     moved = 0
@@ -65,7 +63,7 @@ def _move(target, index, new, assign, weights, sums, totals, counts):
     return moved
 
 
-@_jit
+@jit
 def epoch(network, data, batches, clusters, options, optimizer):
     """``fused_epoch``, its arguments as tuples of plain arrays and numbers: one compiled signature a dtype."""
     (params, layers, reg), (X, target, weights), (order, batch_size) = network, data, batches

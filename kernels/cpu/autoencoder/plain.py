@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from .._engine.pool import blocks, parallel
 from ..assign import CHUNK, assign
 from ..dense import LINEAR, activate_row, through_activation_row
@@ -64,7 +64,7 @@ class Network:
 
 
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
-@jit(fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _square(x):
     total = x.dtype.type(0)
     for f in range(len(x)):
@@ -72,7 +72,7 @@ def _square(x):
     return total
 
 
-@jit(fastmath=False)
+@jit
 def _residuals(x_hat, target, center, codes, reg, L):
     """x̂ ← e = x̂ − (t − c), in this order, and L = ‖e‖²/d + λ ‖z‖².
 

@@ -16,20 +16,19 @@ vectorised.
 
 import numpy as np
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from ..dense import activate_row, through_activation_row
 
 LANES = 16  # a block's width is a multiple, its last sample repeated
 _BLOCK_BYTES, _MAX_BLOCK = 40960, 512  # of work space, to stay in the first-level cache
 
-exact = jit(fastmath=False)
 # Products and sums are contracted to fused multiply-adds, one rounding in place of two; no sampled bit depends on it.
-contracted = jit(fastmath={"contract"})
+contracted = compiled(fastmath={"contract"})
 # Sums over samples moreover are added up in lanes: a plain sum waits for every addition.
-in_lanes = jit(fastmath={"contract", "reassoc"})
+in_lanes = compiled(fastmath={"contract", "reassoc"})
 
 
-@exact
+@jit
 def units_before(layers, l):
     """Outputs of all layers before l."""
     units = np.int64(0)
@@ -55,7 +54,7 @@ def dot(B, p, q, a, b):
     return total
 
 
-@exact
+@jit
 def layer_forward(params, layers, l, j, centers, B, source, out, a, b):
     """Layer l of cluster j: out = act(source W + b); of the first one the centre is taken off the input, as −c W."""
     fan_in, fan_out = layers[l, 0], layers[l, 1]
@@ -74,7 +73,7 @@ def layer_forward(params, layers, l, j, centers, B, source, out, a, b):
             activate_row(B[out + o, a:b], layers[l, 5])
 
 
-@exact
+@jit
 def layer_backward(params, layers, l, j, B, g, source, back, a, b, table, gradient):
     """Layer l of cluster j backwards: adds to the gradients of weight and bias, makes that of the input.
 
@@ -160,7 +159,7 @@ def _backward(params, layers, j, centers, reg, B, weights, rows, a, b, gradient)
         upstream = back
 
 
-@exact
+@jit
 def run(network, data, order, tasks, every, L, parts):
     """Losses and gradients of tasks (…, lo, hi), the samples order[lo:hi].
 
@@ -207,7 +206,7 @@ def run(network, data, order, tasks, every, L, parts):
                     _backward(params, layers, j, centers, reg, B, w, rows, own[0], own[1], parts[task])
 
 
-@exact
+@jit
 def add_parts(parts, gradient):
     """The gradient from those of the tasks, added up in float64 in their order.
 

@@ -25,7 +25,6 @@ from .gemm import SMALL, gemm
 THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
 _SQUARE = 16  # rows and columns that are turned at a time
 
-_jit = jit(fastmath=False)
 # A line is too short for a loop of vectors: .1 ns a number instead of .3.
 _memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 
@@ -41,7 +40,7 @@ def plan(image, size, kernel, stride, padding):
     return (*(int(m) for m in image), int(size[0]), int(size[1]), kh, kw, int(stride), int(padding), taps)
 
 
-@_jit
+@jit
 def extent(geometry):
     """(K, rows of a phase, L): terms of a product's sums, and how columns lie."""
     c, _, _, height, width, kh, kw, stride, _, taps = geometry
@@ -51,7 +50,7 @@ def extent(geometry):
     return c * kw, rows, min(kh, stride) * rows * width
 
 
-@_jit
+@jit
 def comb(image, lines, width, stride, out):
     """Out ← of every line the pixels 0, s, 2s, …, in a part of their own, then pixels 1, s + 1, ….
 
@@ -70,7 +69,7 @@ def comb(image, lines, width, stride, out):
                 out[(phase * lines + y) * pitch + x] = image[y * width + phase + stride * x]
 
 
-@_jit
+@jit
 def uncomb(combed, lines, width, stride, image):
     """The way back of ``comb``."""
     if stride == 2 and width % 2 == 0:
@@ -86,7 +85,7 @@ def uncomb(combed, lines, width, stride, image):
                 image[y * width + phase + stride * x] = combed[(phase * lines + y) * pitch + x]
 
 
-@_jit
+@jit
 def _within(first, stride, size, count):
     """(lo, hi) : which of the places first, first + stride, …, ``count`` of them, lie in 0 … size − 1."""
     lo = 0 if first >= 0 else (-first + stride - 1) // stride
@@ -94,13 +93,13 @@ def _within(first, stride, size, count):
     return min(lo, hi), hi
 
 
-@_jit
+@jit
 def lay_out(combed, geometry, columns):
     """Columns, zeros before, of a combed image."""
     _visit(combed, geometry, columns, bool(1))
 
 
-@_jit
+@jit
 def add_up(columns, geometry, combed):
     """Combed ← of every pixel the sum of the numbers of all columns in which it was: the adjoint of ``lay_out``."""
     for i in range(len(combed)):
@@ -108,7 +107,7 @@ def add_up(columns, geometry, combed):
     _visit(combed, geometry, columns, bool(0))
 
 
-@_jit
+@jit
 def _visit(combed, geometry, columns, there):
     """Every line that image and columns have in common, copied there or added back."""
     c, h, w, _, width, kh, kw, stride, padding, taps = geometry
@@ -129,7 +128,7 @@ def _visit(combed, geometry, columns, there):
                     _move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
 
 
-@_jit
+@jit
 def _move(combed, source, columns, at, channels, lines, size, steps, there):
     """Lines of ``size`` numbers of all channels, copied to columns, or added back.
 
@@ -147,13 +146,13 @@ def _move(combed, source, columns, at, channels, lines, size, steps, there):
             one, other = one + line_step, other + columns_line
 
 
-@_jit
+@jit
 def _add(values, to):
     for x in range(len(to)):
         to[x] += values[x]
 
 
-@_jit
+@jit
 def multiply(weights, columns, geometry, m, out):
     """Out ← Σ_u W_u columns: the outputs of one image before the bias.
 
@@ -169,7 +168,7 @@ def multiply(weights, columns, geometry, m, out):
             gemm(bool(0), bool(0), m, pixels, terms, W, terms, meet, length, u > 0, out[y * width :], height * width)
 
 
-@_jit
+@jit
 def multiply_back(weights, G, geometry, m, columns):
     """Columns ← Σ_u W_uᵀ G, each tap where it met them: gradient of the columns of one image."""
     height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
@@ -185,7 +184,7 @@ def multiply_back(weights, G, geometry, m, columns):
             gemm(bool(1), bool(0), terms, pixels, m, W, terms, G[y * width :], height * width, taps > 1, meet, length)
 
 
-@_jit
+@jit
 def add_weights(G, turned, columns, geometry, m, gradient):
     """Gradient of the weights, what one image adds, in place: G columnsᵀ, or columns Gᵀ of every tap.
 
@@ -209,7 +208,7 @@ def add_weights(G, turned, columns, geometry, m, gradient):
             gemm(bool(0), bool(0), terms, m, pixels, meet, length, turned[y * width * m :], m, bool(1), dW, m)
 
 
-@_jit
+@jit
 def turn(G, m, out):
     """Out ← Gᵀ, in squares. G : (m, pixels) flat; out : (pixels, m) flat"""
     pixels = len(G) // m
@@ -220,13 +219,13 @@ def turn(G, m, out):
                     out[b * m + a] = G[a * pixels + b]
 
 
-@_jit
+@jit
 def _strip(m, terms, height, width):
     """Rows of outputs at a time, so that products stay small."""
     return max(1, min(height, SMALL // (m * terms * width)))
 
 
-@_jit
+@jit
 def _meeting(u, stride, rows, y):
     """The row of columns that tap u meets for the outputs of row y."""
     return u % stride * rows + u // stride + y

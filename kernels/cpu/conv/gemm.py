@@ -26,7 +26,7 @@ _FLOAT, _DOUBLE, _PLAIN, _TURNED = (ord(letter) for letter in "sdnt")
 SMALL = 1_000_000
 
 
-@jit(fastmath=False)
+@jit
 def gemm(turned_a, turned_b, m, n, k, A, lda, B, ldb, add, C, ldc):
     """C ← op(A) op(B), or C + op(A) op(B) where ``add``.
 

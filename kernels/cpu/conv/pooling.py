@@ -2,13 +2,10 @@
 
 from .._engine.jit import jit
 
-_jit = jit(fastmath=False)
-
-
 # Comparisons select a value rather than branch: which pixel is the largest cannot be predicted (12 times on ReLU's).
 
 
-@_jit
+@jit
 def pool(X, c, h, w, size, stride, Y):
     """Y ← the largest pixel of every window."""
     height, width = (h - size) // stride + 1, (w - size) // stride + 1
@@ -25,7 +22,7 @@ def pool(X, c, h, w, size, stride, Y):
                     Y[i, (channel * height + y) * width + x] = best
 
 
-@_jit
+@jit
 def pool_back(G, X, c, h, w, size, stride, dX):
     """Adds every window's gradient to that of its largest pixel, the first of several. dX : overwritten"""
     height, width = (h - size) // stride + 1, (w - size) // stride + 1
@@ -46,7 +43,7 @@ def pool_back(G, X, c, h, w, size, stride, dX):
                     dX[i, largest] += G[i, (channel * height + y) * width + x]
 
 
-@_jit
+@jit
 def grow(X, c, h, w, factor, Y):
     """Y ← every pixel as a square of factor × factor."""
     for i in range(len(X)):
@@ -58,7 +55,7 @@ def grow(X, c, h, w, factor, Y):
                         Y[i, start + x * factor + v] = X[i, line * w + x]
 
 
-@_jit
+@jit
 def grow_back(G, c, h, w, factor, dX):
     """DX ← the sums of the squares."""
     for i in range(len(G)):

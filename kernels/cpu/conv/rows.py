@@ -6,7 +6,7 @@ what these functions take. Images are rows (n, features); weights are packed (se
 
 import numpy as np
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from ..dense import activate_row, through_activation_row
 from .columns import (
     add_up,
@@ -19,10 +19,8 @@ from .columns import (
     uncomb,
 )
 
-_jit = jit(fastmath=False)
 
-
-@_jit
+@jit
 def _columns_of_one(geometry, like):
     """Columns of one image, all 0."""
     terms, _, length = extent(geometry)
@@ -32,14 +30,14 @@ def _columns_of_one(geometry, like):
     return columns
 
 
-@_jit
+@jit
 def _combed_one(geometry, like):
     """A combed image; nothing where an image is combed by itself."""
     c, h, w, stride = geometry[0], geometry[1], geometry[2], geometry[7]
     return np.empty(0 if stride == 1 else c * h * stride * ((w + stride - 1) // stride), like.dtype)
 
 
-@_jit
+@jit
 def _to_columns(image, combed, geometry, columns):
     if len(combed):
         comb(image, geometry[0] * geometry[1], geometry[2], geometry[7], combed)
@@ -48,7 +46,7 @@ def _to_columns(image, combed, geometry, columns):
         lay_out(image, geometry, columns)
 
 
-@_jit
+@jit
 def _from_columns(columns, combed, geometry, image):
     if len(combed):
         add_up(columns, geometry, combed)
@@ -57,7 +55,7 @@ def _from_columns(columns, combed, geometry, image):
         add_up(columns, geometry, image)
 
 
-@_jit
+@jit
 def _finish(image, m, bias, activation):
     """Bias and activation, channel by channel."""
     size = len(image) // m
@@ -69,7 +67,7 @@ def _finish(image, m, bias, activation):
         activate_row(plane, activation)
 
 
-@_jit
+@jit
 def _through(G, Y, m, activation, out, db):
     """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : one image"""
     size = len(G) // m
@@ -83,7 +81,7 @@ def _through(G, Y, m, activation, out, db):
 
 
 # Added up in lanes, for a plain sum waits for every addition.
-@jit(fastmath={"reassoc"})
+@compiled(fastmath={"reassoc"})
 def _sum(values):
     total = values.dtype.type(0)
     for i in range(len(values)):
@@ -91,7 +89,7 @@ def _sum(values):
     return total
 
 
-@_jit
+@jit
 def convolve(X, weights, bias, activation, geometry, transposed, Y):
     """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : packed, flat"""
     columns, combed = _columns_of_one(geometry, X), _combed_one(geometry, X)
@@ -106,7 +104,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
         _finish(Y[i], geometry[0] if transposed else m, bias, activation)
 
 
-@_jit
+@jit
 def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
     """Gradients of ``convolve``: adds to dW (flat, see ``add_weights``) and db; fills dX unless that has no rows."""
     columns, back, combed = _columns_of_one(geometry, X), _columns_of_one(geometry, X), _combed_one(geometry, X)

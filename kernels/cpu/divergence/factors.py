@@ -7,8 +7,6 @@ from .._engine.jit import jit
 
 _NUMBERS = 1 << 18  # of a block's product
 
-_jit = jit(fastmath=False)
-
 
 def parts(V):
     """Blocks of samples, slices."""
@@ -40,7 +38,7 @@ def terms(parts):
     return [np.concatenate(parts)]
 
 
-@_jit
+@jit
 def _squares(W, R, S):
     """S[a, b] ← the sum of squares of block (a, b)."""
     for a in range(len(S)):
@@ -53,7 +51,7 @@ def _squares(W, R, S):
                 S[a, b] += sum
 
 
-@_jit
+@jit
 def _scale(W, R, C):
     """Block (a, b) times C[a, b]."""
     for row in range(len(W)):

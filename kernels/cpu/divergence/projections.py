@@ -15,8 +15,6 @@ from ..conv.gemm import gemm
 _TILE = 100  # columns, at most: of 32 × 20 × 20 whole calls took 613 ms with 60, 629 with 100, no clear difference
 _PARTS = 4  # of a mode's tiles, at most: each has sums of its own
 
-_jit = jit(fastmath=False)
-
 
 def parts(V):
     """Tiles (first and last row, first and last column) that a task does, in lists."""
@@ -72,7 +70,7 @@ def _tile(V, tile, space):
     return P
 
 
-@_jit
+@jit
 def _project(V, low, high, left, right, P):
     """P[a] ← rows low to high and columns left to right of V_aᵀ V_a."""
     n, R, m = V.shape
@@ -82,7 +80,7 @@ def _project(V, low, high, left, right, P):
         gemm(True, False, high - low, width, R, v[low:], m, v[left:], m, False, P[a], width)
 
 
-@_jit
+@jit
 def _multiply(V, B, low, high, left, right, VB):
     """V B + V times a tile of B and its mirror image, in place."""
     n, R, m = V.shape

@@ -17,8 +17,6 @@ from . import factors, projections
 
 _NUMBERS = 1 << 17  # of a task's samples
 
-_jit = jit(fastmath=False)
-
 
 def traces(Y, shape, ridge):
     """S_ab = Σ_m tr(P_a P_b), (n, n) float64."""
@@ -98,7 +96,7 @@ def _add_matrices(X, shape, mode, Y):
     view += np.moveaxis(X.reshape(n, size, *rest), 1, 1 + mode)
 
 
-@_jit
+@jit
 def _factor(X, ridge, V, inverse):
     """V ← L⁻¹ X and L⁻¹, in float64, since X Xᵀ may be all but singular."""
     n, R, m = X.shape
@@ -116,7 +114,7 @@ def _factor(X, ridge, V, inverse):
             out[e] = product[e]
 
 
-@_jit
+@jit
 def _inverse_root(S, inverse):
     """L⁻¹ of L Lᵀ = S; the upper half of S is overwritten by Lᵀ. Whatever is no number spreads."""
     R = len(S)
@@ -140,7 +138,7 @@ def _inverse_root(S, inverse):
             own[c] /= S[r, r]
 
 
-@_jit
+@jit
 def _through(V, VB, twice, dX):
     """∂X ← 2 L⁻ᵀ (V B − V B Vᵀ V); V B is overwritten. twice : 2 L⁻¹ in the dtype."""
     n, R, m = V.shape

@@ -78,7 +78,7 @@ def _dense(layer, params, x, bounds, Y, *_):
     parallel(block, _products(layer, bounds, layer.fan_out, layer.fan_in))
 
 
-@jit(fastmath=False)
+@jit
 def _finish(Y, first, stop, bias, activation):
     """Bias and activation of columns first … stop − 1, in place."""
     for i in range(len(Y)):

@@ -18,11 +18,10 @@ SPARSE, SPARSE_BITS = 0.25, 0.15  # parts of entries up to which lists pay, besi
 _SQUARE = 16  # rows and columns of W that are transposed at a time
 BLAS, LISTS, SUBSETS = range(3)
 
-_jit = jit(fastmath=False)
 _multiply_listed, _multiply_bits = sparse.multiply, subsets.multiply
 
 
-@_jit
+@jit
 def way(A):
     """How a product A B is best made: BLAS, LISTS or SUBSETS."""
     if len(A) < SEVERAL:
@@ -33,7 +32,7 @@ def way(A):
     return BLAS if others else SUBSETS
 
 
-@_jit
+@jit
 def product(A, B, out, add):
     """out ← A B, or out + A B where ``add``.
 
@@ -58,7 +57,7 @@ def product(A, B, out, add):
         _multiply_bits(A, B, out)
 
 
-@_jit
+@jit
 def transpose(W, out):
     """out ← Wᵀ, in squares: where rows lie a power of two apart, whole columns would leave the cache."""
     d, m = W.shape
@@ -71,7 +70,7 @@ def transpose(W, out):
             out[j, i] = W[i, j]
 
 
-@_jit
+@jit
 def _transpose_square(W, out, i, j):
     for b in range(_SQUARE):
         for a in range(_SQUARE):

@@ -9,10 +9,8 @@ from numba import int32, uintp
 from .._engine.jit import jit
 from .disjoint import disjoint
 
-_jit = jit(fastmath=False)
 
-
-@_jit
+@jit
 def count(A):
     """(entries that are not 0, those that are neither 0 nor 1), of A (m, p) float."""
     listed, others, zero, one = 0, 0, A.dtype.type(0), A.dtype.type(1)
@@ -26,7 +24,7 @@ def count(A):
     return listed, others
 
 
-@_jit
+@jit
 def multiply(A, B, out):
     """out ← out + A B.
 
@@ -49,7 +47,7 @@ def multiply(A, B, out):
                 total[c] += x * rest[c]
 
 
-@_jit
+@jit
 def _add(B, places, values, out):
     """out ← out + four rows of B, each times its value."""
     disjoint()

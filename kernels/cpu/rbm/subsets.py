@@ -21,10 +21,8 @@ from .disjoint import disjoint
 _TABLES = 8  # groups whose sums are kept at a time, 16 rows of a table each
 _BYTES = 512  # of a table's row: tables stay in the second-level cache
 
-_jit = jit(fastmath=False)
 
-
-@_jit
+@jit
 def multiply(A, B, out):
     """out ← out + A B for a matrix A of zeros and ones.
 
@@ -37,7 +35,7 @@ def multiply(A, B, out):
     _multiply(numbers, B, out)
 
 
-@_jit
+@jit
 def pack(A, groups, numbers):
     """numbers[i, g] ← A[i, g] + 2 A[i, g + G] + 4 A[i, g + 2G] + 8 A[i, g + 3G], G = ``groups``; 0 beyond the last.
 
@@ -54,7 +52,7 @@ def pack(A, groups, numbers):
                 row[g] += uint8(int32(one * bits[first + g]))
 
 
-@_jit
+@jit
 def _multiply(numbers, B, out):
     p, n, columns = len(B), B.shape[1], _BYTES // B.itemsize
     groups, table, zero = (p + 3) // 4, np.empty((16 * _TABLES, columns), B.dtype), B.dtype.type(0)
@@ -74,7 +72,7 @@ def _multiply(numbers, B, out):
             _add(table, numbers, uintp(first), out, uintp(left), uintp(right - left))
 
 
-@_jit
+@jit
 def _sum(x, y, out):
     """out ← x + y, as long as y is."""
     disjoint()
@@ -82,7 +80,7 @@ def _sum(x, y, out):
         out[c] = x[c] + y[c]
 
 
-@_jit
+@jit
 def _add(table, numbers, g, out, left, width):
     """out[:, left : left + width] ← that + a row of each table, those that numbers[:, g : g + 8] say."""
     disjoint()

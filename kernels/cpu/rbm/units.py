@@ -14,15 +14,14 @@ import numpy as np
 from numba import int32, types, uint32
 from numba.extending import overload
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from ..dense import exp_parts
 from ..philox import block, key_of
 
 BERNOULLI, GAUSSIAN = range(2)
 
-_jit = jit(fastmath=False)
 # For the bodies of loops: a call would keep them from becoming vector instructions.
-_inline = jit(fastmath=False, forceinline=True)
+_inline = compiled(fastmath=False, forceinline=True)
 
 _24 = 2.0**-24
 _SMALL = 1e-10
@@ -80,7 +79,7 @@ def _softplus(x, e, zero, half, one, small):
     return (x if x > zero else zero) + (t2 + t2 * _artanh_tail(t * t))
 
 
-@_jit
+@jit
 def probabilities(A, scale, offset):
     """A ← σ(scale · A + offset). A scale of 1 changes no bit."""
     one = A.dtype.type(1)
@@ -90,7 +89,7 @@ def probabilities(A, scale, offset):
             x[l] = _sigmoid(scale * x[l] + offset[l], one)[0]
 
 
-@_jit
+@jit
 def softplus_and_probabilities(A, scale, offset, P):
     """A ← softplus(scale · A + offset), P ← σ(scale · A + offset)."""
     t = A.dtype.type
@@ -103,7 +102,7 @@ def softplus_and_probabilities(A, scale, offset, P):
             x[l] = _softplus(y, e, zero, half, one, small)
 
 
-@_jit
+@jit
 def draw_bits(A, words, places, width, column):
     """A ← 1 where u < A, else 0: random bits of probabilities A."""
     m, one, zero = A.shape[1], A.dtype.type(1), A.dtype.type(0)
@@ -116,7 +115,7 @@ def draw_bits(A, words, places, width, column):
             x[l] = one if v[l] < x[l] else zero
 
 
-@_jit
+@jit
 def _uniforms(words, first, u):
     """u ← the uniforms of the blocks of random words from that of number ``first`` on, four of a block."""
     t, k0, k1, c1, c2, c3 = u.dtype.type, words[0], words[1], words[2], words[3], words[4]
@@ -129,7 +128,7 @@ def _uniforms(words, first, u):
         u[4 * b + 3] = t(int32(w3 >> uint32(8))) * scale
 
 
-@_jit
+@jit
 def add_normals(A, scale, offset, words, places, width, column):
     """A ← scale · A + offset + z, z standard normal."""
     m = A.shape[1]
@@ -142,7 +141,7 @@ def add_normals(A, scale, offset, words, places, width, column):
             x[l] = (scale * x[l] + offset[l]) + own[l]
 
 
-@_jit
+@jit
 def _normals(words, first, z):
     """z ← the normals of the blocks of random words from that of number ``first`` on, two of a block."""
     t, k0, k1, c1, c2, c3 = z.dtype.type, words[0], words[1], words[2], words[3], words[4]

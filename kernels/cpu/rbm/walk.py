@@ -11,7 +11,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from .products import SEVERAL, product, transpose
 from .units import BERNOULLI, GAUSSIAN, add_normals, draw_bits, probabilities, softplus_and_probabilities
 
@@ -19,9 +19,8 @@ VISIBLE_STREAM = 1 << 8  # one layer up: visible units never see the hidden ones
 
 Machine = namedtuple("Machine", "W a b j k")  # W : (d, m), a : (m,), b : (d,) of machine j of k
 
-_jit = jit(fastmath=False)
 # Added up in lanes, for a plain sum waits for every addition; no sampled bit depends on it.
-_lanes = jit(fastmath={"reassoc"})
+_lanes = compiled(fastmath={"reassoc"})
 
 
 def views(params, k, d):
@@ -68,13 +67,13 @@ def _energy_gaussian(v, b):
     return v.dtype.type(0.5) * total
 
 
-@_jit
+@jit
 def _bits(A, scale, offset, words, places, width, column):
     probabilities(A, scale, offset)
     draw_bits(A, words, places, width, column)
 
 
-@_jit
+@jit
 def _walk(machine, V, H, n_steps, words, lag, places):
     """h → v → h → … → v, n_steps of binary v.
 
@@ -126,7 +125,7 @@ def _later(words, steps, stream=0):
     return later
 
 
-@_jit
+@jit
 def _energies(V, W, a, b, gaussian, F, P):
     """F (r,) ← free energies of V, P (r, m) ← σ(a + V W)."""
     A = np.empty(P.shape, P.dtype)
