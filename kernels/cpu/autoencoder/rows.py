@@ -7,10 +7,11 @@ whether a signed one is negative, which keeps loops from being vectorised.
 
 import numpy as np
 
-from .small import contracted, exact, in_lanes
+from .._engine.jit import jit
+from .small import contracted, in_lanes
 
 
-@exact
+@jit
 def rows_at(index, s):
     """Four rows as unsigned numbers."""
     return np.uintp(index[s]), np.uintp(index[s + 1]), np.uintp(index[s + 2]), np.uintp(index[s + 3])
@@ -63,7 +64,7 @@ def _project2(X, rows, W, o, p, B, out, s):
         _put(B, out + 1, s, t1)
 
 
-@exact
+@jit
 def project(X, index, at, W, first, stop, B, out, s):
     """B[out + o, s + r] = X[index[at + r]] · W[first + o] for first + o < stop, r < 4."""
     rows, fives = rows_at(index, at), first + (stop - first) // 5 * 5
@@ -159,7 +160,7 @@ def add_outer(out, at, X, rows, C, j, w0, w1, w2, w3):
         out[f] += (w0 * (X[i0, f] - c) + w1 * (X[i1, f] - c)) + (w2 * (X[i2, f] - c) + w3 * (X[i3, f] - c))
 
 
-@exact
+@jit
 def decode(T, index, s, shift, j, D, B, a, E, keep):
     """Four samples' squared residuals in B[0]; D : (h, d) and B[a …], the last layer's input; all in E if ``keep``."""
     j, h = np.uintp(j), len(D)

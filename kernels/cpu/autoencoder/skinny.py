@@ -14,9 +14,10 @@ transposed.
 
 import numpy as np
 
+from .._engine.jit import jit
 from ..dense import activate_row, through_activation_row
 from .rows import add_outer, decode, pair_gradients, project, rows_at
-from .small import exact, layer_backward, layer_forward, units_before
+from .small import layer_backward, layer_forward, units_before
 
 BLOCK = 128
 
@@ -54,7 +55,7 @@ def outer_layers(params, layers, centers):
     return np.ascontiguousarray(W.transpose(0, 2, 1)).reshape(copies * h, d), offset, D, shift
 
 
-@exact
+@jit
 def _hidden(network, offsets, j, B, P, A0, m):
     """Activations of all layers but the last under cluster j, A0 …, from the products X W of the first one, P …"""
     params, layers, centers, _ = network
@@ -71,7 +72,7 @@ def _hidden(network, offsets, j, B, P, A0, m):
         source = out
 
 
-@exact
+@jit
 def _last_layer_gradient(D, shift, target, index, w, j, B, place, row, E, part):
     """Residuals of cluster j's own samples, the gradient of the last layer, and that of its inputs, B[g …].
 
@@ -102,7 +103,7 @@ def _last_layer_gradient(D, shift, target, index, w, j, B, place, row, E, part):
                 B[g + o, s + r] *= w[s + r]
 
 
-@exact
+@jit
 def _own_gradient(network, outer, data, index, w, j, B, place, table, E, part):
     """The gradient of cluster j's own samples, added to ``part``.
 
@@ -137,7 +138,7 @@ def _own_gradient(network, outer, data, index, w, j, B, place, table, E, part):
             part[table[0, 4] + o] += B[np.uintp(G0 + o), s]
 
 
-@exact
+@jit
 def _put_losses(network, B, z, m, index, count, j, L):
     """L[index[s], j] = (1/d) B[0, s] + λ ‖z_s‖², s < count; z : row of the first code."""
     _, layers, centers, reg = network
@@ -149,7 +150,7 @@ def _put_losses(network, B, z, m, index, count, j, L):
         L[index[s], j] = per_feature * B[0, s] + penalty * code
 
 
-@exact
+@jit
 def run(network, outer, data, order, tasks, every, L, table, parts):
     """Losses and gradients of tasks (j, lo, hi), the samples order[lo:hi].
 
@@ -190,7 +191,7 @@ def run(network, outer, data, order, tasks, every, L, table, parts):
                         _put_losses(network, B, A0 + codes, m, index, count, j, L)
 
 
-@exact
+@jit
 def _add_by_cluster(parts, tasks, totals):
     """Adds every task's gradient to its cluster's, in order; totals : (k, q) float64."""
     for t in range(len(tasks)):
