@@ -1,14 +1,19 @@
 """The code in the documentation runs as it stands there, and its links lead somewhere."""
 
+import ast
 import doctest
 import re
 import shlex
+import sys
 import textwrap
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from csrl_core import reference
 
 ROOT = Path(__file__).resolve().parents[1]
 # All but the page whose blocks are files that do not exist yet: test_adding.py writes and runs these.
@@ -126,7 +131,13 @@ def test_examples_of_docstrings_give_what_they_say(name):
     assert result.failed == 0
 
 
-INDENTED = {  # modules whose docstring begins with a program that is no example with results → what it takes as given
+INDENTED = {  # modules whose docstring has a program that is no example with results → what it takes as given
+    "csrl_core.contract": "from csrl_core.contract import describe",
+    "csrl_core.contract.verify": "",
+    "csrl_core.models.network": "from csrl_core.models.network import Networks, Part, layer",
+    "csrl_core.reference.layers": "from csrl_core.reference.layers import Conv, Dense, build",
+    "csrl_core.selection": "from csrl_core import datasets\nfrom csrl_core.selection import select\n"
+    "X = datasets.make_lines_3d(60, random_state=0)[0]",
     "csrl_core.callbacks": "from csrl_core import TensorizedAutoencoder, datasets\n"
     "from csrl_core.callbacks import Checkpoint, EarlyStopping\nX = datasets.make_lines_3d(60, random_state=0)[0]",
     "csrl_core.divergence": "import numpy as np\nfrom csrl_core import divergence\n"
@@ -137,8 +148,72 @@ INDENTED = {  # modules whose docstring begins with a program that is no example
 @pytest.mark.parametrize("name", list(INDENTED))
 def test_programs_at_the_head_of_modules_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "their.package", SimpleNamespace(assign=reference.assign))
     (program,) = re.findall(r"^\n((?: {4}.+\n)+)", import_module(name).__doc__, re.M)[:1]
     exec(compile(INDENTED[name] + "\n" + textwrap.dedent(program), name, "exec"), {})
+
+
+PROGRAM = re.compile(r"^ {4}(from \S+ import|import |\w+ = \w+\(|\w+\(.*\)$)", re.M)
+INDENTED_COMMAND = re.compile(r"^ {4}(?:\w+=\S+ )?(csrl|make|pip|python) +(.*?)(?: {2,}#.*| +# .*)?$", re.M)
+
+
+def indented():
+    """(module or page, indented block) of every docstring of the code and every page outside of fences."""
+    for folder, package in (("csrl_core", "csrl_core"), ("reference", "csrl_core.reference"), ("bench", "bench")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            if folder == "csrl_core" and parts[0] in ("kernels", "reference"):
+                continue
+            name = ".".join((package, *(part for part in parts if part != "__init__")))
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                    yield from ((name, block) for block in BLOCK.findall(ast.get_docstring(node) or ""))
+    for page in [*PAGES, *TUTORIALS, ROOT / "docs" / "adding_a_model.md"]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+        yield from ((page.name, block) for block in BLOCK.findall(text))
+
+
+BLOCK = re.compile(r"(?:^ {4}.*\n?)+", re.M)
+
+
+def test_every_indented_program_is_executed():
+    found = {name for name, block in indented() if PROGRAM.search(block) and ">>>" not in block and parses(block)}
+    assert {name for name in found if not name.startswith("bench.")} == {*INDENTED}
+
+
+def parses(block):
+    """Whether a block is Python, which most formulas are not."""
+    try:
+        ast.parse(textwrap.dedent(block))
+    except SyntaxError:
+        return False
+    return True
+
+
+def test_commands_in_indented_blocks_are_commands():
+    """Of csrl the arguments are read, of make the target, of pip the extra, of python the file and its options."""
+    pytest.importorskip("typer", reason="the command line needs typer: pip install 'csrl_core[cli]'")
+    from typer.main import get_command
+
+    from csrl_core.cli.app import app
+
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M)
+    extras = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.M)
+    found = [match.groups() for _, block in indented() for match in INDENTED_COMMAND.finditer(block)]
+    assert {name for name, _ in found} == {"csrl", "make", "pip", "python"}
+    for name, text in found:
+        words = shlex.split(text)
+        if name == "csrl" and "lines" not in words:  # tests/test_adding.py runs those of a model that is not there yet
+            get_command(app).commands[words[0]].make_context(words[0], words[1:])
+        elif name == "make":
+            assert words[0] in targets
+        elif name == "pip":
+            assert re.fullmatch(r"csrl_core\[(\w+)\]", words[-1])[1] in extras
+        elif words[:1] == ["-c"] and name == "python":
+            exec(words[1], {})
+        elif name == "python" and words[0] != "-m":
+            options = re.findall(r"(--[a-z-]+)", text)
+            assert [option for option in options if option not in (ROOT / words[0]).read_text()] == []
 
 
 @pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)

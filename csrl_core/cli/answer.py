@@ -92,9 +92,10 @@ def _table(request, estimator, **options):
     known, scaling = data.Known.of(request.model, estimator), vars(estimator).get("scaling_")
     given = request.divide_by if request.divide_by != 1 else None
     if scaling is not None and request.divide_by is not None:
-        own = f"divides by {scaling.scale[0]:g}" if scaling.kind == "divide" else f"scales by {scaling.kind}"
+        own = {"standardize": "standardizes", "minmax": "scales to [0, 1]"}.get(scaling.kind)
+        own = own or f"divides by {scaling.scale[0]:g}"
         if scaling.kind != "divide" or scaling.scale[0] != request.divide_by:
-            raise WrongUsage(f"--divide-by {request.divide_by:g}: {request.model} {own} itself; leave the option out")
+            raise WrongUsage(f"--divide-by {request.divide_by:g}: {request.model} itself {own}; leave the option out")
     table = data.read_data(request.data, request, known=known, say=say, by_position=request.by_position, **options)
     if scaling is None and given is not None:  # models of earlier versions did not keep it
         estimator.scaling_ = Scaling.of("divide", table.X, given)

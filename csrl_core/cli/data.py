@@ -123,8 +123,8 @@ def read_data(
         options = _options(request, known, by_position)
         chosen = (options.label, options.identifier) != (None, None) or options.columns or options.drop
         whole = not chosen and not options.missing and source != STANDARD_INPUT
-        if memory_map and whole and path.suffix.lower() == ".npy":
-            X = open_npy(path)
+        mapped = memory_map and whole and path.suffix.lower() == ".npy"
+        if mapped and (X := open_npy(path)) is not None:
             data, notes = Data(X, None, [f"x{j}" for j in range(X.shape[1])]), []
         else:
             table = readers.read(path, options)
@@ -167,6 +167,7 @@ def _options(request, known, by_position):
         label=None if label in (None, "none") else label,
         identifier=request.id_column,
         wanted=known.names if known is not None and not by_position else None,
+        n_features=None if known is None else known.n_features,
         remembered=None if known is None else known.identifier,
         means=_means(known, request),
         missing=request.missing and request.missing.value,
@@ -223,23 +224,17 @@ def _note_labels(path, data, request, say):
 
 
 def open_npy(path):
-    """An NPY file of real numbers as a read-only memory map (n, d); a file that is not whole is refused."""
+    """An NPY file of real numbers as a read-only memory map (n, d), None of others; a damaged file is refused."""
     with path.open("rb"):  # what is no fault of its contents is raised here
         pass
     try:
         X = np.lib.format.open_memmap(path, mode="r")
-    except readers.NUMPY_ERRORS as error:
-        raise datasets.DataFileError(
-            f"{path}: not readable as NPY ({error}); expected a whole file written by numpy.save"
-        ) from None
+    except readers.NUMPY_ERRORS:
+        return None
     size = path.stat().st_size
     if size != X.offset + X.nbytes:
         raise datasets.DataFileError(f"{path}: found {size} bytes, expected {X.offset + X.nbytes}")
-    if X.dtype.kind not in "buif" or X.ndim != 2 or not X.size:
-        raise datasets.DataFileError(
-            f"{path}: found an array of {X.dtype} with shape {X.shape}, expected real numbers (samples, features)"
-        )
-    return X
+    return X if X.dtype.kind in "buif" and X.ndim == 2 and X.size else None
 
 
 def check_finite(source, data, X=None, before=None):
@@ -258,7 +253,7 @@ def check_finite(source, data, X=None, before=None):
         cure = (
             "; --missing drop leaves such rows out, --missing mean puts the column's mean there"
             if np.isnan(X[i, j])
-            else ""
+            else f"; --missing drop with --missing-values {X[i, j]:g} leaves such rows out"
         )
         raise ValueError(
             f"{source}: row {(before or 0) + i + 1}, column {data.columns[j]!r} is {X[i, j]}{count}; "

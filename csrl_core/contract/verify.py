@@ -1,7 +1,7 @@
 """Do the backends agree with the reference on this machine?
 
     from csrl_core import verify
-    print(verify.table(verify.verify(["numba"])))
+    print(verify.table(verify.verify(["numba"], stems=["assign"])))    # by default all stems
     print(verify.table(verify.verify(["their.package"])))      # see csrl_core.contract.third_party
 
 Every case is run by the reference in float64 on the arguments as the backend gets them (for float32:

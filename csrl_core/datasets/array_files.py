@@ -82,6 +82,11 @@ def _read_npz(path, stream, array, option):
                 f"{path}: found a sparse matrix of SciPy, expected a dense array: "
                 f"numpy.save(other, scipy.sparse.load_npz(path).toarray())"
             )
+        if not names:
+            raise DataFileError(
+                f"{path}: found a ZIP archive without arrays, expected one written by numpy.savez; save an Excel sheet "
+                f"as CSV, unpack any other archive"
+            )
         if array is None:
             array = names[0] if len(names) == 1 else "X"
         if array not in names:

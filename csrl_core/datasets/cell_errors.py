@@ -5,11 +5,9 @@ import re
 from csrl_core.datasets.cells import Numbers, boolean, is_missing, is_number, kind_of, looks_numeric
 from csrl_core.datasets.sources import DataFileError
 
-_GUESSES = (
-    (Numbers(","), ("decimal", ",")),
-    (Numbers(".", ","), ("thousands", ",")),
-    (Numbers(",", "."), ("decimal", ",")),
-)
+_NOTATIONS = (Numbers(","), Numbers(".", ","), Numbers(",", "."), Numbers("."))
+_YES_AND_NO = frozenset({"yes", "no", "y", "n", "t", "f", "on", "off", "ja", "nein", "oui", "non"})
+_OTHER_MARK = re.compile(r"[\d.]+ *([:~^&!/]) *[\d.]+")
 
 
 def bad_cell(path, line, j, cells, layout, options, cause=None):
@@ -50,9 +48,14 @@ def _advice(line, j, cells, layout, options):
     if is_missing(cell, options.missing_words):
         return f"the column has no values in the first rows: {drop}"
     kind = kind_of(cell)
-    for numbers, (option, value) in _GUESSES:
-        if not kind and numbers.value(cell) is not None and numbers != layout.numbers:
-            return f"{options.say(option, value)} reads it as {numbers.value(cell):g}"
+    readings = [] if kind else _readings(cell, layout, options)
+    if readings:
+        return ", ".join(readings)
+    if {each.lower() for each in [cell, *column] if not is_missing(each)} <= _YES_AND_NO:
+        kind = "a yes or no: write 1 and 0"
+    mark = _OTHER_MARK.match(cell) if len(cells) == 1 else None
+    if mark:
+        return f"if {mark[1]!r} separates cells, {options.say('delimiter', mark[1])}"
     identify = f"{options.say('identifier', name)} carries it through"
     if kind:
         of_column = f"; {drop}, {identify}" if kind in ("a date", "a time") else f", or {drop}"
@@ -63,6 +66,18 @@ def _advice(line, j, cells, layout, options):
         words = f"{options.say('missing_words', cell)} with {options.say('missing')}"
         return f"if it means that a value is missing, {words}; {options.say('skip', str(line))} leaves the line out"
     return f"correct it, or {drop}"
+
+
+def _readings(cell, layout, options):
+    """What other notations make of a cell, each with the options that say so."""
+    found = {}
+    for numbers in _NOTATIONS:
+        value = numbers.value(cell)
+        if value is not None and value not in found and numbers != layout.numbers:
+            marks = [("decimal", numbers.decimal)] * (numbers.decimal == "," or not numbers.thousands)
+            marks += [("thousands", numbers.thousands)] * bool(numbers.thousands)
+            found[value] = " and ".join(options.say(*mark) for mark in marks)
+    return [f"{said} reads it as {value:.15g}" for value, said in found.items()]
 
 
 def _is_text(cell):

@@ -15,7 +15,7 @@ _BOOLEANS = {"true": 1.0, "false": 0.0}
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SPACES = " \u00a0\u202f\u2009'’"
 _GROUPS = {
-    ",": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"),
+    ",": re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})(\.\d*)?"),  # or in twos, as in India
     ".": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
     " ": re.compile(rf"[+-]?\d{{1,3}}([{_SPACES}]\d{{3}})+([.,]\d*)?"),
 }
@@ -23,16 +23,29 @@ _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 _NUMBER = r"[+-]?[\d.,]*\d[\d.,]*"
 _KINDS = [
     (re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?"), "a date"),
+    (
+        re.compile(r"(1[89]|20)\d{2}-(0?[1-9]|1[0-2])|(1[89]|20)\d{2}-?Q[1-4]|[A-Za-z]{3,9}\.? (1[89]|20)\d{2}"),
+        "a date",
+    ),
     (re.compile(r"\d{1,2}[- ]?[A-Za-z]{3,9}\.?[- ]?\d{2,4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"), "a date"),
     (re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?"), "a time"),
     (re.compile(rf"{_NUMBER} ?%"), "a percentage, which is no plain number: remove the signs"),
-    (re.compile(rf"-?[€$£¥₹] ?{_NUMBER}|{_NUMBER} ?[€$£¥₹]"), "an amount of money: remove the signs"),
+    (
+        re.compile(rf"\(?-?([€$£¥₹]|(EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD) ) ?{_NUMBER}\)?|{_NUMBER} ?[€$£¥₹]"),
+        "an amount of money: remove the signs",
+    ),
     (re.compile(rf"\({_NUMBER}\)"), "a number in brackets: write it with a minus sign"),
     (re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+"), "a number of Fortran: write e instead of D"),
     (re.compile(r"0[xX][0-9a-fA-F]+"), "a hexadecimal number: write it in decimals"),
     (re.compile(r"#{2,}"), "what Excel writes where a column was too narrow"),
     (re.compile(r"=.*"), "a formula: export values"),
     (re.compile(rf"[<>≤≥~] ?{_NUMBER}"), "a bound, not a number: replace it"),
+    (re.compile(rf"{_NUMBER} *[#%].*"), "a number with a comment: remove the comment"),
+    (
+        re.compile(r"\(.*\d[ij]\)|[+-]?[\d.]+([eE][+-]?\d+)?[+-][\d.]+([eE][+-]?\d+)?[ij]"),
+        "complex: save real and imaginary part",
+    ),
+    (re.compile(rf"\d+:{_NUMBER}"), "of a LIBSVM file, which sklearn.datasets.load_svmlight_file reads"),
     (re.compile(rf"{_NUMBER} ?[A-Za-zµ°/²³]+"), "a number with a unit: remove the unit"),
     (re.compile(r"'.*'"), "a cell in single quotes: remove them"),
 ]

@@ -10,11 +10,14 @@ from csrl_core.datasets.sources import DataFileError
 from csrl_core.datasets.table_options import find
 
 ALL = ("all",)
-FEW = 5  # rows from which numbers that count are no accident
+FEW, SOME = 5, 8  # rows from which numbers that count, in order or in any order, are no accident
+_LONG = re.compile(r"[+-]?\d{17,}")
+_NUMBERED = re.compile(r"(?i).*[ _.-](nr|no|number)\.?")
+_STAMP = re.compile(r"(?i).*time[ _.-]?stamp.*|unix.*|epoch")
 _ID = re.compile(
     r"(?i:id|index|idx|row[ _.]?(names?|nr|no|num(ber)?|id)|nr\.?|no\.?|#|uuid|guid|.*[ _.-]id)|[A-Za-z]*[a-z]I[Dd]"
 )
-_UNNAMED = re.compile(r"Unnamed: \d+")
+_UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 9999.0, 99999.0, 999999.0)
 
 
@@ -22,7 +25,7 @@ SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0, 9999.0, 99999.0, 999999.0)
 class Roles:
     """Places of columns. numbers : features, in their order; texts : columns of any cells, kept as text; empty : none.
 
-    row_names : the first column, where it has no name
+    row_names : the first columns, where they have no names
     """
 
     numbers: list
@@ -30,7 +33,7 @@ class Roles:
     empty: list = field(default_factory=list)
     label: int | None = None
     identifier: int | None = None
-    row_names: int | None = None
+    row_names: list = field(default_factory=list)
     left_out: dict = field(default_factory=dict)
     chosen: bool = False
 
@@ -53,6 +56,9 @@ def roles_of(path, names, body, named, options):
     if wanted == ALL and "all" not in names:
         roles.numbers, roles.chosen = [j for j in range(len(names)) if j not in apart], True
     elif wanted is not None:
+        twice = next((name for name in wanted if wanted.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is named twice by {options.say('columns')}; expected every column once")
         roles.numbers, roles.chosen = [find(path, names, name, options, "columns") for name in wanted], True
         roles.left_out |= {
             names[j]: options.say("columns") for j in range(len(names)) if j not in {*roles.numbers, *apart}
@@ -62,14 +68,15 @@ def roles_of(path, names, body, named, options):
         others = [j for j in range(len(names)) if j not in {*roles.numbers, *apart}]
         roles.left_out |= {names[j]: "the model was not fitted to it" for j in others}
     else:
+        first = next((j for j, name in enumerate(names) if not _UNNAMED.fullmatch(name)), len(names))
         for j in range(len(names)):
             if j in apart:
                 continue
             unnamed = bool(_UNNAMED.fullmatch(names[j]))
             if unnamed and body and not any(row[j] for row in body):
                 roles.empty.append(j)
-            elif unnamed and j == 0 and len(names) > 1:
-                roles.row_names = 0
+            elif j < first < len(names):
+                roles.row_names.append(j)
             else:
                 roles.numbers.append(j)
     both = {*roles.numbers} & apart
@@ -78,9 +85,10 @@ def roles_of(path, names, body, named, options):
     if not roles.numbers:
         only = f" but {options.label!r} ({options.say('label')})" if options.label else ""
         raise DataFileError(f"{path} has no column{only}; expected at least one feature")
+    _check_digits(path, names, body, roles, options)
     if roles.empty:
         roles.left_out |= {f"{len(roles.empty)} column{'s' * (len(roles.empty) > 1)}": "empty"}
-    roles.texts = [j for j in (roles.label, roles.identifier, roles.row_names) if j is not None]
+    roles.texts = [*(j for j in (roles.label, roles.identifier) if j is not None), *roles.row_names]
     return roles
 
 
@@ -96,10 +104,10 @@ def finish(path, table, names, roles, texts, options):
     if roles.identifier is not None:
         table.identifiers, table.identifier = texts[roles.identifier], names[roles.identifier]
         table.left_out[table.identifier] = f"{options.say('identifier')}, carried through"
-    if roles.row_names is not None:
-        table.left_out[names[0]] = _row_names(path, names[0], texts[0], options)
+    if roles.row_names:
+        table.left_out |= _row_names(path, {names[j]: texts[j].tolist() for j in roles.row_names}, options)
     if not roles.chosen:
-        _check_counting(path, table, options)
+        check_features(path, table, options)
     for j, name in enumerate(table.names):
         _note_sentinels(table, j, name, options)
     return handle_missing(path, table, options)
@@ -110,16 +118,21 @@ def _labels(cells):
     return np.array(["" if is_missing(cell) else cell for cell in cells])
 
 
-def _row_names(path, name, cells, options):
-    """Why a first column without a name is left out, as pandas and R write their index."""
-    distinct = len(set(cells.tolist())) == len(cells)
-    whole = all(cell.lstrip("-").isdigit() for cell in cells)
-    if distinct and (whole or not any(map(is_number, cells))):
-        return "it has no name and numbers the rows" if whole else "it has no name and names the rows"
-    raise DataFileError(
-        f"{path}: the first column has no name, and its cells ({cells[0]!r}, …) are no row numbers; "
-        f"{_choices(name, options)}"
-    )
+def _row_names(path, columns, options):
+    """Why first columns without names are left out, as pandas and R write their index.
+
+    columns : dict of name → list of cells
+    """
+    rows, why = list(zip(*columns.values())), {}
+    for name, cells in columns.items():
+        whole = all(cell.lstrip("-").isdigit() for cell in cells)
+        if len(set(rows)) < len(rows) or not (whole or not any(map(is_number, cells))):
+            raise DataFileError(
+                f"{path}: the first column ({name!r}) has no name, and its cells ({cells[0]!r}, …) are no row numbers; "
+                f"{_choices(name, options)}"
+            )
+        why[name] = "it has no name and numbers the rows" if whole else "it has no name and names the rows"
+    return why
 
 
 def _choices(name, options):
@@ -129,21 +142,53 @@ def _choices(name, options):
     )
 
 
-def _check_counting(path, table, options):
-    """Refuse a feature that is named like an identifier, or that counts the rows."""
+def _check_digits(path, names, body, roles, options):
+    """Refuse a feature of so many digits that floating point does not tell its numbers apart."""
+    for j in [] if roles.chosen else roles.numbers:
+        cells = [row[j] for row in body if j < len(row) and row[j]]
+        if cells and all(map(_LONG.fullmatch, cells)):
+            raise DataFileError(
+                f"{path}: column {names[j]!r} has numbers of so many digits ({cells[0]}) that float64 does not tell "
+                f"them apart; {_choices(names[j], options)}"
+            )
+
+
+def check_features(path, table, options):
+    """Refuse a feature that counts the rows, is named like an identifier, or has dates written as numbers."""
     n, d = table.X.shape
+    if n < 2 or d < 2 or d == options.n_features:
+        return
+    low, high = table.X.min(axis=0), table.X.max(axis=0)  # not a number: in no comparison
     for j, name in enumerate(table.names):
-        x = table.X[:, j]
-        finite = np.isfinite(x).all()
-        whole = finite and bool((x == np.floor(x)).all())
-        counts = whole and n >= FEW and d > 1 and bool((np.diff(x) == 1).all())
-        if counts:
-            what = f"counts the rows from {x[0]:g} to {x[-1]:g}"
-        elif whole and d > 1 and n > 1 and table.named and _ID.fullmatch(name):
-            what = "is named like an identifier and has whole numbers"
-        else:
-            continue
-        raise DataFileError(f"{path}: column {name!r} {what}; is it a feature? {_choices(name, options)}")
+        what = _other_than_feature(table.X[:, j], name if table.named else "", low[j], high[j])
+        if what:
+            raise DataFileError(f"{path}: column {name!r} {what}; is it a feature? {_choices(name, options)}")
+
+
+def _other_than_feature(x, name, low, high):
+    """What a column is by all appearance, if that is no feature; None else.
+
+    x : (n,); name : "" without one; low, high : least and greatest value
+    """
+    n = len(x)
+    if not np.isfinite(high - low) or (x[:FEW] != np.floor(x[:FEW])).any():
+        return None
+    counts, dates = n >= FEW and high - low == n - 1, 18000101 <= low < high < 21010000
+    stamps = _STAMP.fullmatch(name) and (3e8 < low < high < 4e9 or 3e11 < low < high < 4e12)
+    named = name and (_ID.fullmatch(name) or _NUMBERED.fullmatch(name))
+    if not (counts or dates or stamps or named) or (x != np.floor(x)).any():
+        return None
+    if counts and (np.diff(x) == 1).all():
+        return f"counts the rows from {low:.0f} to {high:.0f}"
+    if counts and n >= SOME and len(np.unique(x)) == n:
+        return f"has every whole number from {low:.0f} to {high:.0f} once"
+    if dates and ((x // 100 % 100 - 1) // 12 == 0).all() and ((x % 100 - 1) // 31 == 0).all():
+        return f"has dates written as numbers, such as {low:.0f}"
+    if stamps:
+        return f"is named like a time and has the likes of {low:.0f}"
+    if named and (_ID.fullmatch(name) or len(np.unique(x)) == n):
+        return "is named like an identifier and has whole numbers"
+    return None
 
 
 def _note_sentinels(table, j, name, options):

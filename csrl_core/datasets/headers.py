@@ -40,7 +40,18 @@ def names_of(path, rows, comments, delimiter, numbers, options):
             f"{path}, line {rows[0][0]}: the names are separated by {other!r}, the rows below by {delimiter!r}; "
             f"expected the same ({options.say('delimiter')})"
         )
+    if other is None and len(first) == 1 and delimiter not in " " and width == {len(first[0].split())} != {1}:
+        raise DataFileError(
+            f"{path}, line {rows[0][0]}: the names are separated by ' ', the rows below by {delimiter!r}; expected the "
+            f"same"
+        )
     if width == {len(first) + 1}:
+        if first == first[:1] and delimiter == "," and options.delimiter is None and all(map(_may_be_one_number, rest)):
+            raise DataFileError(
+                f"{path}, line {rows[1][0]}: found {','.join(rest[0])!r} below one name; if its comma is a decimal "
+                f"mark, {options.say('delimiter', ';')} and {options.say('decimal', ',')}; if the first number "
+                f"is that of the row, {options.say('delimiter', ',')}"
+            )
         if all(cells[-1] == "" for cells in rest):  # every row but the header ends with a delimiter
             return [*first, ""], 1
         return ["", *first], 1  # R writes no name above the names of rows
@@ -60,7 +71,7 @@ def _is_header(path, line, first, rest, numeric, numbers, options):
         unnamed = first[0] == "" and all(numeric[1:]) and len(first) > 2
         if unnamed and any(cells[0] for cells in rest):
             values = [numbers.value(cell) for cell in first[1:]]
-            if _counts(values) or _regular(values):
+            if _counts(values) or (len(values) > 2 and _regular(values)):
                 return True
             raise _ask(path, line, first, "its first cell is empty", options)
         return False
@@ -93,6 +104,10 @@ def _suspicion(first, values, rest, following):
     if d >= 6 and _monotone(values) and following and not any(map(_monotone, following)):
         return "its numbers rise evenly, those of other rows do not"
     return None
+
+
+def _may_be_one_number(cells):
+    return cells[0].lstrip("+-").isdigit() and cells[1].isdigit()
 
 
 def _years(values):

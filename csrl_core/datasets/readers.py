@@ -20,10 +20,10 @@ import numpy as np
 
 from csrl_core.datasets.array_files import NUMPY_ERRORS, is_idx, read_idx, read_numpy
 from csrl_core.datasets.cells import is_number
-from csrl_core.datasets.columns import handle_missing, roles_of
+from csrl_core.datasets.columns import check_features, handle_missing, roles_of
 from csrl_core.datasets.frame_files import SUFFIXES as FRAMES
 from csrl_core.datasets.frame_files import read_frame
-from csrl_core.datasets.sources import DataFileError, StandardInput
+from csrl_core.datasets.sources import DataFileError, StandardInput, opened, read_at_most, refuse_foreign
 from csrl_core.datasets.table_options import Table, TableOptions
 from csrl_core.datasets.text_records import csv_rows
 from csrl_core.datasets.text_tables import read_text
@@ -41,6 +41,15 @@ __all__ = [
     "read_table",
 ]
 
+PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz")
+# What can be done about arrays of other kinds.
+_CURES = {
+    "c": ": save numpy.column_stack([X.real, X.imag])",
+    "M": ": save X.astype('M8[D]').astype(float), days since 1970",
+    "m": ": save X / numpy.timedelta64(1, 's'), seconds",
+    "S": ": save X.astype(float)",
+    "U": ": save X.astype(float)",
+}
 TEXTS = (".csv", ".txt", ".tsv", ".tab", ".dat", ".data", ".asc")
 
 
@@ -63,9 +72,9 @@ def read(path, options=None):
         raise ValueError(f"{name} names an array of an NPZ file, got {path}")
     if suffix in TEXTS:
         return read_text(path, options)
+    notes = [f"{', '.join(options.of_text)}: for text files only"] if options.of_text else []
     if suffix in FRAMES and path.suffix.lower() != ".gz":
-        return read_frame(path, suffix, options)
-    notes = []
+        return read_frame(path, suffix, options, notes)
     if path.suffix.lower() in (".npy", ".npz"):
         X = read_numpy(path, suffix, options.array, options.say("array"))
     elif is_idx(path):
@@ -74,17 +83,41 @@ def read(path, options=None):
             notes.append(f"images of shape {'×'.join(map(str, X.shape[1:]))}")
             X = X.reshape(len(X), -1)
     else:
-        suffixes = "".join(getattr(path, "suffixes", [])) or "none"
-        raise DataFileError(
-            f"{path}: found suffix {suffixes!r}, expected .csv, .txt, .tsv (each also .gz), .npy or .npz, .parquet, "
-            f".dta, or an IDX file" + "; save the sheet as CSV" * (suffix in (".xls", ".xlsx", ".ods"))
-        )
+        raise _unknown(path, suffix)
     return _of_array(path, X, notes, options)
 
 
+def _unknown(path, suffix):
+    """The error of a file whose kind is none of these."""
+    with opened(path) as stream:
+        head = bytes(read_at_most(stream, 64))
+    sheet, packed = suffix in (".xls", ".xlsx", ".ods"), path.suffix.lower() in PACKED
+    if not sheet and not packed:
+        refuse_foreign(path, head)
+    cure = "; save the sheet as CSV" * sheet + "; unpack it first" * packed
+    return DataFileError(
+        f"{path}: found suffix {''.join(path.suffixes) or 'none'!r}, expected .csv, .txt, .tsv (each also .gz), .npy "
+        f"or .npz, .parquet, .dta, or an IDX file{cure}"
+    )
+
+
+def _columns_of_fields(path, X):
+    """The fields of a structured array as columns (n, d); returns (array, names)."""
+    names = list(X.dtype.names)
+    if X.ndim != 1 or any(X.dtype[name].kind not in "buif" for name in names):
+        raise DataFileError(
+            f"{path}: found a structured array of shape {X.shape} with {X.dtype}, expected rows of real numbers: "
+            f"save those fields that are, numpy.save(other, X[['{names[0]}', …]])"
+        )
+    return np.column_stack([X[name] for name in names]), names
+
+
 def _of_array(path, X, notes, options):
+    named = X.dtype.names is not None
+    X, names = _columns_of_fields(path, X) if named else (X, None)
     if X.dtype.kind not in "buif":
-        raise DataFileError(f"{path}: found an array of {X.dtype}, expected real numbers")
+        cure = _CURES.get(X.dtype.kind, "")
+        raise DataFileError(f"{path}: found an array of {X.dtype}, expected real numbers{cure}")
     if X.ndim != 2:
         raise DataFileError(
             f"{path}: found an array of shape {X.shape}, expected 2 dimensions (samples, features): "
@@ -92,11 +125,16 @@ def _of_array(path, X, notes, options):
         )
     if not X.size:
         raise DataFileError(f"{path}: found an empty array of shape {X.shape}, expected samples and features")
+    if X.dtype.kind in "iu" and (X.max() > 2**53 or X.min() < -(2**53)):
+        raise DataFileError(
+            f"{path}: found whole numbers above 2**53, which float64 does not tell apart; expected smaller ones ("
+            f"save the array without identifiers)"
+        )
     single = X.dtype.kind == "f" and X.dtype.itemsize <= 4
     X = np.ascontiguousarray(X, np.float32 if single else np.float64)
-    names = [f"x{j}" for j in range(X.shape[1])]
-    roles = roles_of(path, names, [], False, options)
-    table = Table(X, names, False, notes=notes)
+    names = names or [f"x{j}" for j in range(X.shape[1])]
+    roles = roles_of(path, names, [], named, options)
+    table = Table(X, names, named, notes=notes)
     if roles.texts:
         label, identifier = roles.label, roles.identifier
         table.labels = None if label is None else X[:, label]
@@ -111,6 +149,8 @@ def _of_array(path, X, notes, options):
     if len(roles.numbers) < len(names) or roles.numbers != sorted(roles.numbers):
         table.X, table.names = np.ascontiguousarray(X[:, roles.numbers]), [names[j] for j in roles.numbers]
     table.left_out = roles.left_out
+    if not roles.chosen and suffix_of(path) in (".npy", ".npz"):
+        check_features(path, table, options)
     return handle_missing(path, table, options)
 
 

@@ -45,10 +45,11 @@ class StandardInput:
 
     def __init__(self, data=None):
         self._data = sys.stdin.buffer.read() if data is None else data
-        contents = gzip.decompress(self._data) if self._data[:2] == _GZIP_MAGIC else self._data
-        self.suffix = next((suffix for magic, suffix in _MAGIC.items() if contents.startswith(magic)), ".csv")
-        if contents[:3] == b"\0\0\x08":
-            self.suffix = ""
+        with opened(self) as stream:
+            head = bytes(read_at_most(stream, 8))
+        self.suffix = next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), ".csv")
+        if head[:2] == b"\0\0" and head[2:3] != b"\0":
+            self.suffix = ""  # IDX
 
     def __str__(self):
         return self.name
@@ -68,20 +69,33 @@ _FOREIGN = {
     b"\x89HDF": "an HDF5 file; write the array with numpy.save",
     b"MATLAB 5": "a MATLAB file; write the array with numpy.save(path, scipy.io.loadmat(file)['name'])",
     b"$FL2": "an SPSS file; export it as CSV",
+    b"%%MatrixMarket": "of Matrix Market; write the array with numpy.save(path, scipy.io.mmread(file).toarray())",
+    b"<?xml": "XML; save the sheet as CSV",
     b"<!DOCTYPE": "a web page; was the download refused?",
     b"<html": "a web page; was the download refused?",
     b"%PDF": "a PDF file; export the table as CSV",
     b"@relation": "an ARFF file of Weka; write it as CSV (scipy.io.arff reads it)",
     b"{": "JSON; write it as CSV (pandas.read_json(path).to_csv(other, index=False))",
 }
-_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+
+
+def refuse_foreign(path, head):
+    """Raise `DataFileError` where a file's first bytes are those of another kind."""
+    for magic, what in _FOREIGN.items():
+        if head.lower().startswith(magic.lower()):
+            raise DataFileError(f"{path} is {what}")
 
 
 def encoding_of(path, head):
     """The encoding of a text file by its first bytes: UTF-16 has a mark, or zero bytes in every second place."""
-    for magic, what in _FOREIGN.items():
-        if head.lower().startswith(magic.lower()):
-            raise DataFileError(f"{path} is {what}")
+    refuse_foreign(path, head)
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding

@@ -25,6 +25,7 @@ class TableOptions:
     header : whether the first row has the names of the columns; delimiter, decimal, thousands, encoding : str
     columns, drop : names of the columns to use, in this order, or to leave out; label, identifier : of a column
     wanted : names that a model was fitted to: if the table has them all, they are taken
+    n_features : of the model that asks; a table of as many columns has no other ones
     remembered : an identifier that is taken where it is there
     missing : "drop" or "mean"; means : (d,) to put there, by default the table's
     missing_words : further cells that mean that there is no value
@@ -42,6 +43,7 @@ class TableOptions:
     label: str | None = None
     identifier: str | None = None
     wanted: tuple | None = None
+    n_features: int | None = None
     remembered: str | None = None
     missing: str | None = None
     means: np.ndarray | None = None
@@ -54,6 +56,13 @@ class TableOptions:
     def missing_numbers(self):
         """Numbers that mean that there is no value."""
         return {float(word) for word in self.missing_words if is_number(word)}
+
+    @property
+    def of_text(self):
+        """The options that are for text files alone, as they are written."""
+        names = ("header", "delimiter", "decimal", "thousands", "encoding")
+        given = [self.say(name) for name in names if getattr(self, name) is not None]
+        return given + [self.say("skip", "…")] * bool(self.skip)
 
     def say(self, name, value=None):
         """An option as it is written: ``--drop id`` on the command line, ``drop=['id']`` in Python."""

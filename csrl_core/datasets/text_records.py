@@ -46,8 +46,7 @@ class Records:
         try:
             for cells in reader:
                 lines, self._taken = self._taken, []
-                if len(lines) > 1:
-                    self._check_quote(lines, cells)
+                self._check_quotes(lines, cells)
                 cells = [cell.strip() for cell in cells]
                 if not any(cells):
                     self.n_empty += len(cells) > 1
@@ -55,24 +54,30 @@ class Records:
                 self._begun = True
                 yield self.number - len(lines) + 1, cells
         except csv.Error as error:
-            if len(self._taken) > 1:
+            if len(self._taken) > 1 or "unexpected end" in str(error):
                 raise self._open_quote(self._taken) from error
             raise DataFileError(
                 f"{self.path}, line {self.number}: not readable as CSV ({error}); expected rows of numbers "
                 f"separated by {self.delimiter!r}"
             ) from error
 
-    def _check_quote(self, lines, cells):
+    def _check_quotes(self, lines, cells):
         """A cell of several lines is an open quote if one of its lines looks like a row."""
-        if len(cells) < 2 or any(line.count(self.delimiter) >= len(cells) - 1 for line in lines[1:-1] or lines[1:]):
+        inside = [line for cell in cells if len(lines) > 1 for line in cell.splitlines()[1:]]
+        if len(lines) > 1 and (len(cells) < 2 or any(line.count(self.delimiter) >= len(cells) - 1 for line in inside)):
             raise self._open_quote(lines)
 
     def _open_quote(self, lines):
         last = self.number
         first = last - len(lines) + 1
+        shown = repr(lines[0].strip()[:60])
+        if first == last:
+            return DataFileError(
+                f"{self.path}, line {first}: a quote is opened and not closed; close or remove it: {shown}"
+            )
         return DataFileError(
             f"{self.path}, line {first}: a quote is opened and not closed before line {last}, which makes "
-            f"{len(lines)} lines one row; close it, or remove it: {lines[0].strip()[:60]!r}"
+            f"{len(lines)} lines one row; close it, or remove it, or write a cell of several lines in one: {shown}"
         )
 
 

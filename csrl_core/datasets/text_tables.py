@@ -1,5 +1,6 @@
 """Tables in text files: the layout is told from the first rows, then every row becomes numbers or is refused."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +12,8 @@ from csrl_core.datasets.headers import names_of
 from csrl_core.datasets.sources import DataFileError
 from csrl_core.datasets.table_options import Table, delimiter_of
 from csrl_core.datasets.text_records import Records, head_of, ragged, told_delimiter
+
+_CODE = re.compile(r"0\d+")
 
 
 @dataclass
@@ -103,6 +106,15 @@ def _layout(path, options):
         twice = sorted({name for name in names if names.count(name) > 1})
         notes.append(f"several columns are named {', '.join(map(repr, twice[:3]))}")
     roles = roles_of(path, names, body, named, options)
+    if named and any(name.startswith("Unnamed: ") for name in (names[j] for j in roles.numbers)):
+        notes.append(
+            f"columns without a name: {', '.join(str(j + 1) for j in roles.numbers if names[j] == f'Unnamed: {j}')}"
+        )
+    coded = [] if roles.chosen else [j for j in roles.numbers if any(_CODE.fullmatch(row[j]) for row in body)]
+    for j in coded:
+        notes.append(
+            f"{names[j]!r} has leading zeros; if it is a code and no number: {options.say('drop', [names[j]])}"
+        )
     return Layout(delimiter, numbers, names, named, header_rows, head, roles, notes)
 
 
@@ -123,6 +135,8 @@ def _of_width(path, line, cells, layout, options):
     if layout.head and line == layout.head[1 if len(layout.head) > 1 else 0][0] and width == 1:
         before = layout.head[0][0]
         advice = f"; is line {before} a title? {options.say('skip', str(before))} leaves it out"
+    elif len(cells) == 2 * width and layout.delimiter == ",":
+        advice = "; are its commas decimal marks as well? Then save it with ';' or tabs between the cells"
     elif len(cells) > width and len(layout.head[0][1]) == width:
         advice = f" (cells are separated by {layout.delimiter!r}); {options.say('skip', str(line))} leaves the line out"
     else:

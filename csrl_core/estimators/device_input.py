@@ -8,7 +8,13 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
-from csrl_core.estimators.input_checks import check_cells, warn_of_huge_rows
+from csrl_core.estimators.input_checks import (
+    check_cells,
+    check_other_names,
+    placed,
+    warn_of_counters,
+    warn_of_huge_rows,
+)
 from csrl_core.training import sample_files
 from csrl_core.training.on_disk import is_on_disk
 
@@ -38,7 +44,13 @@ def check_X(estimator, X, reset, **options):
         check_shape(estimator, X, reset)
     elif not is_device_array(X):
         check_cells(X, "X")
-        X = validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
+        if reset:
+            warn_of_counters(X)
+        check_other_names(estimator, X, reset)
+        try:
+            X = validate_data(estimator, X, dtype=FLOATS, reset=reset, **options)
+        except ValueError as error:
+            raise placed(error, X, "X") from None
     else:
         X = _on_device(estimator, X, "X")
         if X.shape[0] < 1 or X.shape[1] < 1:
@@ -77,7 +89,10 @@ def check_beside(estimator, array, X, name):
     if is_device_array(array):
         return _on_device(estimator, array, name).astype(X.dtype, copy=False)
     check_cells(array, name)
-    return check_array(array, dtype=X.dtype, input_name=name, estimator=estimator)
+    try:
+        return check_array(array, dtype=X.dtype, input_name=name, estimator=estimator)
+    except ValueError as error:
+        raise placed(error, array, name) from None
 
 
 def check_weight(weight, X, check):

@@ -1,6 +1,7 @@
 """Checks of frames and arrays that scikit-learn does not make, or whose message names no column."""
 
 import datetime
+import math
 import sys
 import warnings
 
@@ -36,25 +37,54 @@ def check_cells(X, name):
             f"{name} is a masked array with {np.ma.count_masked(X)} masked values, the first in {where}; leave these "
             f"rows out, or fill them in, as by np.where({name}.mask, {name}.mean(axis=0), {name}.data)"
         )
+    if _is_frame(X, "polars", "LazyFrame"):
+        raise TypeError(f"{name} is a LazyFrame, which has no values yet; expected a frame, {name}.collect()")
+    for column, shown in _columns(X, name):
+        _check_column(column, shown, name)
+    if isinstance(X, np.ndarray) and X.dtype.names is not None:
+        raise TypeError(
+            f"{name} is a structured array with the fields {', '.join(X.dtype.names)}; expected numbers (n, d), "
+            f"numpy.lib.recfunctions.structured_to_unstructured({name})"
+        )
+    if isinstance(X, np.ndarray) and X.dtype.kind == "c":
+        raise _complex(f"{name} has dtype {X.dtype}")
+
+
+def _complex(what):
+    return ValueError(
+        f"Complex data not supported: {what}; take real and imaginary parts, as by numpy.column_stack([X.real, X.imag])"
+    )
+
+
+def _columns(X, name):
+    """(column, how messages name it) of a frame, and of an array whose cells may be no numbers."""
     if _is_frame(X, "pandas"):
-        for j, column in enumerate(X.columns):
-            _check_column(X.iloc[:, j], repr(column), name)
-    elif _is_frame(X, "polars"):
-        for column in X.columns:
-            _check_column(X[column], repr(column), name)
-    elif isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUSMm":
-        for j in range(X.shape[1]):
-            _check_column(X[:, j], str(j), name)
+        twice = X.columns[X.columns.duplicated()]
+        if len(twice):
+            raise ValueError(
+                f"{name} has several columns named {twice[0]!r}; expected different names, or an array: "
+                f"{name}.to_numpy()"
+            )
+        if len(X.columns) and all(hasattr(dtype, "fill_value") for dtype in X.dtypes):
+            raise TypeError(f"Sparse data was passed for {name}, but dense data is required: {name}.sparse.to_dense()")
+        return [(X.iloc[:, j], repr(column)) for j, column in enumerate(X.columns)]
+    if _is_frame(X, "polars"):
+        return [(X[column], repr(column)) for column in X.columns]
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUSMm":
+        return [(X[:, j], str(j)) for j in range(X.shape[1])]
+    return []
 
 
-def _is_frame(X, library):
+def _is_frame(X, library, kind="DataFrame"):
     module = sys.modules.get(library)
-    return module is not None and isinstance(X, module.DataFrame)
+    return module is not None and isinstance(X, getattr(module, kind))
 
 
 def _check_column(column, shown, name):
     """shown : the column as messages name it"""
     kind = getattr(column.dtype, "kind", None)
+    if kind == "c":
+        raise _complex(f"column {shown} of {name} has dtype {column.dtype}")
     if kind in ("b", "i", "u", "f") or (kind is None and column.dtype.is_numeric()):
         missing = int(column.isna().sum()) if hasattr(column, "isna") else 0
         missing += int(column.null_count()) if hasattr(column, "null_count") else 0
@@ -67,12 +97,20 @@ def _check_column(column, shown, name):
                 raise _not_numbers(
                     name, shown, value, "text; leave it out, or encode it (OneHotEncoder, OrdinalEncoder)"
                 )
-            missing += value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+            missing += value is None or type(value).__name__ in ("NAType", "NaTType") or _is_nan(value, shown, name)
     if missing:
         raise ValueError(
             f"Input {name} contains NaN: column {shown} has {missing} missing values; leave out these rows "
             f"(dropna), or fill them in (sklearn.impute.SimpleImputer)"
         )
+
+
+def _is_nan(value, shown, name):
+    try:
+        return math.isnan(float(value))
+    except (TypeError, ValueError):
+        what = f"{type(value).__name__}, no number; leave it out, or make numbers of it"
+        raise _not_numbers(name, shown, value, what) from None
 
 
 def _is_float(value):
@@ -87,12 +125,74 @@ def _not_numbers(name, shown, value, what):
     return ValueError(f"could not convert string to float: column {shown} of {name} has {str(value)[:40]!r} ({what})")
 
 
+def placed(error, X, name):
+    """scikit-learn's error of a value that is not finite, with its place; any other error as it is.
+
+    X : what the user gave, of real numbers
+    """
+    what = next((what for what in ("NaN", "infinity") if f"contains {what}" in str(error)), None)
+    if what is None:
+        return error
+    values = np.asarray(X, np.float64)
+    bad = np.argwhere(np.isnan(values) if what == "NaN" else np.isinf(values))
+    if not len(bad):  # finite, but too large for the dtype
+        return error
+    (i, j), names = bad[0], _get_feature_names(X) if hasattr(X, "columns") else None
+    column = j if names is None else repr(names[j])
+    return ValueError(
+        f"Input {name} contains {what} in {len(bad)} places, the first in row {i}, column {column}; leave such rows "
+        f"out, or replace the values (NaN: sklearn.impute.SimpleImputer)"
+    )
+
+
+def check_other_names(estimator, X, reset):
+    """Compare the names of a frame's columns where they are no text, which scikit-learn does not.
+
+    reset : bool, whether X sets them, as in `fit`
+
+    Raises
+    ------
+    ValueError
+    """
+    names = list(X.columns) if _is_frame(X, "pandas") else None
+    if names is not None and all(isinstance(name, str) for name in names):
+        names = None
+    known = vars(estimator)
+    if reset:
+        known.pop("_other_names", None)
+        known |= {} if names is None else {"_other_names": names}
+    elif names is not None and known.get("_other_names", names) != names:
+        at = next(j for j, pair in enumerate(zip(names, known["_other_names"])) if pair[0] != pair[1])
+        raise ValueError(
+            f"column {at} of X is named {names[at]!r}, in the fit it was {known['_other_names'][at]!r}; expected the "
+            f"same columns in the same order, or an array, X.to_numpy()"
+        )
+
+
+def warn_of_counters(X):
+    """Warn of a frame's column that counts the rows, as one does that was an index.
+
+    Warns
+    -----
+    UserWarning
+    """
+    for column, shown in _columns(X, "X") if hasattr(X, "columns") else ():
+        values = np.asarray(column) if len(column) >= LEAST_ROWS and X.shape[1] > 1 else np.empty(0)
+        if values.dtype.kind in "iu" and (np.diff(values) == 1).all():
+            warnings.warn(
+                f"column {shown} of X counts the rows from {values[0]} to {values[-1]}; if it was an index, leave it "
+                f"out",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
 def check_alignment(X, **others):
     """Refuse frames whose columns or rows are named like those of X, but stand in another order.
 
     others : arguments by name, None where they are not given
     """
-    for name, other in others.items():
+    for name, other in ((name, other) for name, other in others.items() if other is not None):
         names, own = (_get_feature_names(each) if hasattr(each, "columns") else None for each in (X, other))
         if names is not None and own is not None and not np.array_equal(names, own):
             if sorted(names) == sorted(own):

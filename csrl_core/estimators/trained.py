@@ -29,7 +29,7 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
     @contextmanager
     def _features_of_the_last_fit(self):
         """Restore the features of the last fit if this fit fails and leaves the parameters of the last."""
-        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_", "scaling_")
+        params, names = vars(self).get("params_"), ("n_features_in_", "feature_names_in_", "_other_names", "scaling_")
         before = {name: vars(self)[name] for name in names if name in vars(self)}
         try:
             yield

@@ -1,6 +1,7 @@
 """Networks of cluster models: layers that one can read, names and shapes of parameters, a batch under every cluster.
 
-    networks = Networks({"encoder": Part(layers, (1, 28, 28)), "decoder": Part(layers, 2, (1, 28, 28))}, n_clusters=3)
+    encoder, decoder = [layer("dense 9 activation=tanh"), layer("dense 2")], [layer("dense 1x28x28")]
+    networks = Networks({"encoder": Part(encoder, (1, 28, 28)), "decoder": Part(decoder, 2, (1, 28, 28))}, n_clusters=3)
 
 A layer is a record of `csrl_core.reference.layers`, or its text: ``"conv 32 3 stride=2 padding=1 activation=relu"``.
 Kernels want rows sorted by cluster, which `Rows` does and undoes. What clusters share at the beginning of a network is

@@ -135,7 +135,9 @@ def test_a_row_far_down_in_a_file_on_disk(csrl, model):
     X[8500, 1] = np.inf
     np.save("x.npy", X)
     said = error_of(csrl("predict", "model", "x.npy", "--out", "a.npy", code=1))
-    assert said.endswith("x.npy: row 8501, column 'x1' is inf; expected finite numbers")
+    assert (
+        "x.npy: row 8501, column 'x1' is inf; expected finite numbers; --missing drop with --missing-values inf" in said
+    )
     assert listing() == ["model", "x.npy"]
 
 

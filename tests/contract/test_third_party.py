@@ -1,6 +1,7 @@
 """`csrl verify --backend their.package`: somebody's kernels are compared, and what is wrong with them is named."""
 
 import json
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -102,6 +103,7 @@ def test_the_documented_fault_is_found(tmp_path, monkeypatch):
     for line in done.stdout.splitlines():
         if "FAILED" in line and "[" in line:
             assert line in page
+    assert counted(done.stdout) == counted(page)
     found = {line.split(" ")[0] for line in done.stdout.splitlines() if ": FAILED" in line}
     assert found == {"assign.means[an", "assign.means[running,"}
     text = report.read_text()
@@ -109,6 +111,13 @@ def test_the_documented_fault_is_found(tmp_path, monkeypatch):
     assert "http" not in text
     assert "<script" not in text
     _Balanced().feed(text)
+
+
+def counted(text):
+    """Function, backend, dtype, cases and failures of the rows of a table, without what differs from run to run."""
+    rows = [re.split(r" {2,}", line.strip()) for line in re.findall(r"^assign\.\w+ .*", text, re.M)]
+    assert len(rows) == 12
+    return [[*cells[:4], cells[-1]] for cells in rows]
 
 
 class _Balanced(HTMLParser):

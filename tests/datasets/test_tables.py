@@ -5,12 +5,14 @@ is said; `REFUSED` have a message that names the file, the place and a cure.
 """
 
 import gzip
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from csrl_core.datasets import DataFileError
-from csrl_core.datasets.readers import TableOptions, read
+from csrl_core.datasets.frame_files import table_of
+from csrl_core.datasets.readers import StandardInput, TableOptions, read
 
 NAN = float("nan")
 ROWS = [[1.5, 2.0], [3.0, 4.25], [7.0, 6.5]]
@@ -37,6 +39,17 @@ UNDERSTOOD = {
         "names the",
     ),
     "R's write.table": ("a.txt", '"a" "b"\n"1" 1.5 2\n"2" 3 4.25\n"3" 7 6.5\n', {}, ROWS, ["a", "b"], "spaces"),
+    "pandas index of two levels": (
+        "a.csv", ",,a,b\n0,0,1.5,2\n0,1,3,4.25\n1,0,7,6.5\n", {}, ROWS, ["a", "b"], "Unnamed: 1: it has no name",
+    ),
+    "pandas index saved three times": (
+        "a.csv", "Unnamed: 0.1,Unnamed: 0,a,b\n0,0,1.5,2\n1,1,3,4.25\n2,2,7,6.5\n", {}, ROWS, ["a", "b"], "0.1",
+    ),
+    "what R prints": ("a.txt", "  a b\n1 1.5 2\n2 3 4.25\n3 7 6.5\n", {}, ROWS, ["a", "b"], "numbers the rows"),
+    "a column without a name": (
+        "a.csv", "a,,c\n1.5,2,1\n3,4.25,1\n", {}, [[1.5, 2, 1], [3, 4.25, 1]], ["a", "Unnamed: 1", "c"],
+        "columns without a name: 2",
+    ),
     "an identifier": ("a.csv", "id,a\n9,1\n4,5\n", {"identifier": "id"}, [[1], [5]], ["a"], "carried through"),
     "an identifier left out": ("a.csv", "id,a\n9,1\n4,5\n", {"drop": ("id",)}, [[1], [5]], ["a"], "id"),
     "a time that is meant": (
@@ -52,6 +65,9 @@ UNDERSTOOD = {
     ),
     "names with commas": ("a.csv", '"a, in cm",b\n1.5,2\n3,4.25\n7,6.5\n', {}, ROWS, ["a, in cm", "b"], None),
     "two columns of one name": ("a.csv", "a,a\n1.5,2\n3,4.25\n7,6.5\n", {}, ROWS, ["a", "a"], "several columns"),
+    "names of two lines": (
+        "a.csv", '"length\n(cm)",b\n1.5,2\n3,4.25\n7,6.5\n', {}, ROWS, ["length\n(cm)", "b"], None,
+    ),
     "a title, skipped": ("a.csv", "Report\n\na,b\n1.5,2\n3,4.25\n7,6.5\n", {"skip": {1}}, ROWS, ["a", "b"], "line 3"),
     "units, skipped": (
         "a.csv", "a,b\ncm,kg\n1.5,2\n3,4.25\n7,6.5\n", {"skip": {2}}, ROWS, ["a", "b"], "1 lines skipped",
@@ -73,6 +89,13 @@ UNDERSTOOD = {
     "decimal commas in quotes": ("a.csv", 'a,b\n"1,5",2\n3,"4,25"\n7,"6,5"\n', {}, ROWS, ["a", "b"], "decimal mark"),
     "European thousands": ("a.csv", "a;b\n1.234,5;2\n3;4\n", {}, [[1234.5, 2], [3, 4]], ["a", "b"], "thousands"),
     "English thousands": ("a.csv", 'a,b\n"1,234.5",2\n3,4\n', {}, [[1234.5, 2], [3, 4]], ["a", "b"], "thousands"),
+    "Indian thousands": (
+        "a.csv", 'a,b\n"1,23,456",.5\n"12,345",2\n', {}, [[123456, 0.5], [12345, 2]], ["a", "b"], "thousands",
+    ),
+    "one column of decimal commas, said": (
+        "a.csv", "a\n1,5\n3,1\n", {"delimiter": ";", "decimal": ","}, [[1.5], [3.1]], ["a"], "decimal mark ','",
+    ),
+    "leading zeros": ("a.csv", "zip,b\n01,2\n20,3\n", {}, [[1, 2], [20, 3]], ["zip", "b"], "'zip' has leading zeros"),
     "thousands, said": (
         "a.csv", 'a,b\n"1,234",2\n3,4\n', {"thousands": ","}, [[1234, 2], [3, 4]], ["a", "b"], "thousands",
     ),
@@ -82,6 +105,7 @@ UNDERSTOOD = {
     "Windows": ("a.csv", b"\xef\xbb\xbfa,b\r\n1.5,2\r\n3,4.25\r\n7,6.5\r\n", {}, ROWS, ["a", "b"], None),
     "old Mac": ("a.csv", b"a,b\r1.5,2\r3,4.25\r7,6.5\r", {}, ROWS, ["a", "b"], None),
     "UTF-16": ("a.csv", "a\tb\r\n1.5\t2\r\n3\t4.25\r\n7\t6.5\r\n".encode("utf-16"), {}, ROWS, ["a", "b"], None),
+    "UTF-32": ("a.csv", "a,b\n1.5,2\n3,4.25\n7,6.5\n".encode("utf-32"), {}, ROWS, ["a", "b"], None),
     "UTF-16 without a mark": ("a.csv", "a,b\n1.5,2\n3,4.25\n7,6.5\n".encode("utf-16-le"), {}, ROWS, ["a", "b"], None),
     "cp1252, said": (
         "a.csv", "größe,b\n1.5,2\n3,4.25\n7,6.5\n".encode("cp1252"), {"encoding": "cp1252"}, ROWS, None, None,
@@ -148,7 +172,24 @@ REFUSED = {
     "a column that counts, no header": ("a.csv", a_counter("x").partition("\n")[2], {}, "'x0' counts.*--drop x0"),
     "an unnamed column of fractions": ("a.csv", ",a,b\n.5,1,2\n.7,1,3\n", {}, "has no name.*--drop 'Unnamed: 0'"),
     "names and rows of two kinds": ("a.csv", "x,y\n1;2\n3;4\n", {}, "line 1: the names are separated by ',', the rows"),
+    "a column that counts, in any order": (
+        "a.csv", "n,b\n" + "".join(f"{i * 7 % 11 + 100},{i % 3}\n" for i in range(11)), {},
+        "'n' has every whole number from 100 to 110 once.*--drop n .*--id-column n",
+    ),
+    "a number of the sample": ("a.csv", "Sample number,a\n17,2\n23,3\n", {}, "named like.*--drop 'Sample number'"),
+    "dates as numbers": ("a.csv", "d,b\n20200131,2\n20200201,5\n", {}, "'d' has dates written as numbers, such as 20"),
+    "times since 1970": ("a.csv", "timestamp,b\n1600000000,2\n1600000907,5\n", {}, "is named like a time.*--drop"),
+    "numbers too long for floats": (
+        "a.csv", "order,b\n12345678901234567890,2\n12345678901234567891,5\n", {}, "so many digits.*--id-column order",
+    ),
+    "decimal commas or names of rows": (
+        "a.csv", "a\n1,5\n3,1\n4,2\n", {}, "found '1,5' below .*--delimiter ';' and --decimal ,;.*--delimiter ,",
+    ),
+    "decimal commas between commas": ("a.csv", "a,b\n1,5,2,1\n3,5,4,0\n", {}, "found 4 columns.*decimal marks as well"),
+    "an empty cell or a header": ("a.csv", ",2,5\n1,2,4\n3,4,4\n", {}, "Its first cell is empty: --header or"),
+    "names between spaces": ("a.csv", "a b c\n1,2,3\n4,5,7\n", {}, "separated by ' ', the rows below by ','"),
     # quotes
+    "an open quote in the last line": ("a.csv", 'a,b\n1,2\n3,"4\n', {}, "line 3: a quote is opened and not closed; "),
     "an open quote": (
         "a.csv", 'a,b\n1,"y\n2,3\n4,y"\n5,6\n', {}, "line 2: a quote is opened and not closed before line 4",
     ),
@@ -177,7 +218,16 @@ REFUSED = {
     "Excel's narrow column": ("a.csv", "a,b\n####,2\n7,3\n", {}, "too narrow"),
     "Excel's errors": ("a.csv", "a,b\n#N/A,2\n7,3\n", {}, "line 2, column 1.*'#N/A'.*--missing drop"),
     "a formula": ("a.csv", "a,b\n=A1+1,2\n7,3\n", {}, "a formula"),
-    "yes and no": ("a.csv", "a,b\nyes,2\nno,3\n", {}, "'yes'.*--drop a"),
+    "yes and no": ("a.csv", "a,b\nyes,2\nno,3\n", {}, "'yes'.*write 1 and 0, or --drop a"),
+    "a month": ("a.csv", "d,b\n2020-01,2\n2020-02,5\n", {}, "'2020-01'.*it is a date; --drop d"),
+    "money with a code": ("a.csv", "a,b\nEUR 5,2\nEUR 6,3\n", {}, "money"),
+    "a comment behind a number": ("a.csv", "a,b\n5 # off,2\n6,3\n", {}, "'5 # off'.*remove the comment"),
+    "complex numbers": ("a.csv", "a,b\n(1+2j),2\n6,3\n", {}, "real and imaginary part"),
+    "LIBSVM": ("a.txt", "1 1:0.5 2:0.3\n0 1:0.1 2:0.9\n", {}, "load_svmlight_file"),
+    "an unusual mark between cells": ("a.csv", "a~b\n1~2\n3~4\n", {}, "if '~' separates cells, --delimiter ~"),
+    "thousands or decimals, far down": (
+        "a.csv", "a;b\n" + "1;2\n" * 80 + "1,234;5\n", {}, "line 82.*--decimal , .* 1.234, --thousands , .* 1234",
+    ),
     "true and numbers": (
         "a.csv", "a,b\ntrue,2\n7,3\n5,1\n", {}, "'a' has 1 cells true or false, and 2 of another kind",
     ),
@@ -207,6 +257,10 @@ REFUSED = {
     "Excel": ("a.xlsx", b"PK\x03\x04", {}, "found suffix '.xlsx'.*save the sheet as CSV"),
     "JSON": ("a.csv", '{"a": [1, 2]}\n', {}, "is JSON"),
     "a web page": ("a.csv", "<!DOCTYPE html><html>", {}, "a web page"),
+    "Matrix Market": ("a.txt", "%%MatrixMarket matrix\n2 2 1\n1 1 5\n", {}, "is of Matrix Market.*scipy.io.mmread"),
+    "XML": ("a.csv", '<?xml version="1.0"?>', {}, "is XML; save the sheet as CSV"),
+    "Weka's own suffix": ("a.arff", "@relation x\n", {}, "is an ARFF file of Weka"),
+    "a packed table": ("a.csv.zip", b"PK\x03\x04", {}, "found suffix '.csv.zip'.*unpack it first"),
     "SciPy's sparse": ("a.npz", None, {}, "sparse matrix of SciPy.*toarray"),
     "only names": ("a.csv", "a,b\n", {}, "found no rows of numbers"),
 }  # fmt: skip
@@ -280,6 +334,48 @@ def test_the_library_has_the_same_options(tmp_path):
     assert (X.tolist(), names) == ([[1.5], [2.5]], ["a"])
 
 
+ARRAYS = {  # name → (array, options, a part of the message, or the rows)
+    "an index in front": (np.column_stack([np.arange(9), np.arange(9) % 4]), {}, "'x0' counts the rows .*--drop x0"),
+    "an index in front, left out": (np.column_stack([np.arange(9), np.ones(9)]), {"drop": ("x0",)}, np.ones((9, 1))),
+    "structured": (np.array([(1.5, 2), (3, 4)], [("a", "f8"), ("b", "i4")]), {}, [[1.5, 2], [3, 4]]),
+    "structured, of text": (np.array([(1.5, "u")], [("a", "f8"), ("b", "U1")]), {}, "structured array .*numpy.save"),
+    "complex": (np.ones((3, 2)) * 1j, {}, "array of complex128.*numpy.column_stack"),
+    "text": (np.array([["1", "2"]]), {}, "array of <U1.*astype"),
+    "dates": (np.array([["2020-01-01"]], "M8[D]"), {}, "array of datetime64.*days since 1970"),
+    "numbers too large for floats": (np.array([[2**60, 1], [2**60 + 1, 2]]), {}, r"whole numbers above 2\*\*53"),
+    "float16": (np.float16([[1.5, 2], [3, 4]]), {}, [[1.5, 2], [3, 4]]),
+    "other bytes first": (np.array([[1.5, 2], [3, 4]], ">f8"), {}, [[1.5, 2], [3, 4]]),
+    "three dimensions": (np.ones((2, 3, 4)), {}, r"shape \(2, 3, 4\), expected 2 dimensions.*reshape"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_an_array_is_understood_or_refused(case, tmp_path):
+    array, options, result = ARRAYS[case]
+    np.save(tmp_path / "a.npy", array)
+    if isinstance(result, str):
+        with pytest.raises(DataFileError, match=result):
+            read(tmp_path / "a.npy", TableOptions(typed=True, **options))
+    else:
+        table = read(tmp_path / "a.npy", TableOptions(typed=True, header=True, **options))
+        np.testing.assert_array_equal(table.X, result)
+        assert table.named is (array.dtype.names is not None)
+        assert "--header: for text files only" in table.notes
+
+
+def test_standard_input_is_told_by_its_bytes():
+    idx = bytes([0, 0, 0x0D, 2]) + (1).to_bytes(4, "big") + (2).to_bytes(4, "big") + np.array([1.5, 2], ">f4").tobytes()
+    for data in (idx, gzip.compress(idx), b"1.5,2\n", gzip.compress(b"1.5,2\n")):
+        np.testing.assert_array_equal(read(StandardInput(data)).X, [[1.5, 2]])
+    with pytest.raises(DataFileError, match="standard input: the gzip stream is damaged or cut short"):
+        read(StandardInput(gzip.compress(b"1.5,2\n" * 99)[:-9]))
+
+
+def test_a_model_that_knows_how_many_columns_there_are_asks_no_more(tmp_path):
+    path = written(tmp_path, "a.csv", a_counter("time"))
+    assert read(path, TableOptions(n_features=2)).X.shape == (9, 2)
+
+
 def test_images_in_idx_files_become_rows(tmp_path):
     images = np.arange(24, dtype="u1").reshape(2, 3, 4)
     header = bytes([0, 0, 8, 3]) + b"".join(length.to_bytes(4, "big") for length in images.shape)
@@ -311,3 +407,13 @@ def test_parquet_needs_a_library_and_says_so(tmp_path):
             read(path)
     else:
         np.testing.assert_array_equal(read(path).X, [[1.5, 1], [3, 0]])
+
+
+def test_the_index_of_a_frame_is_no_feature():
+    pandas = pytest.importorskip("pandas", reason="the frames are those of pandas")
+    frame = pandas.DataFrame({"a": [1.5, 3.0], "b": [Decimal("2"), None]}, index=pandas.Index([7, 3], name="when"))
+    table = table_of("a.parquet", frame, TableOptions(typed=True, missing="drop"), [])
+    np.testing.assert_array_equal(table.X, [[1.5, 2]])
+    assert (table.names, table.left_out) == (["a", "b"], {"when": "the index"})
+    table = table_of("a.parquet", frame, TableOptions(typed=True, missing="drop", identifier="when"), [])
+    assert table.identifiers.tolist() == ["7"]

@@ -43,6 +43,10 @@ DATES = [datetime.date(2020, 1, 1 + i % 28) for i in range(40)]
         ),
         ([1.0, None] * 20, "Input X contains NaN: column 'b' has 20 missing values"),
         (np.array([1.0, pandas.NA] * 20, object), "column 'b' has 20 missing values"),
+        ([1.0, np.inf] * 20, "Input X contains infinity in 20 places, the first in row 1, column 'b'"),
+        (pandas.period_range("2020", periods=40, freq="D"), "column 'b' of X has '2020-01-01' .Period, no number"),
+        ([[1, 2]] * 40, "column 'b' of X has .* .list, no number"),
+        ([1j] * 40, "Complex data not supported: column 'b' of X has dtype complex128"),
     ],
 )
 def test_a_column_that_has_no_numbers_is_named(frame, column, message):
@@ -97,6 +101,33 @@ def test_sparse_arrays_are_refused_with_the_cure(frame, index):
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
     with pytest.raises(TypeError, match="toarray"):
         estimator().fit(X)
+
+
+def test_arrays_and_frames_that_are_no_table_of_numbers(frame):
+    for X, message in (
+        (frame.to_records(index=False), "structured array with the fields a, b, c, d; .*structured_to_unstructured"),
+        (frame.astype(pandas.SparseDtype("float")), "dense data is required: X.sparse.to_dense"),
+        (frame.rename(columns={"d": "a"}), "X has several columns named 'a'"),
+        (frame.to_numpy() + 1j, "Complex data not supported: X has dtype complex128; take real"),
+        (frame.mask(frame == frame.iloc[3, 1]).to_numpy(), r"Input X contains NaN in \d+ places, the first in row \d+"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            estimator().fit(X)
+
+
+def test_columns_without_text_as_names_are_compared_as_well(frame):
+    frame.columns = pandas.MultiIndex.from_product([["u", "v"], [0, 1]])
+    model = estimator().fit(frame)
+    np.testing.assert_array_equal(model.predict(frame), model.labels_)
+    np.testing.assert_array_equal(model.predict(frame.to_numpy()), model.labels_)
+    with pytest.raises(ValueError, match=r"column 0 of X is named \('v', 1\), in the fit it was \('u', 0\)"):
+        model.predict(frame.iloc[:, ::-1])
+    assert model.fit(frame.to_numpy()).predict(frame.iloc[:, ::-1]).shape == (40,)
+
+
+def test_an_index_that_became_a_column_is_named(frame):
+    with pytest.warns(UserWarning, match="column 'index' of X counts the rows from 0 to 39; if it was an index"):
+        estimator().fit(frame.reset_index())
 
 
 def test_text_and_dates_in_arrays_name_the_column(frame):

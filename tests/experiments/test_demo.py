@@ -2,9 +2,11 @@
 
 import csv
 import os
+import re
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +145,9 @@ def test_the_whole_demo(tmp_path):
     assert ari["lines_3D", "TAE"] > max(ari["lines_3D", "k-means"], ari["lines_3D", "AE + k-means"])
     parameters = {(row["data"], row["method"]): int(row["parameters"]) for row in rows}
     assert [parameters["lines_3D", method] for method in METHODS] == [0, 28, 84, 36]
+    page, data, shown = Path(__file__).parents[2] / "docs" / "pictures.md", None, {}
+    for line in re.findall(r"^ (?:\w+ +|  +)(?:k-means|AE \+|TAE|PTAE) .*", page.read_text(), re.M):
+        own, method, *numbers = re.split(r" {2,}", line[1:] if line[1] != " " else f"{data}  {line.strip()}")
+        data, shown[own, method] = own, (float(numbers[0][:5]), int(numbers[-2]))
+    assert {key: number for key, (_, number) in shown.items()} == parameters
+    assert max(abs(shown[key][0] - ari[key]) for key in ari if key[1] == "k-means") < 0.05  # the page's: of three draws
