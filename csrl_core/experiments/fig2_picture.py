@@ -71,7 +71,18 @@ def _draw_set(ax, data, rows, models, panel):
     if panel == "clustering":
         ax.set_xlim(-0.05, 1.05)
     else:
-        ax.set_xscale("log")
+        _log_axis(ax, means + [place for place, _ in known])
+
+
+def _log_axis(ax, values):
+    """A logarithmic axis, with labels at powers of ten, or also at twice and five times these where there are few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if max(values) < 30 * min(values):
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
 
 
 def _write_sizes(ax, models, sizes):

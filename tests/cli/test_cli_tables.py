@@ -189,7 +189,7 @@ def test_scaling_is_fitted_kept_and_done_by_the_model(csrl, X, option):
     for again in (["--standardize"], ["--scale", "minmax"]):
         said = error_of(csrl("predict", "m", "x.csv", "-o", "p.npy", *again, code=2))
         assert "a model keeps its scaling and does the same with new data" in said
-    assert "--divide-by 2: m scales by" in error_of(
+    assert "--divide-by 2: m itself s" in error_of(
         csrl("predict", "m", "x.csv", "-o", "p.npy", "--divide-by", "2", code=2)
     )
 
