@@ -65,13 +65,18 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     negatives : {"column", "own"}, default="column"
         "own" is the paper's rule, for comparison: one x⁻ from a cluster other than the sample's own, under all j. It
         makes a difference with ``assignment="loss"``, where it destroys clusters.
-    assignment : {"prototype", "loss"}, default="prototype"
-        Samples go to the cluster with the largest u_j(x)ᵀ m_j, m_j the mean embedding of its samples at the end of the
-        last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
+    assignment : {"k-means", "prototype", "loss"}, default="k-means"
+        "prototype": samples go to the cluster with the largest u_j(x)ᵀ m_j, m_j the mean embedding of its samples at
+        the end of the last epoch. "k-means": so they do in training; when it ends, the best of ten k-means on their
+        embeddings under all encoders, one beside the other, gives the clusters, and `predict` takes the nearest centre
+        there. A cluster keeps the number, and with it the encoder, with which it shares most samples. "loss": samples
+        go to the cluster of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
     class_information : bool, default=False
         Whether `fit` uses y: for x⁺ alone, never for clusters. −1 is an unknown class.
     standing_epochs : int or "auto", default="auto"
         Epochs at the start of training during which the first assignment stands; "auto": 5.
+    learning_rate_schedule : {"constant", "cosine"}, default="cosine"
+        With "constant" embeddings still move much in the last epochs, and clusters with them.
     center : False
         There is no other choice: encoders see the samples themselves.
 
@@ -109,11 +114,12 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     normalize: bool = True
     reg: float = 1.0
     negatives: str = "column"
-    assignment: str = "prototype"
+    assignment: str = "k-means"
     class_information: bool = False
     epochs: int = 100
     batch_size: int | None = 128
     learning_rate: float = 0.001
+    learning_rate_schedule: str = "cosine"
     center: bool = False
 
     _parameter_constraints = {
@@ -124,7 +130,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         "normalize": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
         "negatives": [StrOptions({"column", "own"})],
-        "assignment": [StrOptions({"prototype", "loss"})],
+        "assignment": [StrOptions({"k-means", "prototype", "loss"})],
         "class_information": ["boolean"],
     }
     _DESCRIBING = (
@@ -181,14 +187,8 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
 
     def _state_shapes(self):
         required, optional = super()._state_shapes()
-        k, width = self.n_clusters, self.latent
-        required |= {
-            "embedding_sums": ((k, width), np.float64),
-            "embedding_total": ((k, width), np.float64),
-            "embedding_weights": ((k,), np.float64),
-            "without_negatives": ((1,), np.int64),
-            "noise": ((1,), np.float64),
-        }
+        required |= MeanEmbeddings.shapes(self.n_clusters, self.latent, self.assignment)
+        required |= {"without_negatives": ((1,), np.int64), "noise": ((1,), np.float64)}
         return required, optional
 
     @property

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -43,7 +44,7 @@ FAST = {"hidden": (12,), "channels": (3, 4), "latent": 5, "epochs": 8, "batch_si
 FAST |= {"learning_rate": 0.01, "elastic": 4.0, "smoothing": 1.5, "shift": 1.0, "standing_epochs": 2}
 IMAGES = {"image_shape": (6, 6)}
 KINDS = {
-    "vectors": {},
+    "vectors": {"assignment": "prototype", "learning_rate_schedule": "constant"},
     "images": IMAGES,
     "one cluster": {"n_clusters": 1},
     "shared": {"hidden": (12, 8), "shared": 1},
@@ -134,6 +135,19 @@ def test_clusters_are_found(fitted):
     assert adjusted_rand_score(Y, fitted.labels_) > 0.95
     assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
     assert fitted.n_without_negatives_ == 0
+
+
+def test_final_clusters_are_those_of_k_means_under_all_encoders(fitted):
+    Z = fitted.transform_all(X).reshape(len(X), -1)
+    means = np.stack([Z[fitted.labels_ == j].mean(axis=0) for j in range(2)])
+    np.testing.assert_allclose(fitted.state_["embedding_centers"].reshape(2, -1), means, rtol=1e-9, atol=1e-12)
+    inertia = ((Z - means[fitted.labels_]) ** 2).sum()
+    np.testing.assert_allclose(inertia, KMeans(2, n_init=10, random_state=0).fit(Z).inertia_)
+    centers = [X[fitted.labels_ == j].mean(axis=0) for j in range(2)]
+    np.testing.assert_allclose(fitted.cluster_centers_, centers)
+    before = TensorizedContrastive(**FAST | IMAGES | {"assignment": "prototype"}).fit(X)
+    np.testing.assert_array_equal(before.params_, fitted.params_)
+    np.testing.assert_array_equal(before.labels_, fitted.labels_)  # clusters keep their numbers
 
 
 def test_results_do_not_depend_on_the_other_rows(fitted):
