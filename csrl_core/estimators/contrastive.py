@@ -23,6 +23,7 @@ from csrl_core.models.network import Networks
 from csrl_core.reference.contrastive import LOSSES
 
 UNKNOWN = -1  # the label of a sample whose class is not known
+STANDING_SHARE = 40  # percent of the epochs during which the first assignment stands, if the rate decays
 
 
 @estimator
@@ -65,18 +66,16 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     negatives : {"column", "own"}, default="column"
         "own" is the paper's rule, for comparison: one x⁻ from a cluster other than the sample's own, under all j. It
         makes a difference with ``assignment="loss"``, where it destroys clusters.
-    assignment : {"k-means", "prototype", "loss"}, default="k-means"
-        "prototype": samples go to the cluster with the largest u_j(x)ᵀ m_j, m_j the mean embedding of its samples at
-        the end of the last epoch. "k-means": so they do in training; when it ends, the best of ten k-means on their
-        embeddings under all encoders, one beside the other, gives the clusters, and `predict` takes the nearest centre
-        there. A cluster keeps the number, and with it the encoder, with which it shares most samples. "loss": samples
-        go to the cluster of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
+    assignment : {"prototype", "loss"}, default="prototype"
+        Samples go to the cluster with the largest u_j(x)ᵀ m_j, m_j the mean embedding of its samples at the end of the
+        last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
     class_information : bool, default=False
         Whether `fit` uses y: for x⁺ alone, never for clusters. −1 is an unknown class.
     standing_epochs : int or "auto", default="auto"
-        Epochs at the start of training during which the first assignment stands; "auto": 5.
+        Epochs at the start of training during which the first assignment stands; "auto": the first two fifths of
+        ``epochs``, or 5 with ``learning_rate_schedule="constant"``, with which training may go on later.
     learning_rate_schedule : {"constant", "cosine"}, default="cosine"
-        With "constant" embeddings still move much in the last epochs, and clusters with them.
+        With "constant" embeddings still move much in the last epochs, and some clusters swallow others.
     center : False
         There is no other choice: encoders see the samples themselves.
 
@@ -114,7 +113,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     normalize: bool = True
     reg: float = 1.0
     negatives: str = "column"
-    assignment: str = "k-means"
+    assignment: str = "prototype"
     class_information: bool = False
     epochs: int = 100
     batch_size: int | None = 128
@@ -130,7 +129,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         "normalize": ["boolean"],
         "reg": [Interval(Real, 0, None, closed="left")],
         "negatives": [StrOptions({"column", "own"})],
-        "assignment": [StrOptions({"k-means", "prototype", "loss"})],
+        "assignment": [StrOptions({"prototype", "loss"})],
         "class_information": ["boolean"],
     }
     _DESCRIBING = (
@@ -179,6 +178,11 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
             augmentation = augmentation._replace(noise=None)  # the model knows the data, and keeps it
         return ContrastiveModel(backend, self._networks(), shape, augmentation, objective)
 
+    def _standing_steps(self, model, batches):
+        if self.standing_epochs == "auto" and self.learning_rate_schedule == "cosine":
+            return STANDING_SHARE * self.epochs // 100 * batches
+        return super()._standing_steps(model, batches)
+
     def _rule(self, model, backend):
         return MeanEmbeddings(model)
 
@@ -187,8 +191,14 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
 
     def _state_shapes(self):
         required, optional = super()._state_shapes()
-        required |= MeanEmbeddings.shapes(self.n_clusters, self.latent, self.assignment)
-        required |= {"without_negatives": ((1,), np.int64), "noise": ((1,), np.float64)}
+        k, width = self.n_clusters, self.latent
+        required |= {
+            "embedding_sums": ((k, width), np.float64),
+            "embedding_total": ((k, width), np.float64),
+            "embedding_weights": ((k,), np.float64),
+            "without_negatives": ((1,), np.int64),
+            "noise": ((1,), np.float64),
+        }
         return required, optional
 
     @property

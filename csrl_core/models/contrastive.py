@@ -25,7 +25,8 @@ class Objective:
     """What is minimised. loss : a name of `csrl_core.reference.contrastive.LOSSES`; reg : λ
 
     normalize : bool, whether embeddings are on the unit sphere; negatives : "column", or "own", the paper's rule
-    assignment : "k-means", "prototype" or "loss", see `csrl_core.models.mean_embeddings.MeanEmbeddings`
+    assignment : "prototype" or "loss", see
+        `csrl_core.models.mean_embeddings.MeanEmbeddings`
     """
 
     loss: str = "triplet"
@@ -72,9 +73,9 @@ class ContrastiveModel(ClusterModel):
         self.networks, self.shape, self.augmentation = networks, shape, augmentation
         self.loss, self.normalize = self.kernel.LOSSES[objective.loss], objective.normalize
         self.reg = 0.0 if objective.normalize else float(objective.reg)
-        self.own_negatives, self.assignment = objective.negatives == "own", objective.assignment
+        self.own_negatives, self.by_prototype = objective.negatives == "own", objective.assignment == "prototype"
         # By the paper's rule a batch is assigned by its own losses, of which all columns are needed in training.
-        self.every_loss = self.own_negatives and self.assignment == "loss"
+        self.every_loss = self.own_negatives and not self.by_prototype
         border = networks.shared("encoder")
         self.trunk, self.branch = networks.piece("encoder", 0, border), networks.piece("encoder", border)
         self.width = networks.output["encoder"][0]

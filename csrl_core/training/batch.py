@@ -8,8 +8,8 @@ from csrl_core.training.file_checks import ModelFileError
 from csrl_core.training.objective import ModelObjective
 from csrl_core.training.parameters import Layout
 from csrl_core.training.passes import CHUNK
-from csrl_core.training.run import Run
-from csrl_core.training.starts import centers_of_features
+from csrl_core.training.run import Batch, Run
+from csrl_core.training.starts import best_k_means, first_state
 
 
 class BatchObjective(ModelObjective):
@@ -78,8 +78,7 @@ class BatchObjective(ModelObjective):
         kernel, state, dtype = self.backend.assign, run.state, data.X.dtype
         Z = self.backend.own(self.features(run, data.X))
         if self.model.clusters_features:
-            centers = centers_of_features(self, Z, data.index, data.weight, run.restart)
-            state["feature_centers"] = self.backend.own(centers.astype(dtype))
+            state["feature_centers"] = self.backend.own(self._clusters(Z, data, run.restart).astype(dtype))
         labels = kernel.assign(self.backend.own(self.model.costs(self.parameters(run), Z)))
         sums, totals, _ = sweeps.cluster_sums(kernel, data.X, labels, data.weight, self.n_clusters)
         kernel.means(sums, totals, state["centers"], 0)
@@ -89,3 +88,8 @@ class BatchObjective(ModelObjective):
     def known(self, run, data):
         """What `final` returns."""
         return self.final(run, data)
+
+    def _clusters(self, Z, data, restart):
+        """Means (k, h) float64 of the best of some k-means on the features."""
+        features, self.shift = Batch(Z, Z, data.index, data.weight), np.zeros(Z.shape[1])
+        return first_state(self, features, restart, "k-means", best_k_means(self, features, restart))["centers"]

@@ -7,7 +7,6 @@ losses and their gradient; the objective keeps assignments, centres and weights.
 """
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from csrl_core.backends import as_numpy
 from csrl_core.reference.assign import JointOptions
@@ -16,7 +15,7 @@ from csrl_core.training.draws import LAYERS
 from csrl_core.training.file_checks import ModelFileError
 from csrl_core.training.on_disk import is_on_disk
 from csrl_core.training.parameters import Layout
-from csrl_core.training.passes import CHUNK, FullPasses
+from csrl_core.training.passes import FullPasses
 from csrl_core.training.reseeding import RESEEDINGS, reseed
 
 LARGE_BATCH = 2**26  # values of a batch; the gradient of a larger one is added up from parts of PART values
@@ -223,27 +222,6 @@ class JointAssignment(FullPasses):
             self._sum_anew(run.state, data)
             self.refresh(run, data)
         return moved
-
-    def finish(self, run, data):
-        """Let the rule finish, and cluster the samples' features if it wants that."""
-        super().finish(run, data)
-        if self.rule is not None and self.rule.clusters_features and self.n_clusters > 1:
-            self._cluster_features(run, data)
-
-    def _cluster_features(self, run, data):
-        """Move samples to clusters of k-means on their features, numbered as the old ones that they share most with."""
-        kernel, own, rule = self.backend.assign, self.backend.own, self.rule
-        width = rule.features(self._codes(run, data.X[:1])).shape[1]
-        rows = starts.rows_for_k_means(self, data, width, run.restart)
-        chunks = [rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK)]
-        Z = own(np.concatenate([rule.features(self._codes(run, data.X[chunk])) for chunk in chunks]))
-        weight = data.weight[rows]
-        centers = starts.centers_of_features(self, Z, rows, weight, run.restart, large=starts.MOST)
-        found, old = kernel.nearest(Z, own(centers, Z.dtype)), run.state["assign"][rows]
-        shared = np.zeros((self.n_clusters, self.n_clusters))
-        np.add.at(shared, (as_numpy(old), as_numpy(found)), as_numpy(weight))
-        rule.set_centers(run.state, centers[own(linear_sum_assignment(-shared)[1])])
-        self._assign_all(run, data)
 
     def _sum_anew(self, state, data):
         """Compute the clusters' sums and means of all samples."""

@@ -89,10 +89,6 @@ class Rule(ABC):
     """When training assigns by these costs: "batch", at every batch; "epoch", all samples at an epoch's end; "never",
     only after training, so that batches are assigned by their losses."""
 
-    clusters_features = False
-    """Whether samples get new clusters when training ends, by k-means on features. Then the rule has the methods
-    ``features(codes)``, (n, h), and ``set_centers(state, centers)``, (k, h), from which on `costs` follow these."""
-
     @abstractmethod
     def state(self, parameters, data, centers, draw):
         """The arrays of the rule before the first pass, a dict."""

@@ -5,8 +5,6 @@ way round. So ``init="auto"`` tries starts of both kinds and compares them by th
 cannot tell clusters apart before they are trained; they take the best of ten k-means.
 """
 
-from copy import copy
-
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
@@ -98,22 +96,18 @@ def _first_centers(objective, data, restart, init, number):
 
 def _seen_by_k_means(objective, data, restart):
     """A `Batch` in memory: all samples, or a random sample of at most MOST values, the same for every try."""
-    n, d = data.target.shape
-    if n * d <= MOST and not is_on_disk(data.target):
-        return data
-    rows = rows_for_k_means(objective, data, d, restart)
+    (n, d), rows = data.target.shape, data.index
+    if n * d <= MOST:
+        if not is_on_disk(data.target):
+            return data
+    else:
+        weighted = np.flatnonzero(as_numpy(data.weight) > 0)
+        label = stream(Use.INITIAL_CENTERS, 0, restart)
+        order = as_numpy(objective.backend.philox.permutation(len(weighted), objective.key, label, 2))
+        chosen = np.sort(weighted[order[: max(objective.n_clusters, MOST // d)]])
+        rows = objective.backend.own(chosen)
     target = data.target[rows]
     return Batch(target, target, rows, data.weight[rows])
-
-
-def rows_for_k_means(objective, data, width, restart):
-    """Rows (m,) int64 of all samples, or of a random sample with at most MOST values. width : int, values of a row"""
-    if len(data.index) * width <= MOST:
-        return data.index
-    weighted = np.flatnonzero(as_numpy(data.weight) > 0)
-    label = stream(Use.INITIAL_CENTERS, 0, restart)
-    order = as_numpy(objective.backend.philox.permutation(len(weighted), objective.key, label, 2))
-    return objective.backend.own(np.sort(weighted[order[: max(objective.n_clusters, MOST // width)]]))
 
 
 def _lloyd(objective, data, centers):
@@ -185,19 +179,9 @@ def best_start(objective, data, restart):
     return run
 
 
-def centers_of_features(objective, Z, index, weight, restart, large=LARGE):
-    """Means (k, h) float64 of the best k-means on features Z (m, h) of the samples with these numbers and weights."""
-    view, features = copy(objective), Batch(Z, Z, index, weight)
-    view.shift = np.zeros(Z.shape[1])
-    return first_state(view, features, restart, "k-means", best_k_means(view, features, restart, large))["centers"]
-
-
-def best_k_means(objective, data, restart, large=LARGE):
-    """The number of the try of k-means with the lowest objective, int: for models whose starts cannot be compared.
-
-    large : int, values in the data above which there is one try
-    """
-    tries = 2 * STARTS if objective.n_clusters > 1 and data.target.size <= large else 1
+def best_k_means(objective, data, restart):
+    """The number of the try of k-means with the lowest objective, int: for models whose starts cannot be compared."""
+    tries = 2 * STARTS if objective.n_clusters > 1 and data.target.size <= LARGE else 1
     if tries == 1:
         return 0
     states = (first_state(objective, data, restart, "k-means", number) for number in range(tries))

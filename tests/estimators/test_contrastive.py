@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -44,7 +43,7 @@ FAST = {"hidden": (12,), "channels": (3, 4), "latent": 5, "epochs": 8, "batch_si
 FAST |= {"learning_rate": 0.01, "elastic": 4.0, "smoothing": 1.5, "shift": 1.0, "standing_epochs": 2}
 IMAGES = {"image_shape": (6, 6)}
 KINDS = {
-    "vectors": {"assignment": "prototype", "learning_rate_schedule": "constant"},
+    "vectors": {"learning_rate_schedule": "constant"},
     "images": IMAGES,
     "one cluster": {"n_clusters": 1},
     "shared": {"hidden": (12, 8), "shared": 1},
@@ -137,19 +136,6 @@ def test_clusters_are_found(fitted):
     assert fitted.n_without_negatives_ == 0
 
 
-def test_final_clusters_are_those_of_k_means_under_all_encoders(fitted):
-    Z = fitted.transform_all(X).reshape(len(X), -1)
-    means = np.stack([Z[fitted.labels_ == j].mean(axis=0) for j in range(2)])
-    np.testing.assert_allclose(fitted.state_["embedding_centers"].reshape(2, -1), means, rtol=1e-9, atol=1e-12)
-    inertia = ((Z - means[fitted.labels_]) ** 2).sum()
-    np.testing.assert_allclose(inertia, KMeans(2, n_init=10, random_state=0).fit(Z).inertia_)
-    centers = [X[fitted.labels_ == j].mean(axis=0) for j in range(2)]
-    np.testing.assert_allclose(fitted.cluster_centers_, centers)
-    before = TensorizedContrastive(**FAST | IMAGES | {"assignment": "prototype"}).fit(X)
-    np.testing.assert_array_equal(before.params_, fitted.params_)
-    np.testing.assert_array_equal(before.labels_, fitted.labels_)  # clusters keep their numbers
-
-
 def test_results_do_not_depend_on_the_other_rows(fitted):
     some = np.random.default_rng(0).permutation(len(X))[:50]
     for name in ("cluster_losses", "score_samples", "transform"):
@@ -199,6 +185,17 @@ def test_samples_of_unknown_class_are_changed_instead():
     plain = TensorizedContrastive(**arguments | {"class_information": False}).fit(X)
     np.testing.assert_array_equal(none.params_, plain.params_)
     assert np.abs(model.params_ - plain.params_).max() > 1e-3
+
+
+@pytest.mark.parametrize(("schedule", "epochs", "standing"), [("cosine", 5, 2), ("constant", 7, 5)])
+def test_the_first_assignment_stands_for_a_part_of_the_epochs(schedule, epochs, standing):
+    arguments = FAST | {"backend": "numpy", "init": np.arange(len(X)) // 2 % 2, "epochs": epochs}
+    arguments |= {"learning_rate_schedule": schedule}
+    auto, given, more = (
+        TensorizedContrastive(**arguments | {"standing_epochs": number}).fit(X)
+        for number in ("auto", standing, standing + 1)
+    )
+    assert auto.loss_curve_ == given.loss_curve_ != more.loss_curve_
 
 
 def test_partial_fit_learns():

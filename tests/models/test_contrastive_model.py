@@ -29,9 +29,7 @@ OBJECTIVES = {
     "cosine": Objective("cosine", 0.5, False),
     "norms": Objective("triplet", 0.5, False),
     "the paper's": Objective(negatives="own", assignment="loss"),
-    "k-means": Objective(assignment="k-means"),
 }
-GRADIENTS = ("usual", "cosine", "norms", "the paper's")  # on which assignment by k-means has no influence
 
 
 def problem(name, objective="usual", backend="numpy", augmentation=CHANGES):
@@ -65,7 +63,7 @@ def _kept(params, call):
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("objective", GRADIENTS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_gradients_are_finite_differences(name, objective):
     model, _, params, _, arguments = problem(name, objective)
     assign, weights = arguments[3:]
@@ -154,19 +152,6 @@ def test_costs_are_those_of_mean_embeddings():
         np.testing.assert_allclose(L[:, j], E[:, j] @ others - 1, rtol=1e-12)
     params.state["embedding_weights"][1] = 0
     assert np.isinf(rule.costs(params.state, rule.codes(params, data.X, np.zeros((K, 36)), None))[:, 1]).all()
-
-
-def test_costs_after_k_means_are_distances_under_all_encoders():
-    model, rule, params, data, arguments = problem("linear", "k-means")
-    codes = rule.codes(params, data.X, arguments[2], None)
-    np.testing.assert_array_equal(rule.costs(params.state, codes), problem("linear")[1].costs(params.state, codes))
-    E, centers = model.embed(params, data.X, arguments[2], None), np.random.default_rng(1).normal(size=(K, K, 4))
-    np.testing.assert_array_equal(rule.features(codes), E.reshape(N, -1))
-    rule.set_centers(params.state, centers.reshape(K, -1))
-    distances = [((E - centers[j]) ** 2).sum(axis=(1, 2)) for j in range(K)]
-    np.testing.assert_allclose(rule.costs(params.state, codes), np.transpose(distances), rtol=1e-12)
-    rule.add_batch(params.state, codes, *arguments[3:], first=False)
-    assert not params.state["embedding_centers"].any()
 
 
 def test_noise_of_vectors_follows_the_data():
