@@ -24,6 +24,17 @@ def draw(X, y, classes, seed, n_train, n_test):
     return X[train], y[train], X[test], y[test]
 
 
+def draw_unequal(X, y, classes, seed, sizes):
+    """What `draw` returns. sizes : for each class, in random order, its images for training, and as many for testing"""
+    random, train, test = np.random.default_rng(seed), [], []
+    for c, size in zip(random.permutation(classes), sizes, strict=True):
+        order = random.permutation(np.flatnonzero(y == c))
+        train.append(order[:size])
+        test.append(order[size : 2 * size])
+    train, test = random.permutation(np.concatenate(train)), np.concatenate(test)
+    return X[train], y[train], X[test], y[test]
+
+
 def argument(text):
     """(name, value) of ``NAME=VALUE``; a value that is no Python literal is text."""
     name, _, value = text.partition("=")

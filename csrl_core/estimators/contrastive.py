@@ -23,6 +23,7 @@ from csrl_core.models.network import Networks
 from csrl_core.reference.contrastive import LOSSES
 
 UNKNOWN = -1  # the label of a sample whose class is not known
+STANDING_SHARE = 40  # percent of the epochs during which the first assignment stands, if the rate decays
 
 
 @estimator
@@ -71,7 +72,10 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     class_information : bool, default=False
         Whether `fit` uses y: for x⁺ alone, never for clusters. −1 is an unknown class.
     standing_epochs : int or "auto", default="auto"
-        Epochs at the start of training during which the first assignment stands; "auto": 5.
+        Epochs at the start of training during which the first assignment stands; "auto": the first two fifths of
+        ``epochs``, or 5 with ``learning_rate_schedule="constant"``, with which training may go on later.
+    learning_rate_schedule : {"constant", "cosine"}, default="cosine"
+        With "constant" embeddings still move much in the last epochs, and some clusters swallow others.
     center : False
         There is no other choice: encoders see the samples themselves.
 
@@ -114,6 +118,7 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
     epochs: int = 100
     batch_size: int | None = 128
     learning_rate: float = 0.001
+    learning_rate_schedule: str = "cosine"
     center: bool = False
 
     _parameter_constraints = {
@@ -172,6 +177,11 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         if self.noise == "auto" and not images:
             augmentation = augmentation._replace(noise=None)  # the model knows the data, and keeps it
         return ContrastiveModel(backend, self._networks(), shape, augmentation, objective)
+
+    def _standing_steps(self, model, batches):
+        if self.standing_epochs == "auto" and self.learning_rate_schedule == "cosine":
+            return STANDING_SHARE * self.epochs // 100 * batches
+        return super()._standing_steps(model, batches)
 
     def _rule(self, model, backend):
         return MeanEmbeddings(model)

@@ -43,7 +43,7 @@ FAST = {"hidden": (12,), "channels": (3, 4), "latent": 5, "epochs": 8, "batch_si
 FAST |= {"learning_rate": 0.01, "elastic": 4.0, "smoothing": 1.5, "shift": 1.0, "standing_epochs": 2}
 IMAGES = {"image_shape": (6, 6)}
 KINDS = {
-    "vectors": {},
+    "vectors": {"learning_rate_schedule": "constant"},
     "images": IMAGES,
     "one cluster": {"n_clusters": 1},
     "shared": {"hidden": (12, 8), "shared": 1},
@@ -185,6 +185,17 @@ def test_samples_of_unknown_class_are_changed_instead():
     plain = TensorizedContrastive(**arguments | {"class_information": False}).fit(X)
     np.testing.assert_array_equal(none.params_, plain.params_)
     assert np.abs(model.params_ - plain.params_).max() > 1e-3
+
+
+@pytest.mark.parametrize(("schedule", "epochs", "standing"), [("cosine", 5, 2), ("constant", 7, 5)])
+def test_the_first_assignment_stands_for_a_part_of_the_epochs(schedule, epochs, standing):
+    arguments = FAST | {"backend": "numpy", "init": np.arange(len(X)) // 2 % 2, "epochs": epochs}
+    arguments |= {"learning_rate_schedule": schedule}
+    auto, given, more = (
+        TensorizedContrastive(**arguments | {"standing_epochs": number}).fit(X)
+        for number in ("auto", standing, standing + 1)
+    )
+    assert auto.loss_curve_ == given.loss_curve_ != more.loss_curve_
 
 
 def test_partial_fit_learns():
