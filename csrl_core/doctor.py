@@ -16,6 +16,8 @@ OPTIONAL = {
     "typer": "cli",
     "rich": "cli",
     "matplotlib": "plot",
+    "dask": "dask",
+    "distributed": "dask",
     "torch": "oracle",
     "cupy-cuda12x": "cuda12",
     "cupy-cuda13x": "cuda13",

@@ -13,6 +13,8 @@ from csrl_core.estimators.fitting import Fit
 from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence, sweeps, termination, units
+from csrl_core.training.dask import computed
+from csrl_core.training.dask.cluster import cluster_for
 from csrl_core.training.draws import draw_key
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.on_disk import loaded
@@ -62,7 +64,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
             machine has learnt next to nothing; the message says what to change.
         """
         self._validate_params()
-        with self._features_of_the_last_fit():
+        with cluster_for(X, target), self._features_of_the_last_fit():
             X, target, weight = self._check_data(X, target, sample_weight, reset=True)
             self._check_enough(weight)
             backend = backends.get(self.backend)
@@ -73,7 +75,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
 
     def _new_fit(self, backend, given, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, target, weight)."""
-        X, y, target, weight = given
+        X, y, target, weight = given[0], computed(given[1]), *given[2:]
         model = self._model(backend)
         X, target = self._in_memory_if_needed(model, X, target)
         given = X, y, target, weight

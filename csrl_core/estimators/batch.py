@@ -16,6 +16,8 @@ from csrl_core.estimators.input_checks import check_alignment
 from csrl_core.estimators.trained import TrainedEstimator
 from csrl_core.training import compiling, persistence, termination, units
 from csrl_core.training.batch import BatchObjective
+from csrl_core.training.dask import computed
+from csrl_core.training.dask.cluster import cluster_for
 from csrl_core.training.draws import draw_key
 from csrl_core.training.on_disk import loaded
 from csrl_core.training.parameters import check_shape
@@ -87,7 +89,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     def _fit(self, X, y, sample_weight, resume, others=lambda X: ()):
         """`fit`; others : function that gives other arrays (m, d) on which the fit depends, once X is checked."""
         self._validate_params()
-        with self._features_of_the_last_fit():
+        with cluster_for(X), self._features_of_the_last_fit():
             X, weight = self._check_data(X, sample_weight, reset=True)
             self._check_enough(weight)
             others, backend = others(X), backends.get(self.backend)
@@ -98,7 +100,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
 
     def _new_fit(self, backend, given, others, resume):
         """The `Fit` of checked data, resumed if there is a checkpoint. given : (X, y, weight); others : of `_fit`"""
-        X, y, weight = given
+        X, y, weight = given[0], computed(given[1]), given[2]
         [X] = self._in_memory_if_needed(None, X)
         checkpoint = persistence.read_checkpoint(resume, self, X, self._meaning) if resume is not None else None
         key = checkpoint.key if checkpoint else draw_key(self.random_state)

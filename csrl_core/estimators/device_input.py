@@ -16,6 +16,7 @@ from csrl_core.estimators.input_checks import (
     warn_of_huge_rows,
 )
 from csrl_core.training import sample_files
+from csrl_core.training.dask import computed
 from csrl_core.training.on_disk import is_on_disk
 
 FLOATS = [np.float64, np.float32]
@@ -65,7 +66,7 @@ def check_X(estimator, X, reset, **options):
 
 def check_shape(estimator, X, reset):
     """Check names and number of the features of `Samples`, as ``validate_data`` does those of an array."""
-    _check_feature_names(estimator, X, reset=reset)
+    _check_feature_names(estimator, X if X.frame is None else X.frame, reset=reset)
     _check_n_features(estimator, X, reset=reset)
 
 
@@ -100,6 +101,7 @@ def check_weight(weight, X, check):
 
     Weights on the device must have the right shape, be finite and not negative, as scikit-learn requires.
     """
+    weight = computed(weight)
     if not is_device_array(X):
         if is_device_array(weight):
             raise ValueError(f"sample_weight is a {kind(weight)}, X is a {kind(X)}; expected both on the host")

@@ -23,8 +23,7 @@ class Fit:
 
     def __init__(self, estimator, objective, data, settings, given):
         self.estimator, self.objective, self.data, self.given = estimator, objective, data, given
-        solver = ExactSolver if getattr(objective.model, "minimise", None) else Trainer
-        self.trainer = solver(objective, data, settings, objective.backend)
+        self.trainer = _solver(objective, data)(objective, data, settings, objective.backend)
         self.to_device_of_X = to_device_of(given[0])
         self.run = self.best = None
         self.best_score, self.first = -np.inf, 0
@@ -106,6 +105,18 @@ class Fit:
     def attributes(self, run=None, at_once=False):
         """All fitted attributes, as a dict. at_once : bool, without what takes long, after an interrupt"""
         return attributes(self.estimator, self.objective, run or self.run, self.data, self.to_device_of_X, at_once)
+
+
+def _solver(objective, data):
+    """The class that trains the runs."""
+    if getattr(objective.model, "minimise", None):
+        return ExactSolver
+    if getattr(data.X, "on_workers", False):
+        from csrl_core.training.dask import steps
+
+        if steps.applies(objective, data):
+            return steps.DaskTrainer
+    return Trainer
 
 
 def attributes(estimator, objective, run, data, convert, at_once=False):

@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import _get_feature_names
 
 from csrl_core.training import sweeps
+from csrl_core.training.dask import frame_of
 
 HUGE, LEAST_ROWS = 1e4, 10  # how much larger a value is than usual to be told, and of how many rows one may tell
 ULPS = 8  # roundings that scaling to [0, 1] may leave outside
@@ -192,7 +193,8 @@ def check_alignment(X, **others):
 
     others : arguments by name, None where they are not given
     """
-    for name, other in ((name, other) for name, other in others.items() if other is not None):
+    X = frame_of(X)
+    for name, other in ((name, frame_of(other)) for name, other in others.items() if other is not None):
         names, own = (_get_feature_names(each) if hasattr(each, "columns") else None for each in (X, other))
         if names is not None and own is not None and not np.array_equal(names, own):
             if sorted(names) == sorted(own):

@@ -120,9 +120,12 @@ class TrainedEstimator(CallbackSupportMixin, FittedMethods, BaseEstimator):
         X = arrays[0]
         if not is_on_disk(*arrays) or self._batches(len(X)) > 1:
             return arrays
+        coupled = getattr(model, "couples_batch", True)
+        if not coupled and getattr(X, "on_workers", False) and getattr(model, "minimise", None) is None:
+            return arrays
         if X.size <= LARGE_BATCH:
             return loaded(*arrays)
-        if getattr(model, "couples_batch", True):
+        if coupled:
             raise ValueError(
                 f"batch_size={self.batch_size!r} takes all {len(X)} samples at once, which are on disk, and this model "
                 f"needs all of a batch in memory; choose a batch_size, or load X"

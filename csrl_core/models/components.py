@@ -40,10 +40,27 @@ class Deviations:
         m, size = len(self.members), CHUNK if len(self.members) >= self.shape[1] else len(self.members)
         for first in range(0, m, max(1, size)):
             members = self.members[first : first + size]
-            rows = self.X[members].astype(np.float64)
-            rows -= self.centers[self.assign[members]]
-            rows = rows if self.basis is None else rows @ self.basis
-            yield rows if self.without is None else rows - (rows @ self.without) @ self.without.T, members
+            yield self.of(self.X[members], self.assign[members]), members
+
+    def of(self, rows, assign):
+        """The deviations of rows (b, d) of X. assign : (b,), their clusters"""
+        rows = rows.astype(np.float64)
+        rows -= self.centers[assign]
+        rows = rows if self.basis is None else rows @ self.basis
+        return rows if self.without is None else rows - (rows @ self.without) @ self.without.T
+
+    @property
+    def elsewhere(self):
+        """Whether workers compute sums over the members, if these are more than their columns."""
+        return getattr(self.X, "elsewhere", False) and len(self.members) >= self.shape[1]
+
+    def sums(self, function, weights):
+        """``function(rows, weights)`` of chunks, one after the other. weights : (n,), of all samples"""
+        if not self.elsewhere:
+            return (function(rows, weights[members]) for rows, members in self.chunks())
+        own, of = np.zeros(len(weights), bool), replace(self, X=None, assign=None, members=None).of
+        own[self.members] = True
+        return self.X.map(lambda rows, s, w, own: function(of(rows[own], s[own]), w[own]), self.assign, weights, own)
 
 
 def principal_axes(deviations, weights, h):
@@ -120,16 +137,16 @@ def _leading(deviations, weights, h, scatter=None):
     """
     n, d = deviations.shape
     S, squares = np.zeros((min(n, d), min(n, d))), 0.0
-    for rows, members in deviations.chunks():
-        squares += _squares(rows, weights[members])
-        if not np.isfinite(squares if scatter is None else scatter):
-            largest = max(np.abs(rows).max() for rows, _ in deviations.chunks())
-            raise NonFiniteLossError(
-                f"the squares of X's deviations from its clusters' centres overflow (the largest deviation is "
-                f"{largest:.3g}); scale the data"
-            )
-        x = _weighted(rows, weights[members])
-        S += x.T @ x if n >= d else x @ x.T
+    if deviations.elsewhere:
+        for part, product in deviations.sums(_second_moments, weights):
+            squares, S = squares + part, S + product
+        _check_squares(deviations, squares if scatter is None else scatter)
+    else:
+        for rows, members in deviations.chunks():
+            squares += _squares(rows, weights[members])
+            _check_squares(deviations, squares if scatter is None else scatter)
+            x = _weighted(rows, weights[members])
+            S += x.T @ x if n >= d else x @ x.T
     scatter, count = squares if scatter is None else scatter, min(h, n, d)
     if n >= d:
         values, axes = eigh(S, subset_by_index=[d - count, d - 1])
@@ -142,13 +159,28 @@ def _leading(deviations, weights, h, scatter=None):
     return axes[:, above_rounding][:, ::-1]
 
 
+def _second_moments(rows, weights):
+    """(Σ w ‖x‖², Σ w xxᵀ) of rows."""
+    x = _weighted(rows, weights)
+    return _squares(rows, weights), x.T @ x
+
+
+def _check_squares(deviations, squares):
+    if not np.isfinite(squares):
+        largest = max(deviations.sums(lambda rows, weights: np.abs(rows).max(initial=0), np.ones(len(deviations.X))))
+        raise NonFiniteLossError(
+            f"the squares of X's deviations from its clusters' centres overflow (the largest deviation is "
+            f"{largest:.3g}); scale the data"
+        )
+
+
 def _weighted(X, weights):
     return np.sqrt(weights[:, None].astype(np.float64)) * X
 
 
 def _scatter(deviations, weights):
     """Σ w ‖x‖²."""
-    return sum((_squares(rows, weights[members]) for rows, members in deviations.chunks()), 0.0)
+    return sum(deviations.sums(_squares, weights), 0.0)
 
 
 def _squares(rows, weights):

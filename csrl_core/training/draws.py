@@ -105,6 +105,10 @@ class Draw:
         """A `Draw` that gives the same numbers from the beginning."""
         return Draw(self.philox, self.key, self.restart, self.step, use=self.use, rows=self.rows)
 
+    def of(self, rows):
+        """A `Draw` of the same numbers for samples with these row numbers, from the beginning."""
+        return Draw(self.philox, self.key, self.restart, self.step, use=self.use, rows=rows)
+
     @property
     def training(self):
         """Whether the call is a training step: False for a fitted model, and for passes that only evaluate."""

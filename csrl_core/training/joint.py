@@ -81,6 +81,12 @@ class JointAssignment(FullPasses):
         assign = known if len(known) == n else np.zeros_like(data.index)  # else of an earlier batch
         self.add_state(run, data, assign, self.loss_centers(run.state, data.X.dtype))
 
+    def for_workers(self):
+        """A copy for other processes, without what belongs to the data."""
+        other = super().for_workers()
+        other.init = None
+        return other
+
     def set_layout(self, shapes):
         """Set the names and shapes of the parameters; the first axis must have length k or 1."""
         for name, shape in shapes.items():

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from csrl_core.backends import as_numpy
-from csrl_core.training.on_disk import blocks
+from csrl_core.training.on_disk import mapped
 
 FLOOR = 1e-6  # of the data's mean variance: the least variance of a Gaussian
 
@@ -190,8 +190,8 @@ class Likelihood(SummedRule):
         """Statistics of no sample, which are zero, and the floor."""
         Z, _ = self.codes(parameters, data.X[:1], centers, draw)
         (_, k, h), X, w = Z.shape, data.X, data.weight.astype(np.float64)
-        mean = sum(w[rows] @ X[rows] for rows in blocks(len(X))) / w.sum()
-        squares = np.concatenate([((X[rows] - mean) ** 2).mean(axis=1) for rows in blocks(len(X))])
+        mean = sum(mapped(X, lambda x, own: own @ x, w)) / w.sum()
+        squares = np.concatenate(list(mapped(X, lambda x: ((x - mean) ** 2).mean(axis=1))))
         variance = float(w @ squares / w.sum())
         state = {
             "scatter": np.zeros((k, h, h)),

@@ -97,7 +97,7 @@ class Trainer:
 
     def __init__(self, objective, data, settings, backend):
         self.objective, self.data, self.settings, self.backend = objective, data, settings, backend
-        self.optimizer = Optimizer(backend, settings)
+        self.optimizer, self.stepper = Optimizer(backend, settings), objective
         n = len(data.X)
         self.batch_size = n if settings.batch_size is None else min(settings.batch_size, n)
 
@@ -117,7 +117,7 @@ class Trainer:
         """
         self.objective.begin(run, self.data)
         latest, previous, square = run.copy(), run.copy(), units.of_state(run.state) ** 2
-        self._fused = self.objective.fused_epoch(run, self.data, self.settings)
+        self._fused = self.fused_epoch(run)
         try:
             while run.epoch < self.settings.epochs and not run.stopped:
                 loss_sum, weight_sum, moved = self.epoch(run)
@@ -146,6 +146,10 @@ class Trainer:
             return self.objective.end_of_epoch(run, self.data, self._fused is not None)
         return 0
 
+    def fused_epoch(self, run):
+        """As of `Objective`."""
+        return self.objective.fused_epoch(run, self.data, self.settings)
+
     def epoch(self, run):
         """All batches once; returns (loss_sum, weight_sum, moved)."""
         order = self._order(run)
@@ -156,7 +160,7 @@ class Trainer:
         loss_sum, weight_sum, moved = 0.0, 0.0, 0
         for number, first in enumerate(range(0, len(order), self.batch_size)):
             batch = self._batch(order, first, number)
-            loss, weight, gradient, changed = self.objective.step(run, batch)
+            loss, weight, gradient, changed = self.stepper.step(run, batch)
             loss_sum, weight_sum, moved = loss_sum + loss, weight_sum + weight, moved + changed
             if not isfinite(loss):
                 break

@@ -1,6 +1,7 @@
 """What the objectives of all models share: arguments of a model's methods, its state, the check of a gradient."""
 
 from collections.abc import Mapping
+from copy import copy
 
 from csrl_core.training.draws import Draw, Use
 from csrl_core.training.loop import Objective
@@ -21,13 +22,23 @@ class ModelObjective(Objective):
         """The run's parameters by name, with the run's state."""
         return Parameters(self.layout, run.params, run.state)
 
+    def evaluated(self, run):
+        """`parameters` for a pass over the data, without the assignment, which no model's evaluation depends on."""
+        state = {name: array for name, array in run.state.items() if name != "assign"}
+        return Parameters(self.layout, run.params, state)
+
+    def for_workers(self):
+        """A copy for other processes, without what belongs to the data."""
+        return copy(self)
+
     def draw(self, use, restart, step=0, rows=None):
         """The `Draw` for one call of a model's method."""
         return Draw(self.backend.philox, self.key, restart, step, use=use, rows=rows)
 
     def training_draw(self, run, batch):
         """The `Draw` for a batch that is learnt from."""
-        return self.draw(Use.TRAINING_NOISE, run.restart, run.step, batch.index)
+        rows = batch.index if batch.rows is None else batch.rows
+        return self.draw(Use.TRAINING_NOISE, run.restart, run.step, rows)
 
     def add_state(self, run, data, assign, centers):
         """Add the arrays of the model's state that the run does not have yet; arguments as of `Model.init_state`."""

@@ -13,6 +13,11 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 
+
+class SamplesLostError(ConnectionError):
+    """Samples cannot be read any more: what holds them has gone."""
+
+
 BLOCK = 8192  # rows read at a time; as many as a full pass computes with
 
 
@@ -25,9 +30,14 @@ class Samples(ABC):
     """Samples (n, d) that are read when they are indexed.
 
     shape : (n, d); dtype : float32 or float64, of the arrays that indexing gives
+    frame : an empty data frame with the names of the columns, None where these have none
+    on_workers : bool, whether the workers of a cluster hold them
+    elsewhere : bool, whether workers compute what `map` asks for; sums are then added up block by block
     """
 
     ndim = 2
+    frame = None
+    on_workers = elsewhere = False
     shape: tuple
     dtype: np.dtype
 
@@ -80,6 +90,14 @@ class Samples(ABC):
         """
         return ChangedSamples(self, function, self.dtype if dtype is None else np.dtype(dtype))
 
+    def map(self, function, *beside):
+        """``function(block, *others)`` of every block of rows, one after the other; others are the rows of ``beside``.
+
+        beside : arrays or `Samples` with a row for each of the samples
+        """
+        for rows in blocks(len(self)):
+            yield function(self[rows], *(array[rows] for array in beside))
+
     # What NumPy's arrays have as methods, a block at a time
 
     def clip(self, low, high):
@@ -90,9 +108,7 @@ class Samples(ABC):
     def _extremes(self):
         """The least and the greatest value of every column, (2, d)."""
         low = high = None
-        for rows in blocks(len(self)):
-            block = self[rows]
-            least, greatest = block.min(axis=0), block.max(axis=0)
+        for least, greatest in self.map(lambda block: (block.min(axis=0), block.max(axis=0))):
             low = least if low is None else np.minimum(low, least)
             high = greatest if high is None else np.maximum(high, greatest)
         return np.stack([low, high])
@@ -107,12 +123,12 @@ class Samples(ABC):
 
     def mean(self, axis=0, dtype=np.float64):
         """Means (d,) of the columns, float64."""
-        return column_sums(self, lambda rows, numbers: rows.astype(np.float64)) / len(self)
+        return column_sums(self, lambda rows: rows.astype(np.float64)) / len(self)
 
     def var(self, axis=0, dtype=np.float64):
         """Variances (d,) of the columns, float64."""
         mean = self.mean()
-        return column_sums(self, lambda rows, numbers: np.square(rows - mean)) / len(self)
+        return column_sums(self, lambda rows: np.square(rows - mean)) / len(self)
 
     def std(self, axis=0, dtype=np.float64):
         """Standard deviations (d,) of the columns, float64."""
@@ -131,6 +147,21 @@ class ChangedSamples(Samples):
     def shape(self):
         """(n, d)."""
         return self.of.shape
+
+    @property
+    def on_workers(self):
+        """As of the other samples."""
+        return self.of.on_workers
+
+    @property
+    def elsewhere(self):
+        """As of the other samples."""
+        return self.of.elsewhere
+
+    def map(self, function, *beside):
+        """As `Samples.map`."""
+        change = self.function
+        return self.of.map(lambda block, *others: function(change(block), *others), *beside)
 
     def _rows(self, numbers):
         return self.function(self.of._rows(numbers))
@@ -155,13 +186,22 @@ def loaded(*arrays):
     return [done[id(array)] for array in arrays]
 
 
-def column_sums(X, function):
-    """Σ over rows of what ``function(rows, slice)`` makes of blocks of X: (d,) float64.
+def mapped(X, function, *beside):
+    """`Samples.map` of `Samples`, or of an array."""
+    if isinstance(X, Samples):
+        return X.map(function, *beside)
+    return (function(X[rows], *(array[rows] for array in beside)) for rows in blocks(len(X)))
 
-    Row is added to row, whatever the blocks, as NumPy's sum over the first axis adds them.
+
+def column_sums(X, function, *beside):
+    """Σ over rows of what ``function(rows, *others)`` makes of blocks of X: (d,) float64. beside : as of `Samples.map`
+
+    Row is added to row, whatever the blocks, as NumPy's sum over the first axis adds them; but of samples elsewhere
+    each block by itself.
     """
+    if X.elsewhere:
+        return sum(X.map(lambda rows, *others: function(rows, *others).sum(axis=0), *beside))
     total = None
-    for rows in blocks(len(X)):
-        block = function(X[rows], rows)
+    for block in X.map(function, *beside):
         total = block.sum(axis=0) if total is None else np.concatenate([total[None], block]).sum(axis=0)
     return total

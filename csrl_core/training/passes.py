@@ -6,7 +6,7 @@ from csrl_core.backends import as_numpy
 from csrl_core.training import units
 from csrl_core.training.draws import Use
 from csrl_core.training.objective import ModelObjective
-from csrl_core.training.on_disk import BLOCK
+from csrl_core.training.on_disk import BLOCK, is_on_disk, mapped
 from csrl_core.training.parameters import check_shape
 
 STATE = ("assign", "centers", "sums", "totals", "counts", "shift", "unit")  # arrays of every run
@@ -40,25 +40,37 @@ class FullPasses(ModelObjective):
     def _evaluation_draw(self, run, rows=None):
         return self.draw(Use.EVALUATION_NOISE, run.restart, rows=rows)
 
+    def for_workers(self):
+        """A copy for other processes, without what belongs to the data."""
+        other = super().for_workers()
+        other._last_pass = None
+        return other
+
     # Passes
 
     def losses(self, run, X, target):
         """L (n, k) of any samples, computed in chunks."""
-        parameters, centers = self.parameters(run), self.loss_centers(run.state, X.dtype)
-        L = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
-        for rows, numbers in self._chunks(X):
-            x = X[rows]
-            t = x if target is X else target[rows]
-            part = self.model.losses(parameters, x, t, centers, self._evaluation_draw(run, numbers))
-            self._check(part, L[rows].shape, "losses")
-            L[rows] = part
-        return L
+        model, parameters, centers = self.model, self.evaluated(run), self.loss_centers(run.state, X.dtype)
+        draw, shape = self._evaluation_draw(run), (len(X), self.n_clusters)
 
-    def _chunks(self, X):
-        """Pairs (slice of rows, row numbers)."""
-        for first in range(0, len(X), CHUNK):
-            rows = slice(first, min(first + CHUNK, len(X)))
-            yield rows, self.backend.own(np.arange(rows.start, rows.stop))
+        def losses(x, rows, t=None):
+            return model.losses(parameters, x, x if t is None else t, centers, draw.of(rows))
+
+        beside = (self._row_numbers(X), *(() if target is X else (target,)))
+        return self._filled(mapped(X, losses, *beside), np.empty_like(run.params, shape=shape, dtype=X.dtype), "losses")
+
+    def _row_numbers(self, X):
+        return self.backend.own(np.arange(len(X)))
+
+    def _filled(self, parts, array, what=None):
+        """``array``, filled with blocks of rows; ``what`` says which method gave them, whose shape is checked then."""
+        first = 0
+        for part in parts:
+            rows = slice(first, first + len(part))
+            if what is not None:
+                self._check(part, array[rows].shape, what)
+            array[rows], first = part, rows.stop
+        return array
 
     def _codes(self, run, X):
         """Codes for the rule; kept from the last full pass if data, parameters and centres are the same."""
@@ -69,25 +81,35 @@ class FullPasses(ModelObjective):
                 return codes
         return self.rule.codes(self.parameters(run), X, centers, self._evaluation_draw(run))
 
+    def _codes_of_block(self, run, dtype):
+        """The function (x) → codes for the rule, of a block of rows; it holds nothing that belongs to all samples."""
+        rule, parameters, draw = self.rule, self.evaluated(run), self._evaluation_draw(run)
+        centers = self.loss_centers(run.state, dtype)
+        return lambda x: rule.codes(parameters, x, centers, draw.again())
+
     def costs(self, run, X):
         """A (n, k) of any samples, computed in chunks: the costs that the rule minimises."""
-        if len(X) <= CHUNK:
+        if len(X) <= CHUNK and not is_on_disk(X):
             return self.rule.costs(run.state, self._codes(run, X))
+        codes = self._codes_of_block(run, X.dtype)
+        rule, state = self.rule, {name: array for name, array in run.state.items() if name != "assign"}
         A = np.empty_like(run.params, shape=(len(X), self.n_clusters), dtype=X.dtype)
-        for rows, _ in self._chunks(X):
-            A[rows] = self.rule.costs(run.state, self._codes(run, X[rows]))
-        return A
+        return self._filled(mapped(X, lambda x: rule.costs(state, codes(x))), A)
 
     def refresh(self, run, data):
         """Compute the rule's arrays anew from a full pass."""
 
         def passes():
-            whole = len(data.X) <= CHUNK
-            for rows, _ in self._chunks(data.X):
-                codes = self._codes(run, data.X if whole else data.X[rows])
-                yield codes, run.state["assign"][rows], data.weight[rows]
+            whole = len(data.X) <= CHUNK and not is_on_disk(data.X)
             if whole:  # the next full batch is assigned by the same codes, at the same parameters
+                codes = self._codes(run, data.X)
+                yield codes, run.state["assign"], data.weight
                 self._last_pass = data.X, run.params.copy(), self.loss_centers(run.state, data.X.dtype), codes
+                return
+            first, codes_of = 0, self._codes_of_block(run, data.X.dtype)
+            for codes, weight in mapped(data.X, lambda x, w: (codes_of(x), w), data.weight):
+                yield codes, run.state["assign"][first : first + len(weight)], weight
+                first += len(weight)
 
         standing = run.step < self.standing_steps
         self.rule.refresh(self.parameters(run), run.state, passes(), standing, self._evaluation_draw(run))

@@ -16,6 +16,7 @@ class Batch(NamedTuple):
     X : (b, d); target : (b, d), arrays, or `Samples` where these are all samples of data on disk
     index : (b,) int64, their row numbers in the data; weight : (b,)
     number : int, the batch's position in its epoch
+    rows : (b,) int64, row numbers for random numbers, where ``index`` are places in an assignment of some samples only
     """
 
     X: np.ndarray
@@ -23,6 +24,7 @@ class Batch(NamedTuple):
     index: np.ndarray
     weight: np.ndarray
     number: int = 0
+    rows: np.ndarray | None = None
 
     def take(self, rows, number):
         """The batch of the given rows, taken from this batch of all samples."""
@@ -34,7 +36,8 @@ class Batch(NamedTuple):
         """The batch of some of the rows, a slice."""
         X = self.X[rows]
         target = X if self.target is self.X else self.target[rows]
-        return Batch(X, target, self.index[rows], self.weight[rows], self.number)
+        own = None if self.rows is None else self.rows[rows]
+        return Batch(X, target, self.index[rows], self.weight[rows], self.number, own)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from csrl_core.training.dask import is_collection
 from csrl_core.training.on_disk import BLOCK, Samples
 from csrl_core.training.row_files import Part, SampleFiles
 
@@ -26,7 +27,7 @@ _HEADER_ERRORS = (
 def opened(X, name="X", dtype=None):
     """X as `Samples` if it lies on disk, as an array if that is small, and X itself if it is anything else.
 
-    X : `Samples`, a memory map, a path, or a list of paths of NPY or IDX files; or anything else
+    X : `Samples`, a memory map, a path, or a list of paths of NPY or IDX files, a Dask collection; or anything else
     name : of the argument, for messages; dtype : as of `files`
 
     Raises
@@ -36,6 +37,10 @@ def opened(X, name="X", dtype=None):
     OSError
         A file cannot be read.
     """
+    if is_collection(X):
+        from csrl_core.training.dask import partitions
+
+        return partitions.opened(X, name, dtype)
     if _is_path(X):
         return _small_loaded(files([X], name, dtype))
     if isinstance(X, (list, tuple)) and len(X) and all(map(_is_path, X)):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core.backends import as_numpy
-from csrl_core.training.on_disk import blocks
+from csrl_core.training.on_disk import mapped
 
 STATE = {"centers": 1, "sums": 1, "shift": 1, "scatter": 2, "noise": 2, "floor": 2}  # arrays with a unit, its power
 WIDEST = {4: 45, 8: 400}  # bytes of a float → the powers of two whose squares leave room for errors and for sums
@@ -30,11 +30,13 @@ class Frame(NamedTuple):
 
 def size(data):
     """Weighted root mean square of a `Batch` of all samples, float; 0 or not finite where squares are."""
-    total = 0.0
+
+    def squares(block, weight):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.square(block, dtype=np.float64).sum(axis=1) @ weight.astype(np.float64))
+
+    total = sum(mapped(data.target, squares, data.weight), 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in blocks(len(data.target)):
-            squares = np.square(data.target[rows], dtype=np.float64).sum(axis=1)
-            total += float(squares @ data.weight[rows].astype(np.float64))
         return float(np.sqrt(total / (float(data.weight.sum(dtype=np.float64)) * data.target.shape[1])))
 
 

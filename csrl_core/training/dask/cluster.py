@@ -1,0 +1,116 @@
+"""The Dask cluster of a fit: whose it is, whether its workers can compute with this package, and what ends with it."""
+
+import sys
+from contextlib import contextmanager
+
+from csrl_core._version import __version__
+from csrl_core.training.dask import is_collection
+from csrl_core.training.on_disk import SamplesLostError
+
+# What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
+_VERSION = "__import__('csrl_core').__version__"
+_LOST = ("the Dask scheduler {} has gone, and with it the samples; the parameters of the last whole epoch are kept. "
+         "fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
+
+
+def current():
+    """The `distributed.Client` that is in use here, or None."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
+
+
+@contextmanager
+def cluster_for(*arrays):
+    """Context with a client if any of the arrays is a Dask collection: the one in use, or that of a cluster in here."""
+    if not any(map(is_collection, arrays)):
+        yield None
+        return
+    client = current()
+    if client is not None:
+        check_workers(client)
+        yield client
+        return
+    with _local() as client:
+        yield client
+
+
+@contextmanager
+def _local():
+    """A client of a cluster in this process, with a line that says so."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ImportError("a Dask collection needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    from csrl_core.backends import usable_threads
+
+    threads = usable_threads(-1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        print(
+            f"no Dask client is in use: computing in this process, by a LocalCluster of one worker with {threads} "
+            f"thread{'s' * (threads != 1)}",
+            file=sys.stderr,
+            flush=True,
+        )
+        yield client
+
+
+def check_workers(client):
+    """Refuse workers that lack this package, or have another version of it.
+
+    Raises
+    ------
+    RuntimeError
+        It names the workers.
+    """
+    found = client.run(eval, _VERSION, on_error="return")
+    wrong = {address: version for address, version in found.items() if version != __version__}
+    if not wrong:
+        return
+    said = "; ".join(
+        f"{address} has csrl_core {version}" if isinstance(version, str) else f"{address} cannot import it ({version})"
+        for address, version in sorted(wrong.items())
+    )
+    raise RuntimeError(
+        f"Dask workers need csrl_core {__version__}, as this process has it: {said}. Install it there "
+        f"(pip install csrl_core=={__version__}), and start these workers anew"
+    )
+
+
+@contextmanager
+def lost_without(client):
+    """Context that raises `SamplesLostError` where the scheduler has gone.
+
+    Raises
+    ------
+    SamplesLostError
+    """
+    from distributed import CancelledError
+
+    try:
+        yield
+    except (CancelledError, OSError) as error:
+        if isinstance(error, SamplesLostError) or (
+            client.status == "running" and not isinstance(error, CancelledError)
+        ):
+            raise
+        raise SamplesLostError(_LOST.format(getattr(client.scheduler, "address", ""))) from error
+
+
+def gather(client, futures):
+    """The results of futures, in order.
+
+    Raises
+    ------
+    SamplesLostError
+        The scheduler has gone.
+    """
+    with lost_without(client):
+        return client.gather(futures)

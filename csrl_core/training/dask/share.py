@@ -1,0 +1,133 @@
+"""A worker's part of training steps: a `Holder` has shares of the samples, and adds up their parts of a batch."""
+
+import pickle
+from typing import NamedTuple
+
+import numpy as np
+
+from csrl_core.training.dask import worker
+from csrl_core.training.run import Batch, Run
+
+
+class Point(NamedTuple):
+    """Where a run stands, as a step needs it.
+
+    params : (p,); state : arrays by name, without the assignment; restart, step : as of `Run`; number : of the batch
+    """
+
+    params: np.ndarray
+    state: dict
+    restart: int
+    step: int
+    number: int
+
+
+class Job(NamedTuple):
+    """A share's part of a batch: (b,) row numbers within the share, weights, and the assignment so far."""
+
+    rows: np.ndarray
+    weight: np.ndarray
+    known: np.ndarray
+
+
+class Sums(NamedTuple):
+    """What a step adds up over a share's part of a batch, or over all of it; new : (b,) the new assignment.
+
+    changes : of the clusters' sums (k, d), totals (k,) and counts (k,); moved : int, samples that changed clusters
+    """
+
+    loss_sum: float
+    weight_sum: float
+    moved: int
+    changes: tuple
+    new: np.ndarray
+
+
+CLUSTERS = ("sums", "totals", "counts")  # arrays of a run's state that a step changes by its samples
+
+
+class Share:
+    """The partitions of a share, on a worker.
+
+    begin : int, number of its first row in the data; parts : arrays; dtype, functions : as of `worker.rows_of`
+    """
+
+    def __init__(self, begin, parts, dtype, functions):
+        self.begin, self.parts, self.dtype, self.functions = begin, parts, dtype, functions
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def take(self, rows):
+        """Rows (b, d), a new array. rows : (b,), numbers within the share"""
+        array = np.empty((len(rows), self.parts[0].shape[1]), self.dtype)
+        part_of = np.searchsorted(self.ends, rows, side="right")
+        for number in np.unique(part_of).tolist():
+            here, part = np.flatnonzero(part_of == number), self.parts[number]
+            array[here] = part[rows[here] - (self.ends[number] - len(part))]
+        for function in self.functions:
+            array = function(array)
+        return array
+
+
+class Holder:
+    """An actor of Dask: the shares of one worker.
+
+    pickled : (objective, how X's rows are read, how those of the target if it is another), as `worker.rows_of` says it
+    shares : dict of number → (number of its first row, partitions of X, partitions of the target, none if that is X)
+    count : int, shares of all workers
+    """
+
+    def __init__(self, pickled, shares, count):
+        self.objective, *how = pickle.loads(pickled)
+        self.count, self.threads = count, worker.number_of_threads()
+        self.shares = {
+            number: [Share(begin, parts, *own) for parts, own in zip(sources, how, strict=True)]
+            for number, (begin, *sources) in shares.items()
+        }
+
+    def ready(self):
+        """True: it can be reached."""
+        return True
+
+    def step(self, point, jobs):
+        """Evaluate the parts of a batch.
+
+        point : `Point`; jobs : dict of share → `Job`
+        returns (dict of share → `Sums`, gradients as `added_up` leaves them)
+        """
+        sums, gradients = {}, {(0, number): None for number in self.shares}
+        with worker.threads(self.objective.backend, self.threads):
+            for number, job in jobs.items():
+                sums[number], gradients[0, number] = self._of_share(point, self.shares[number], job)
+            return sums, added_up(gradients, self.count)
+
+    def _of_share(self, point, share, job):
+        """(`Sums`, gradient (p,)): a step of the objective, as on one machine, on copies of the arrays it changes."""
+        X = share[0].take(job.rows)
+        target, state = X if len(share) == 1 else share[1].take(job.rows), point.state | {"assign": job.known.copy()}
+        state |= {name: state[name].copy() for name in (*CLUSTERS, "centers")}
+        run = Run(point.params, state, point.restart, moments=np.empty(0), step=point.step)
+        places = np.arange(len(X))
+        batch = Batch(X, target, places, job.weight, point.number, job.rows + share[0].begin)
+        loss_sum, weight_sum, gradient, moved = self.objective.step(run, batch)
+        changes = tuple(state[name] - point.state[name] for name in CLUSTERS)
+        return Sums(loss_sum, weight_sum, moved, changes, state["assign"]), gradient
+
+
+def added_up(gradients, count):
+    """Add up neighbours along a binary tree, as far as both are known.
+
+    The tree depends on ``count`` alone: number 2 i of a level and 2 i + 1 give number i of the next, and a last one
+    without a neighbour is taken over as it is. So sums have the same bits, whoever adds which of them.
+
+    gradients : dict of (level, number) → array, or None for zero; count : int, numbers of level 0
+    returns such a dict; with all gradients it has one entry
+    """
+    known, level = dict(gradients), 0
+    while count > 1:
+        for left in range(0, count, 2):
+            pair = [(level, number) for number in range(left, min(left + 2, count))]
+            if all(node in known for node in pair):
+                arrays = [array for array in map(known.pop, pair) if array is not None]
+                known[level + 1, left // 2] = sum(arrays[1:], arrays[0]) if arrays else None
+        level, count = level + 1, -(-count // 2)
+    return known
