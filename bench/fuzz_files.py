@@ -109,7 +109,8 @@ def _read_data(path, name):
     if "idx" in name:
         return [read_idx(path)]
     if name.endswith(".npy"):
-        for _ in cli_files.row_chunks(open_npy(path)):
+        X = open_npy(path)
+        for _ in cli_files.row_chunks(X) if X is not None else ():
             pass
     X, columns = read_table(path)
     return [X, *([] if name.endswith("npz") else columns)]

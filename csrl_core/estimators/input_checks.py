@@ -107,11 +107,16 @@ def _check_column(column, shown, name):
 
 
 def _is_nan(value, shown, name):
+    kind = type(value).__name__
     try:
         return math.isnan(float(value))
-    except (TypeError, ValueError):
-        what = f"{type(value).__name__}, no number; leave it out, or make numbers of it"
-        raise _not_numbers(name, shown, value, what) from None
+    except ValueError:
+        raise _not_numbers(name, shown, value, f"{kind}, no number; leave it out, or make numbers of it") from None
+    except TypeError:
+        raise TypeError(
+            f"column {shown} of {name} has {str(value)[:40]!r} ({kind}, no number; the argument must be a string or a "
+            f"number): leave it out, or make numbers of it"
+        ) from None
 
 
 def _is_float(value):
