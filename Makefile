@@ -57,6 +57,7 @@ $(BIN)/python:
 # Without --no-compile pip compiles every file of SciPy and others, most of which are never imported.
 $(STAMP): $(BIN)/python pyproject.toml
 	@echo "installing csrl_core and what it needs into $(VENV): about half a minute, and what pip takes to download it"
+	@echo "the first csrl after that compiles the packages that it imports and the kernels: about twenty seconds, once"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[cli,plot]"
 	@touch $@
 

@@ -61,7 +61,9 @@ def _advice(line, j, cells, layout, options):
         of_column = f"; {drop}, {identify}" if kind in ("a date", "a time") else f", or {drop}"
         return f"it is {kind}{of_column}"
     if column and sum(map(_is_text, column)) >= len(column) / 2:
-        return f"{names}{drop}, {identify}{_classes(j, layout, options)}"
+        others = [layout.names[at] for at in _texts(layout) if at != j]
+        also = f"; text stands in {', '.join(map(repr, others[:5]))} as well" if others else ""
+        return f"{names}{drop}, {identify}{_classes(j, layout, options)}{also}"
     if re.fullmatch(r"\S{1,12}", cell) and boolean(cell) is None:
         words = f"{options.say('missing_words', cell)} with {options.say('missing')}"
         return f"if it means that a value is missing, {words}; {options.say('skip', str(line))} leaves the line out"
@@ -84,10 +86,14 @@ def _is_text(cell):
     return not looks_numeric(cell) and not is_missing(cell)
 
 
+def _texts(layout):
+    """Places of the columns that begin with text and are not left out."""
+    first = layout.head[layout.header_rows][1]
+    return [at for at in layout.roles.numbers if at < len(first) and _is_text(first[at])]
+
+
 def _classes(j, layout, options):
     """Advice for the only column of text: it may have classes."""
-    first = layout.head[layout.header_rows][1]
-    texts = [at for at in layout.roles.numbers if at < len(first) and _is_text(first[at])]
-    if texts != [j] or len(first) < 2 or options.label is not None:
+    if _texts(layout) != [j] or len(layout.names) < 2 or options.label is not None:
         return ""
     return f"; is it a column of classes? {options.say('label', layout.names[j])} leaves it out"

@@ -1,7 +1,7 @@
 """The base class of estimators of the joint assignment objective, with `fit` and `partial_fit`."""
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_array
+from sklearn.utils.validation import check_array
 
 from csrl_core import backends
 from csrl_core.backends import as_numpy
@@ -139,11 +139,7 @@ class BaseClusterSpecific(SharedArguments, TrainedEstimator):
         check_alignment(X, target=target, sample_weight=sample_weight)
         X = self._check_X(X, reset, accept_large_sparse=False)
         target = self._check_target(target, X)
-        weight = check_weight(
-            sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)
-        )
-        if not bool((weight > 0).any()):
-            raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
+        weight = check_weight(sample_weight, X)
         return X, target, weight
 
     @property

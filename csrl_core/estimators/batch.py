@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, check_array
+from sklearn.utils.validation import check_array
 
 from csrl_core import backends
 from csrl_core.backends import as_numpy
@@ -155,11 +155,7 @@ class BaseBatchModel(TrainingArguments, TrainedEstimator):
     def _check_data(self, X, sample_weight, reset):
         check_alignment(X, sample_weight=sample_weight)
         X = self._check_X(X, reset, accept_large_sparse=False)
-        weight = check_weight(
-            sample_weight, X, lambda w: _check_sample_weight(w, X, dtype=X.dtype, ensure_non_negative=True)
-        )
-        if not bool((weight > 0).any()):
-            raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
+        weight = check_weight(sample_weight, X)
         return X, weight
 
     # Fitted

@@ -4,7 +4,13 @@ Arrays of any library with the CUDA array interface stay on the device; results 
 """
 
 import numpy as np
-from sklearn.utils.validation import _check_feature_names, _check_n_features, check_array, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
 
 from csrl_core import backends
 from csrl_core.backends import is_device_array
@@ -96,16 +102,27 @@ def check_beside(estimator, array, X, name):
         raise placed(error, array, name) from None
 
 
-def check_weight(weight, X, check):
-    """Weights (n,) of X's dtype, where X lies. check : function that validates weights of the host.
+def check_weight(weight, X):
+    """Weights (n,) of X's dtype, where X lies; 1 for None.
 
-    Weights on the device must have the right shape, be finite and not negative, as scikit-learn requires.
+    Raises
+    ------
+    ValueError
+        A weight is negative or not finite, all are zero, or they are not as many as the samples, or elsewhere.
     """
     weight = computed(weight)
-    if not is_device_array(X):
-        if is_device_array(weight):
-            raise ValueError(f"sample_weight is a {kind(weight)}, X is a {kind(X)}; expected both on the host")
-        return check(weight)
+    if is_device_array(X):
+        weight = _weight_on_device(weight, X)
+    elif is_device_array(weight):
+        raise ValueError(f"sample_weight is a {kind(weight)}, X is a {kind(X)}; expected both on the host")
+    else:
+        weight = _check_sample_weight(weight, X, dtype=X.dtype, ensure_non_negative=True)
+    if not bool((weight > 0).any()):
+        raise ValueError("sample_weight is zero everywhere; at least one sample needs a positive weight")
+    return weight
+
+
+def _weight_on_device(weight, X):
     if weight is None:
         return np.ones_like(X, shape=(len(X),))
     if not is_device_array(weight):

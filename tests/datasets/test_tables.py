@@ -208,6 +208,7 @@ REFUSED = {
     "a German date": ("a.csv", "d;b\n31.01.2020;2\n1.2.2020;5\n", {}, "a date; --drop d"),
     "a time": ("a.csv", "t,b\n12:30,2\n13:00,5\n", {}, "a time; --drop t"),
     "text": ("a.csv", "a,s\n1,u\n2,v\n", {}, "found 'u'.*--drop s .*--id-column s .*--label-column s"),
+    "text twice": ("a.csv", "p,s,a\nu,v,1\nw,v,2\n", {}, "'u'.*--drop p .*text stands in 's' as well"),
     "per cent": ("a.csv", "a,b\n45%,2\n50 %,3\n", {}, "'45%'.*a percentage"),
     "money": ("a.csv", 'a,b\n"$1,045",2\n$50,3\n', {}, "money"),
     "euros": ("a.csv", "a;b\n45,50 €;2\n50,10 €;3\n", {}, "money"),
