@@ -199,6 +199,19 @@ def test_chunks_of_columns_and_of_unknown_rows_are_put_right(client):
     alike(whole, clone(model).fit(kept))
 
 
+def test_workers_need_this_package_in_this_version(client):
+    model, [address, *_] = TensorizedAutoencoder(**FAST, **LOSS), sorted(client.nthreads())
+    client.run(exec, "import csrl_core; csrl_core.__version__ = '0.0.1'", workers=[address])
+    with pytest.raises(RuntimeError, match=f"{address} has csrl_core 0.0.1"):
+        model.fit(spread(X))
+    hidden = "import sys; sys.kept = sys.modules.pop('csrl_core'); sys.modules['csrl_core'] = None"
+    client.run(exec, hidden, workers=[address])
+    with pytest.raises(RuntimeError, match=f"{address} cannot import it"):
+        model.fit(spread(X))
+    client.run(exec, "import sys; sys.modules['csrl_core'] = sys.kept", workers=[address])
+    client.run(exec, "import csrl_core; csrl_core.__version__ = csrl_core._version.__version__", workers=[address])
+
+
 def test_data_frames(client):
     frames = pytest.importorskip("dask.dataframe", reason="dask.dataframe needs pandas and pyarrow")
     import pandas as pd
