@@ -1,12 +1,14 @@
 """What the joint objective computes of all samples: losses, codes and costs in chunks of rows, labels, scores."""
 
+from contextlib import suppress
+
 import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.training import units
 from csrl_core.training.draws import Use
 from csrl_core.training.objective import ModelObjective
-from csrl_core.training.on_disk import BLOCK, is_on_disk, mapped
+from csrl_core.training.on_disk import BLOCK, SamplesLostError, is_on_disk, mapped
 from csrl_core.training.parameters import check_shape
 
 STATE = ("assign", "centers", "sums", "totals", "counts", "shift", "unit")  # arrays of every run
@@ -127,9 +129,13 @@ class FullPasses(ModelObjective):
         return labels, loss_sum / weight_sum
 
     def known(self, run, data):
-        """What `final` returns, or, where that would take long, the present assignment and the last epoch's loss."""
+        """What `final` returns, or the present assignment and the last epoch's loss.
+
+        The latter where the former would take long, or the samples have gone.
+        """
         if self.rule is None or not self.rule.lacks_arrays(run.state):
-            return self.final(run, data)
+            with suppress(SamplesLostError):
+                return self.final(run, data)
         return run.state["assign"].copy(), run.loss_curve[-1] / units.of_state(run.state) ** 2
 
     def loss(self, run, data):

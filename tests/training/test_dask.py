@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.base import clone
 
 dask = pytest.importorskip("dask", reason="dask is not installed: pip install 'csrl_core[dask]'")
@@ -152,3 +153,73 @@ def test_gradients_are_added_along_one_tree():
             for one in range(workers):
                 parts |= added_up({node: a for node, a in leaves.items() if owner[node[1]] == one}, count)
             np.testing.assert_equal(added_up(parts, count), whole)
+
+
+# -- bad input ------------------------------------------------------------------------------------------------
+
+
+def with_nan(number=150):
+    bad = X.copy()
+    bad[number, 2] = np.nan
+    return bad
+
+
+def pieces(*arrays, width=D):
+    return da.concatenate(
+        [da.from_delayed(dask.delayed(array), (array.shape[0], width), np.float64) for array in arrays], axis=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: spread(with_nan()), ValueError, r"X contains NaN: row 150, column 2 \(row 80 of partition 2\)"),
+        (lambda: pieces(X[:50], X[50:, :3]), ValueError, "partition 1 of X has 3 columns, partition 0 has 4"),
+        (lambda: pieces(X[:50], X[50:].astype("O")), ValueError, "partition 1 of X has dtype object"),
+        (lambda: pieces(X[:50], scipy.sparse.csr_matrix(X)), TypeError, "partition 1 of X is a scipy.csr_matrix"),
+        (lambda: spread(X).map_blocks(scipy.sparse.csr_matrix), TypeError, "dense NumPy arrays are required"),
+        (lambda: spread(X.astype("O")), ValueError, "X has dtype object"),
+        (lambda: spread(X)[:, da.from_array(np.arange(D) > 0)], ValueError, r"unknown size .*compute_chunk_sizes"),
+        (lambda: spread(X[0], 2), ValueError, "Expected 2D array, got 1D"),
+        (lambda: spread(X[:0], 2), ValueError, "0 sample"),
+        (lambda: dask.delayed(X), TypeError, "expected a Dask array or data frame"),
+    ],
+)
+def test_what_are_no_samples_is_refused(make, error, message, client):
+    with pytest.raises(error, match=message):
+        TensorizedAutoencoder(**FAST, **LOSS).fit(make())
+
+
+def test_chunks_of_columns_and_of_unknown_rows_are_put_right(client):
+    model = TensorizedAutoencoder(**FAST | {"epochs": 1}, **LOSS)
+    whole = clone(model).fit(spread(X))
+    with pytest.warns(UserWarning, match="2 chunks along its columns"):
+        equal(whole, clone(model).fit(spread(X, (CHUNKS[0], 2))))
+    kept = spread(np.concatenate([X, X]), (50, D))[da.from_array(np.arange(2 * N) < N, chunks=50)]
+    alike(whole, clone(model).fit(kept))
+
+
+def test_workers_need_this_package_in_this_version(client):
+    model, [address, *_] = TensorizedAutoencoder(**FAST, **LOSS), sorted(client.nthreads())
+    client.run(exec, "import csrl_core; csrl_core.__version__ = '0.0.1'", workers=[address])
+    with pytest.raises(RuntimeError, match=f"{address} has csrl_core 0.0.1"):
+        model.fit(spread(X))
+    hidden = "import sys; sys.kept = sys.modules.pop('csrl_core'); sys.modules['csrl_core'] = None"
+    client.run(exec, hidden, workers=[address])
+    with pytest.raises(RuntimeError, match=f"{address} cannot import it"):
+        model.fit(spread(X))
+    client.run(exec, "import sys; sys.modules['csrl_core'] = sys.kept", workers=[address])
+    client.run(exec, "import csrl_core; csrl_core.__version__ = csrl_core._version.__version__", workers=[address])
+
+
+def test_data_frames(client):
+    frames = pytest.importorskip("dask.dataframe", reason="dask.dataframe needs pandas and pyarrow")
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = TensorizedAutoencoder(**FAST | {"epochs": 1}, **LOSS)
+    fitted = clone(model).fit(frames.from_pandas(frame, npartitions=3))
+    alike(clone(model).fit(frame), fitted)
+    assert list(fitted.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="column 'e' of X has values of"):
+        clone(model).fit(frames.from_pandas(frame.assign(e="text"), npartitions=2))

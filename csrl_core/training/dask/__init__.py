@@ -19,7 +19,7 @@ def is_lazy(X):
 
 def is_frame(X):
     """Whether X is a Dask data frame."""
-    return is_collection(X) and hasattr(X, "columns")
+    return is_collection(X) and type(X).__name__ == "DataFrame"  # a Delayed has every attribute
 
 
 def frame_of(X):

@@ -73,7 +73,7 @@ def check_dask_array(X, name):
     """Refuse what can be seen to be no samples (n, d) without computing anything."""
     from dask.array.utils import meta_from_array
 
-    if not hasattr(X, "chunks") or not hasattr(X, "to_delayed"):
+    if type(X).__name__ != "Array":
         raise TypeError(
             f"{name} is a {type(X).__module__.split('.')[0]} {type(X).__name__}; expected a Dask array or data frame "
             f"(dask.array.from_delayed, dask.dataframe.from_delayed)"

@@ -77,6 +77,7 @@ class Holder:
     """
 
     def __init__(self, pickled, shares, count):
+        worker.keep_freed_memory()
         self.objective, *how = pickle.loads(pickled)
         self.count, self.threads = count, worker.number_of_threads()
         self.shares = {
