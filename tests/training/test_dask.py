@@ -1,5 +1,8 @@
 """Dask: results are those of one machine, whatever the workers, which are real processes, and what becomes of them."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -153,6 +156,28 @@ def test_gradients_are_added_along_one_tree():
             for one in range(workers):
                 parts |= added_up({node: a for node, a in leaves.items() if owner[node[1]] == one}, count)
             np.testing.assert_equal(added_up(parts, count), whole)
+
+
+# -- faults ---------------------------------------------------------------------------------------------------
+
+
+def kill(client, address):
+    os.kill(client.run(os.getpid, workers=[address])[address], signal.SIGKILL)
+
+
+def test_a_worker_that_dies_in_a_step_changes_nothing(client, monkeypatch):
+    model, calls = TensorizedAutoencoder(**FAST | {"epochs": 3}, **LOSS), []
+    whole, result = clone(model).fit(spread(X)), steps.Shares._result
+
+    def dying(self, call):
+        calls.append(call)
+        if len(calls) == 4:  # in the second step or later: its worker is at it
+            kill(client, self.holders[0][2])
+        return result(self, call)
+
+    monkeypatch.setattr(steps.Shares, "_result", dying)
+    equal(whole, clone(model).fit(spread(X)))
+    assert len(calls) > 4
 
 
 # -- bad input ------------------------------------------------------------------------------------------------
