@@ -153,7 +153,7 @@ def test_bytes_are_divided_everywhere(csrl, X):
     csrl("predict", "model", "bytes.npy", "--out", "p.npy")  # the model knows
     np.testing.assert_array_equal(np.load("p.npy"), model.predict(X))
     said = error_of(csrl("predict", "model", "bytes.npy", "--out", "b.npy", "--divide-by", "255", code=2))
-    assert said == "error: --divide-by 255: model divides by 200 itself; leave the option out"
+    assert said == "error: --divide-by 255: model itself divides by 200; leave the option out"
     for wrong in ("0", "-1", "nan", "inf"):
         said = error_of(csrl("predict", "model", "bytes.npy", "--out", "b.npy", "--divide-by", wrong, code=2))
         assert said == f"error: --divide-by {wrong}: expected a positive number"

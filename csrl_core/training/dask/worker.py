@@ -27,8 +27,7 @@ def threads(backend, number):
 def keep_freed_memory():
     """Let glibc keep up to 64 MB of freed memory, as it comes to do by itself where nothing else was set.
 
-    Dask's nanny sets MALLOC_TRIM_THRESHOLD_, with which all larger arrays are new pages of the system: a step of an
-    autoencoder then takes twice as long.
+    Dask's nanny sets MALLOC_TRIM_THRESHOLD_, with which all larger arrays are new pages of the system.
     """
     if sys.platform == "linux":
         allocate = getattr(ctypes.CDLL(None), "mallopt", None)
