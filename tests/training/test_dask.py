@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import scipy.sparse
+from fit_helpers import equal
 from sklearn.base import clone
 
 dask = pytest.importorskip("dask", reason="dask is not installed: pip install 'csrl_core[dask]'")
@@ -81,15 +82,6 @@ def client(cluster, monkeypatch):
 
 def spread(array, chunks=CHUNKS):
     return da.from_array(array, chunks=chunks)
-
-
-def equal(one, other):
-    """Whether two fits have the same bits."""
-    for name in ("labels_", "params_", "loss_curve_", "loss_", "cluster_centers_"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert one.state_.keys() == other.state_.keys()
-    for name, array in one.state_.items():
-        np.testing.assert_array_equal(array, other.state_[name], err_msg=name)
 
 
 def alike(one, other):

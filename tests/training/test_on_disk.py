@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from fit_helpers import equal
 from sklearn.base import clone
 
 from csrl_core import (
@@ -78,14 +79,6 @@ def on_map(tmp_path):
         return np.load(tmp_path / name, mmap_mode="r")
 
     return make
-
-
-def equal(one, other):
-    for name in ("labels_", "params_", "loss_curve_", "loss_", "cluster_centers_"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert one.state_.keys() == other.state_.keys()
-    for name, array in one.state_.items():
-        np.testing.assert_array_equal(array, other.state_[name], err_msg=name)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
