@@ -150,6 +150,13 @@ def test_gradients_are_added_along_one_tree():
             np.testing.assert_equal(added_up(parts, count), whole)
 
 
+def test_busy_workers_give_shares_to_idle_ones():
+    assert steps.balanced([{"a": 5}] * 3 + [{"b": 5}], [5] * 4) == ["a", "a", "b", "b"]
+    assert steps.balanced([{"a": 9}, {"b": 2}, {"b": 2}], [9, 2, 2]) == ["a", "b", "b"]
+    assert steps.balanced([{"a": 3, "b": 3}, {"a": 3, "b": 3}, {}], [3, 3, 1]) == ["a", "b", None]
+    assert steps.balanced([{"a": 4, "b": 1}, {"a": 1, "b": 2}], [5, 3]) == ["a", "b"]
+
+
 # -- faults ---------------------------------------------------------------------------------------------------
 
 

@@ -87,9 +87,12 @@ class DaskSamples(Samples):
     def groups(self):
         """Lists of partitions, about WINDOW on the same worker in each; those without rows are in none."""
         if self._groups is None:
-            where, by_worker = self.client.who_has(self.parts), {}
+            where, by_worker, loads = self.client.who_has(self.parts), {}, {}
             for number in np.flatnonzero(self.ends > self.begins).tolist():
-                by_worker.setdefault(min(where[self.parts[number].key], default=""), []).append(number)
+                holders = sorted(where[self.parts[number].key])
+                address = min(holders, key=lambda holder: loads.get(holder, 0), default="")
+                loads[address] = loads.get(address, 0) + int(self.ends[number] - self.begins[number])
+                by_worker.setdefault(address, []).append(number)
             self._groups = [
                 own[first : first + WINDOW] for own in by_worker.values() for first in range(0, len(own), WINDOW)
             ]

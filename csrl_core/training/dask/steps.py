@@ -92,6 +92,32 @@ def share_bounds(lengths, batch_size):
     return np.unique([0, *np.minimum(inner, len(lengths)), len(lengths)]).tolist()
 
 
+def balanced(held, rows):
+    """The address of a worker for each share, a list; None where no worker holds any of its rows.
+
+    A share goes to the worker that holds most of it, but from one that has more rows than another to that one, which
+    then fetches them, as long as the larger number becomes smaller: a step takes as long as the busiest worker.
+
+    held : for every share a dict of address → rows of it there; rows : of the shares
+    """
+    loads, owners = {address: 0 for found in held for address in sorted(found)}, []
+    for found, n in zip(held, rows, strict=True):
+        most = max(found.values(), default=0)
+        owners.append(min(sorted(a for a in found if found[a] == most), key=loads.get, default=None))
+        if found:
+            loads[owners[-1]] += n
+    while loads:
+        busiest, idlest = max(loads, key=loads.get), min(loads, key=loads.get)
+        movable = [i for i, a in enumerate(owners) if a == busiest and 0 < rows[i] < loads[busiest] - loads[idlest]]
+        if not movable:
+            break
+        moved = movable[-1]
+        owners[moved] = idlest
+        loads[busiest] -= rows[moved]
+        loads[idlest] += rows[moved]
+    return owners
+
+
 class Shares:
     """The shares of a data set, and the `Holder` on every worker that holds some of them."""
 
@@ -104,7 +130,7 @@ class Shares:
         self.same = data.target is data.X
         how = (self.X.dtype, x), (self.target.dtype, t)
         self.pickled = cloudpickle.dumps((objective.for_workers(), *how[: 1 if self.same else 2]))
-        self.holders, self.owners = [], None
+        self.holders = []
 
     def __len__(self):
         return len(self.begins)
@@ -112,12 +138,11 @@ class Shares:
     # Placement
 
     def place(self):
-        """Have a `Holder` on every worker, with those shares of which it has more rows than others."""
-        owners = self._owners()
-        if owners == self.owners and self._gone() is None:
+        """Have a `Holder` on every worker that has samples, with about as many rows as on the others."""
+        if self.holders and self._gone() is None:
             return
-        self.holders, futures = [], []
-        for address in sorted(set(owners)):
+        owners, self.holders, futures = self._owners(), [], []
+        for address in sorted(set(owners), key=str):
             numbers = [number for number, owner in enumerate(owners) if owner == address]
             futures.append(self._holder(address, numbers))
             self.holders.append((numbers, futures[-1]))
@@ -128,21 +153,20 @@ class Shares:
             (numbers, actor, next(iter(where[future.key]), None))
             for (numbers, future), actor in zip(self.holders, actors, strict=True)
         ]
-        self.owners = owners
         self._reach()
 
     def _owners(self):
-        """The address of the worker that has most of each share, a list."""
+        """The address of a worker for each share, a list."""
         wait([*self.X.parts, *self.target.parts])
         where, lengths = self.client.who_has(self.X.parts), self.X.ends - self.X.begins
-        owners = []
+        held = []
         for first, stop in pairwise(self.bounds):
             rows = {}
             for part in range(first, stop):
                 for address in where[self.X.parts[part].key]:
                     rows[address] = rows.get(address, 0) + int(lengths[part])
-            owners.append(max(sorted(rows), key=rows.get, default=None))
-        return owners
+            held.append(rows)
+        return balanced(held, (self.ends - self.begins).tolist())
 
     def _holder(self, address, numbers):
         sources = [self.X] if self.same else [self.X, self.target]
@@ -186,7 +210,7 @@ class Shares:
                 # Either a model's own error, or the worker has gone, which the scheduler may notice later than we
                 if tried + 1 == TRIES or not self._lost_one():
                     raise
-            self.owners = None
+            self.holders = []
             self.place()
         state, number = run.state, batch.number if self.objective.running else 0
         state["assign"][batch.index] = sums.new
