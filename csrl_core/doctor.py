@@ -1,4 +1,4 @@
-"""What ``csrl doctor`` says about this machine: versions, backends, models, threads, JIT cache, data; and --warm."""
+"""What ``csrl doctor`` says about this machine and a Dask cluster: versions, backends, threads, cache; and --warm."""
 
 import os
 import pkgutil
@@ -22,12 +22,16 @@ OPTIONAL = {
     "cupy-cuda12x": "cuda12",
     "cupy-cuda13x": "cuda13",
 }
+DASK_PACKAGES = "numpy", "numba"  # on which a worker's results depend, besides csrl_core and Python
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def examine():
-    """All findings: dict of section → list of (name, finding, whether it is as it should be or None)."""
-    return {
+def examine(scheduler=None):
+    """All findings: dict of section → list of (name, finding, whether it is as it should be or None).
+
+    scheduler : address of a Dask cluster's; by default that of the client in use, if there is one
+    """
+    findings = {
         "versions": versions(),
         "backends": backends(),
         "models": models(),
@@ -36,6 +40,7 @@ def examine():
         "JIT cache": cache(),
         "data": data(),
     }
+    return findings | dask_cluster(scheduler)
 
 
 def versions():
@@ -126,6 +131,36 @@ def threads():
     except ImportError as error:
         rows.append(("numba", f"cannot be imported: {error}", False))
     return rows
+
+
+def dask_cluster(address=None):
+    """The workers of a Dask cluster, and what they have in other versions: a section; none without address or client.
+
+    address : of the scheduler; None: the client in use
+    """
+    from contextlib import nullcontext
+
+    from csrl_core.training.dask import cluster
+
+    try:
+        client = cluster.current() if address is None else cluster.connect(address)
+    except (ImportError, OSError) as error:
+        return {"Dask cluster": [("scheduler", str(error), False)]}
+    if client is None:
+        return {}
+    with nullcontext() if address is None else client:
+        threads, found = client.nthreads(), cluster.versions(client, DASK_PACKAGES)
+        rows = [("scheduler", f"{client.scheduler.address}, {len(threads)} workers", bool(threads))]
+    here = {"python": platform.python_version(), "csrl_core": __version__}
+    here |= {name: _version(name) for name in DASK_PACKAGES}
+    for worker, versions in found.items():
+        other = [
+            f"{name} {versions.get(name, 'is not installed')}, here {version or 'not installed'}"
+            for name, version in here.items()
+            if versions.get(name) != version
+        ]
+        rows.append((worker, "; ".join([f"{threads.get(worker, 0)} threads", *other]), not other))
+    return {"Dask cluster": rows}
 
 
 def cache_folders():

@@ -9,6 +9,11 @@ from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
+_VERSIONS = (
+    "{{'python': __import__('platform').python_version()}} | {{each.metadata['Name']: each.version for each in "
+    "__import__('importlib.metadata').metadata.distributions() if each.metadata['Name'] in {}}}"
+)
+PATIENCE = 4  # seconds within which a scheduler must answer
 _LOST = ("the Dask scheduler {} has gone, and with it the samples; the parameters of the last whole epoch are kept. "
          "fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
 
@@ -22,6 +27,28 @@ def current():
         return distributed.get_client()
     except ValueError:
         return None
+
+
+def connect(address):
+    """A client of the scheduler at an address; it does not become the one in use.
+
+    Raises
+    ------
+    ImportError
+        There is no dask.distributed.
+    ConnectionError
+        No scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError("a Dask cluster needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    try:
+        return Client(address, timeout=PATIENCE, set_as_default=False)
+    except OSError:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {address} within {PATIENCE} s (dask scheduler starts one and says where)"
+        ) from None
 
 
 @contextmanager
@@ -82,6 +109,16 @@ def check_workers(client):
         f"Dask workers need csrl_core {__version__}, as this process has it: {said}. Install it there "
         f"(pip install csrl_core=={__version__}), and start these workers anew"
     )
+
+
+def versions(client, packages):
+    """Versions of Python, csrl_core and other packages on every worker, which may lack any of them.
+
+    packages : names; returns dict of address → dict of name → version, or what went wrong with an import
+    """
+    found = client.run(eval, _VERSIONS.format(packages))
+    own = client.run(eval, _VERSION, on_error="return")
+    return {address: found[address] | {"csrl_core": str(own[address])} for address in sorted(found)}
 
 
 @contextmanager
