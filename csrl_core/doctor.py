@@ -22,7 +22,6 @@ OPTIONAL = {
     "cupy-cuda12x": "cuda12",
     "cupy-cuda13x": "cuda13",
 }
-DASK_PACKAGES = "numpy", "numba"  # on which a worker's results depend, besides csrl_core and Python
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -138,29 +137,10 @@ def dask_cluster(address=None):
 
     address : of the scheduler; None: the client in use
     """
-    from contextlib import nullcontext
+    from csrl_core.training.dask import examination
 
-    from csrl_core.training.dask import cluster
-
-    try:
-        client = cluster.current() if address is None else cluster.connect(address)
-    except (ImportError, OSError) as error:
-        return {"Dask cluster": [("scheduler", str(error), False)]}
-    if client is None:
-        return {}
-    with nullcontext() if address is None else client:
-        threads, found = client.nthreads(), cluster.versions(client, DASK_PACKAGES)
-        rows = [("scheduler", f"{client.scheduler.address}, {len(threads)} workers", bool(threads))]
-    here = {"python": platform.python_version(), "csrl_core": __version__}
-    here |= {name: _version(name) for name in DASK_PACKAGES}
-    for worker, versions in found.items():
-        other = [
-            f"{name} {versions.get(name, 'is not installed')}, here {version or 'not installed'}"
-            for name, version in here.items()
-            if versions.get(name) != version
-        ]
-        rows.append((worker, "; ".join([f"{threads.get(worker, 0)} threads", *other]), not other))
-    return {"Dask cluster": rows}
+    rows = examination.of_cluster(address)
+    return {"Dask cluster": rows} if rows else {}
 
 
 def cache_folders():

@@ -108,6 +108,8 @@ def _alone(estimator):
     other = copy(estimator).to_cpu()
     for name in _LEFT_HERE:
         vars(other).pop(name, None)
+    if not isinstance(getattr(other, "init", ""), str):
+        other.init = "random"  # instead of labels or centres, which only a fit needs
     model = other._model(backends.get("numpy"))
     of_samples = {"assign", *getattr(model, "of_samples", ())}
     other.state_ = {name: array[:0] if name in of_samples else array for name, array in other.state_.items()}

@@ -12,6 +12,7 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 import csrl_core  # noqa: E402
 from csrl_core.training import sample_files  # noqa: E402
 from csrl_core.training.dask import cluster as clusters  # noqa: E402
+from csrl_core.training.dask import examination  # noqa: E402
 
 FIT = ["--epochs", "2", "--batch-size", "4096", "--init", "random", "--seed", "0", "--backend", "numpy"]
 FIT += ["--start", "uniform", "--assignment", "loss"]
@@ -90,7 +91,7 @@ def test_the_doctor_names_workers_with_other_versions(address, monkeypatch):
     assert "✓ scheduler" in said
     assert f"{address}, 2 workers" in said
     assert said.count("1 thread") == 2
-    monkeypatch.setattr(doctor, "__version__", "0.0.1")
+    monkeypatch.setattr(examination, "__version__", "0.0.1")
     said = run("doctor", "--dask", address, code=1).stdout
     assert said.count(f"csrl_core {csrl_core.__version__}, here 0.0.1") == 2
     monkeypatch.setattr(clusters, "PATIENCE", 0.2)

@@ -9,10 +9,6 @@ from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
-_VERSIONS = (
-    "{{'python': __import__('platform').python_version()}} | {{each.metadata['Name']: each.version for each in "
-    "__import__('importlib.metadata').metadata.distributions() if each.metadata['Name'] in {}}}"
-)
 PATIENCE = 4  # seconds within which a scheduler must answer
 _LOST = ("the Dask scheduler {} has gone, and with it the samples; the parameters of the last whole epoch are kept. "
          "fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
@@ -89,6 +85,11 @@ def _local():
         yield client
 
 
+def own_versions(client):
+    """Dict of worker's address → version of this package there, or the exception of its import."""
+    return client.run(eval, _VERSION, on_error="return")
+
+
 def check_workers(client):
     """Refuse workers that lack this package, or have another version of it.
 
@@ -97,7 +98,7 @@ def check_workers(client):
     RuntimeError
         It names the workers.
     """
-    found = client.run(eval, _VERSION, on_error="return")
+    found = own_versions(client)
     wrong = {address: version for address, version in found.items() if version != __version__}
     if not wrong:
         return
@@ -109,16 +110,6 @@ def check_workers(client):
         f"Dask workers need csrl_core {__version__}, as this process has it: {said}. Install it there "
         f"(pip install csrl_core=={__version__}), and start these workers anew"
     )
-
-
-def versions(client, packages):
-    """Versions of Python, csrl_core and other packages on every worker, which may lack any of them.
-
-    packages : names; returns dict of address → dict of name → version, or what went wrong with an import
-    """
-    found = client.run(eval, _VERSIONS.format(packages))
-    own = client.run(eval, _VERSION, on_error="return")
-    return {address: found[address] | {"csrl_core": str(own[address])} for address in sorted(found)}
 
 
 @contextmanager
