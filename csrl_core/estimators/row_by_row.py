@@ -26,23 +26,24 @@ def row_by_row(method=None, *, beside=(), numbered=False):
     """
 
     def decorate(method):
+        argument, *names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
+
         @functools.wraps(method)
-        def answer(self, X, *args, **options):
+        def answer(self, *args, **options):
+            X = args[0] if args else options.get(argument)
             if not is_collection(X):
-                return method(self, X, *args, **options)
+                return method(self, *args, **options)
             from csrl_core.training.dask.lazy import LazyRows
 
-            names = list(method.__code__.co_varnames[2 : method.__code__.co_argcount])
-            given = dict(zip(names, args)) | options
+            given = dict(zip(names, args[1:])) | {name: value for name, value in options.items() if name != argument}
             others = {name: given.pop(name) for name in beside if given.get(name) is not None}
-            argument = method.__code__.co_varnames[1]
-            X = LazyRows(self._flat(X, argument), argument)
             self._check_fitted()
             _check_output(self, method.__name__)
-            self._complete(X.dtype)
+            rows = LazyRows(self._flat(X, argument), argument)
+            self._complete(rows.dtype)
             answers = Answers(self, method.__name__, given)
-            sample, row = X.sample(), {name: np.zeros(1, np.int64) for name in others}
-            return X.mapped(answers.to_sample(sample, row), answers, others, numbered or self._numbered)
+            sample = answers.to_sample(rows.sample(), {name: np.zeros(1, np.int64) for name in others})
+            return rows.mapped(sample, answers, others, numbered or self._numbered)
 
         return answer
 

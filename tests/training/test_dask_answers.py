@@ -135,7 +135,8 @@ def test_embeddings_are_decoded_lazily(fitted):
         lazy = fitted.transform(collection), fitted.predict(collection)
         np.testing.assert_array_equal(fitted.inverse_transform(*lazy).compute(), fitted.inverse_transform(Z, labels))
         np.testing.assert_array_equal(fitted.inverse_transform(lazy[0]).compute(), fitted.inverse_transform(Z))
-    decoded = fitted.inverse_transform(spread(Z), labels=labels)
+    np.testing.assert_array_equal(fitted.inverse_transform(Z=Z, labels=labels), fitted.inverse_transform(Z, labels))
+    decoded = fitted.inverse_transform(Z=spread(Z), labels=labels)
     np.testing.assert_array_equal(decoded.compute(), fitted.inverse_transform(Z, labels))
     with pytest.raises(ValueError, match=r"labels has shape \(119,\), Z has shape \(120, 2\)"):
         fitted.inverse_transform(spread(Z), labels[1:])
