@@ -92,11 +92,23 @@ def held(X, name, client, say):
 
 
 def answered(method, X, client, say):
-    """A method's answers to the rows of X, computed by the workers: an iterator of arrays, in the order of the rows."""
+    """A method's answers to the rows of X, computed by the workers: an iterator of arrays, in the order of the rows.
+
+    Raises
+    ------
+    ConnectionError
+        A worker died with a part of the data, or again and again at the same part, as one does that lacks memory.
+    """
+    from distributed import CancelledError, KilledWorker
+
     given = spread(X, client, say)  # until the last answer, since it keeps what was sent
     futures = client.compute(method(given).to_delayed().ravel().tolist())
     while futures:
-        yield futures.pop(0).result()
+        try:
+            rows = futures.pop(0).result()
+        except (CancelledError, KilledWorker) as error:
+            raise ConnectionError(f"a Dask worker died, and its part of the data was not computed: {error}") from None
+        yield rows
 
 
 def _absolute(X):
