@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.base import clone
 
 dask = pytest.importorskip("dask", reason="dask is not installed: pip install 'csrl_core[dask]'")
@@ -188,7 +189,7 @@ def with_nan():
 
 
 def of_pieces(*arrays):
-    parts = [da.from_delayed(dask.delayed(array), (len(array), D), np.float64) for array in arrays]
+    parts = [da.from_delayed(dask.delayed(array), (array.shape[0], D), np.float64) for array in arrays]
     return da.concatenate(parts, axis=0)
 
 
@@ -199,6 +200,7 @@ def of_pieces(*arrays):
         (lambda: cut(with_nan()), ValueError, r"X contains NaN: row 5 of partition 3, column 2"),
         (lambda: of_pieces(X[:50], X[50:, :3]), ValueError, "partition 1 of X has 3 columns; expected 4"),
         (lambda: of_pieces(X[:50], X[50:].astype("O")), ValueError, "partition 1 of X has dtype object"),
+        (lambda: of_pieces(X[:50], scipy.sparse.csr_array(X)), TypeError, "partition 1 of X is a scipy.csr_array"),
     ],
 )
 def test_a_partition_that_is_no_samples_is_named_when_it_is_computed(make, error, message, fitted):
