@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from contextlib import nullcontext
 from contextvars import ContextVar
+from itertools import pairwise
 from queue import SimpleQueue
 
 import numpy as np
@@ -243,10 +244,11 @@ def parallel(function, tasks):
     return results
 
 
-def blocks(size, block, start=0):
-    """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``, the last one shorter."""
+def blocks(size, block, start=0, more=0):
+    """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``; the last may have ``more`` more."""
     end = start + size
-    return [slice(first, min(first + block, end)) for first in range(start, end, block)]
+    bounds = [*range(start, max(end - more, start + 1 if size else start), block), end]
+    return [slice(first, stop) for first, stop in pairwise(bounds)]
 
 
 def spans(count):
