@@ -104,7 +104,7 @@ def _fit(request, model, client, say):
     begin = time.perf_counter()
     with one_interrupt():
         try:
-            with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
+            with compiling.announced(say, model, model.backend) as compiled, _no_warning():
                 model.fit(X, data.y, **dict(zip(others, scaled, strict=True)), resume=request.resume)
         except KeyboardInterrupt as ended:
             say = _spoken(say)

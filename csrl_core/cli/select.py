@@ -40,7 +40,7 @@ def main(request, say):
     scaling = scaling_of(request, data, say)
     estimator = selection.default_estimator(request.seed)
     estimator.set_params(backend=request.backend.value, n_init=request.n_init)
-    with compiling.announced(say, type(estimator), estimator.backend):
+    with compiling.announced(say, estimator, estimator.backend):
         selected = selection.select(
             np.asarray(data.X if scaling is None else scaling.apply(data.X)),
             n_clusters=clusters,
