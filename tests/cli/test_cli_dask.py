@@ -69,12 +69,12 @@ def test_a_value_that_is_not_finite_is_named(address):
 
 
 def test_a_cluster_that_cannot_compute_is_told(address, monkeypatch):
-    monkeypatch.setattr(clusters, "PATIENCE", 0.2)
+    monkeypatch.setattr(clusters, "REACHED", 0.2)
     fit = "fit", "x.npy", "-o", "m", *FIT, "--dask"
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in error_of(run(*fit, "tcp://127.0.0.1:9", code=1))
     assert "expected the address of a scheduler" in error_of(run(*fit, "nonsense", code=2))
     assert "--out-of-core is for one machine" in error_of(run(*fit, address, "--out-of-core", code=2))
-    monkeypatch.setattr(clusters, "PATIENCE", 4)
+    monkeypatch.setattr(clusters, "REACHED", 4)
     monkeypatch.setattr(clusters, "__version__", "0.0.1")
     assert "Dask workers need csrl_core 0.0.1" in error_of(run(*fit, address, code=1))
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -94,5 +94,5 @@ def test_the_doctor_names_workers_with_other_versions(address, monkeypatch):
     monkeypatch.setattr(examination, "__version__", "0.0.1")
     said = run("doctor", "--dask", address, code=1).stdout
     assert said.count(f"csrl_core {csrl_core.__version__}, here 0.0.1") == 2
-    monkeypatch.setattr(clusters, "PATIENCE", 0.2)
+    monkeypatch.setattr(clusters, "REACHED", 0.2)
     assert "✗ scheduler  no Dask scheduler answers" in run("doctor", "--dask", "tcp://127.0.0.1:9", code=1).stdout
