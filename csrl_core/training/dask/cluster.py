@@ -11,8 +11,9 @@ from csrl_core.training.on_disk import SamplesLostError
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
 REACHED = 4  # seconds within which who can be reached answers
-_LOST = ("the scheduler of the Dask cluster has gone, and with it the samples; the parameters of the last whole epoch "
-         "are kept. fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
+_LOST = ("the samples on the Dask cluster are lost, since its scheduler has gone, or a worker with data that cannot be "
+         "made anew; the parameters of the last whole epoch are kept. fit(X, resume=checkpoint) continues from a "
+         "checkpoint, on another cluster too")  # fmt: skip
 
 
 def current():
@@ -115,7 +116,7 @@ def check_workers(client):
 
 @contextmanager
 def lost_without(client):
-    """Context that raises `SamplesLostError` where the scheduler has gone.
+    """Context that raises `SamplesLostError` where the scheduler has gone, or data with a worker.
 
     Raises
     ------
