@@ -134,6 +134,9 @@ def read_data(
         check_features(source, data, known)
         if not by_position:
             check_names(source, data, known)
+            if known.names is not None and not data.named:
+                shown = ", ".join(known.names[:4]) + ", …" * (len(known.names) > 4)
+                notes = [*notes, f"no names to compare: its columns are taken for {shown}"]
     _say_what_was_taken(source, data, notes, word, say)
     return data
 
