@@ -9,8 +9,9 @@ from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
-_LOST = ("the Dask scheduler {} has gone, and with it the samples; the parameters of the last whole epoch are kept. "
-         "fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
+REACHED = 5.0  # seconds within which who can be reached answers
+_LOST = ("the scheduler of the Dask cluster has gone, and with it the samples; the parameters of the last whole epoch "
+         "are kept. fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
 
 
 def current():
@@ -96,12 +97,48 @@ def lost_without(client):
 
     try:
         yield
-    except (CancelledError, OSError) as error:
-        if isinstance(error, SamplesLostError) or (
-            client.status == "running" and not isinstance(error, CancelledError)
-        ):
+    except SamplesLostError:
+        raise
+    except Exception as error:  # Dask has many for it
+        if not isinstance(error, CancelledError) and _answers(client):
             raise
-        raise SamplesLostError(_LOST.format(getattr(client.scheduler, "address", ""))) from error
+        raise SamplesLostError(_LOST) from error
+
+
+def _answers(client):
+    """Whether the scheduler does."""
+    if client.scheduler is None:
+        return False
+    try:
+        client.sync(client.scheduler.identity, callback_timeout=REACHED)
+    except (OSError, TimeoutError):
+        return False
+    return client.status == "running"
+
+
+def submit(client, function, *args, **options):
+    """Future of a call of a function with effects or random numbers, as `Client.submit`.
+
+    Raises
+    ------
+    SamplesLostError
+        The scheduler has gone.
+    """
+    with lost_without(client):
+        return client.submit(function, *args, pure=False, **options)
+
+
+def who_has(client, futures):
+    """List of the addresses of the workers that hold each result, sorted.
+
+    Raises
+    ------
+    SamplesLostError
+        The scheduler has gone.
+    """
+    with lost_without(client):
+        found = client.who_has(futures)
+    return [sorted(found[future.key]) for future in futures]
 
 
 def gather(client, futures):

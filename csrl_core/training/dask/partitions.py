@@ -35,7 +35,7 @@ def opened(X, name="X", dtype=None):
     else:
         delayed, frame = _in_one_chunk(X, name).to_delayed().ravel().tolist(), None
     parts = client.compute(delayed)
-    looks = cluster.gather(client, [client.submit(worker.look_at, part, pure=False) for part in parts])
+    looks = cluster.gather(client, [cluster.submit(client, worker.look_at, part) for part in parts])
     check_partitions(looks, name)
     stored = np.result_type(*(found.dtype for found in looks))
     lengths = [found.shape[0] for found in looks]
