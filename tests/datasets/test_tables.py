@@ -196,6 +196,7 @@ REFUSED = {
     ),
     "rows in quotes as wholes": ("a.csv", '"a,b"\n"1,2"\n"3,4"\n', {}, "line 3: .*around whole rows.*--decimal ,"),
     "long rows in quotes": ("a.csv", '"1,2,5"\n"3,4,4"\n', {}, "around whole rows, remove these$"),
+    "both marks": ("a.csv", "a;b\n1,5;2.5\n3,25;4.5\n", {}, "'2.5'.* but not '1,5': write all numbers in one way"),
     "a point between semicolons": ("a.csv", "a;b\n1.500;2\n3.250;4\n", {}, "--decimal . or --thousands ."),
     "Excel's days": ("a.csv", "date,b\n43831,2\n43834,5\n", {}, "'date' is named like a time.*43831.*--drop date"),
     "decimal commas between commas": ("a.csv", "a,b\n1,5,2,1\n3,5,4,0\n", {}, "found 4 columns.*decimal marks as well"),
