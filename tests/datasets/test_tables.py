@@ -286,6 +286,8 @@ REFUSED = {
     "Weka's own suffix": ("a.arff", "@relation x\n", {}, "is an ARFF file of Weka"),
     "a packed table": ("a.csv.zip", b"PK\x03\x04", {}, "found suffix '.csv.zip'.*unpack it first"),
     "SciPy's sparse": ("a.npz", None, {}, "sparse matrix of SciPy.*toarray"),
+    "a web page after empty lines": ("a.csv", "\n\n<!DOCTYPE html>", {}, "a web page"),
+    "cells that look like comments": ("a.csv", "c,b\n#ff0000,2\n#00ff00,3\n", {}, "no rows.*2 lines begin with #"),
     "only names": ("a.csv", "a,b\n", {}, "found no rows of numbers"),
 }  # fmt: skip
 
