@@ -9,7 +9,7 @@ from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
-REACHED = 5.0  # seconds within which who can be reached answers
+REACHED = 4  # seconds within which who can be reached answers
 _LOST = ("the scheduler of the Dask cluster has gone, and with it the samples; the parameters of the last whole epoch "
          "are kept. fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
 
@@ -23,6 +23,28 @@ def current():
         return distributed.get_client()
     except ValueError:
         return None
+
+
+def connect(address):
+    """A client of the scheduler at an address; it does not become the one in use.
+
+    Raises
+    ------
+    ImportError
+        There is no dask.distributed.
+    ConnectionError
+        No scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError("a Dask cluster needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    try:
+        return Client(address, timeout=REACHED, set_as_default=False)
+    except OSError:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {address} within {REACHED} s (dask scheduler starts one and says where)"
+        ) from None
 
 
 @contextmanager
@@ -63,6 +85,11 @@ def _local():
         yield client
 
 
+def own_versions(client):
+    """Dict of worker's address → version of this package there, or the exception of its import."""
+    return client.run(eval, _VERSION, on_error="return")
+
+
 def check_workers(client):
     """Refuse workers that lack this package, or have another version of it.
 
@@ -71,7 +98,7 @@ def check_workers(client):
     RuntimeError
         It names the workers.
     """
-    found = client.run(eval, _VERSION, on_error="return")
+    found = own_versions(client)
     wrong = {address: version for address, version in found.items() if version != __version__}
     if not wrong:
         return
