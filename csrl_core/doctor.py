@@ -255,12 +255,15 @@ def _fit_tiny(kind, n, d, dtype, **arguments):
         return kind(epochs=1, random_state=0, **arguments).fit(X, **others), X[:100]
 
 
-def compile_ahead(kind, backend, say):
-    """Compile what small data need of an estimator in this process: others that it starts find it in the cache."""
+def compile_ahead(kind, backend, say, d=4, dtype="float64", **arguments):
+    """Compile what small data need of an estimator in this process: others that it starts find it in the cache.
+
+    d, dtype : of these data; arguments : of the estimator
+    """
     from csrl_core.training import compiling
 
-    with compiling.announced(say, kind, backend):
-        _fit_tiny(kind, 60, 4, "float64", backend=backend)
+    with compiling.announced(say, kind(**arguments), backend):
+        _fit_tiny(kind, 60, d, dtype, backend=backend, **arguments)
 
 
 def data():

@@ -133,7 +133,7 @@ def read_data(
     if known is not None:
         check_features(source, data, known)
         if not by_position:
-            check_names(source, data, known)
+            notes = [*notes, *check_names(source, data, known)]
     _say_what_was_taken(source, data, notes, word, say)
     return data
 
@@ -271,9 +271,15 @@ def check_features(source, data, known):
 
 
 def check_names(source, data, known):
-    """Raise ValueError where a table's columns are named otherwise than those that a model was fitted to."""
-    if known.names is None or not data.named or tuple(data.columns) == known.names:
-        return
+    """Raise ValueError where a table's columns are named otherwise than those that a model was fitted to.
+
+    returns list of str, what there is to say where they have no names
+    """
+    if known.names is None or (data.named and tuple(data.columns) == known.names):
+        return []
+    if not data.named:
+        shown = ", ".join(known.names[:4]) + ", …" * (len(known.names) > 4)
+        return [f"no names to compare: its columns are taken for {shown}"]
     own = tuple(data.columns)
     if sorted(own) == sorted(known.names):
         raise ValueError(f"{source} has the columns of {known.file} in another order, and some names twice; sort them")

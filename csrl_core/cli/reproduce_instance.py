@@ -28,7 +28,7 @@ def make_idfd(out, request):
     def draw(made):
         return [instance_summary.draw_idfd(out, data, jobs, made) for data in here]
 
-    _make(out, request, "idfd", InstanceDiscrimination, idfd, jobs, draw)
+    _make(out, request, "idfd", InstanceDiscrimination, idfd, jobs, draw, ("dense", "conv"))
 
 
 def make_cidfd(out, request):
@@ -51,13 +51,15 @@ def _options(request, quick):
     return options | QUICK | quick if request.quick else options
 
 
-def _make(out, request, name, kind, experiment, jobs, draw):
+def _make(out, request, name, kind, experiment, jobs, draw, architectures=("dense",)):
     begin, say, stem = time.perf_counter(), request.say, f"{name}-quick" if request.quick else name
     table = tables.RunTable(out / f"{stem}-runs.csv", experiment.Run)
     missing = instance_summary.missing(table, jobs)
     say(f"{name:<11}{len(jobs)} runs, {len(jobs) - len(missing)} of them in {table.path}")
     if missing:
-        doctor.compile_ahead(kind, request.backend, say)
+        for architecture in architectures * (request.backend in ("auto", "numba")):  # or the first run pays for it
+            arguments = {"architecture": architecture, "image_shape": (28, 28)}
+            doctor.compile_ahead(kind, request.backend, say, 784, "float32", **arguments)
     with progress.shown("runs", say, 0.0) as done:
         made = tables.complete(
             *(table, jobs, experiment.make_run),

@@ -71,15 +71,21 @@ def _advice(line, j, cells, layout, options):
 
 
 def _readings(cell, layout, options):
-    """What other notations make of a cell, each with the options that say so."""
-    found = {}
+    """What other notations make of a cell, each with the options that say so; those that read all others, if any do."""
+    found, own = {}, layout.numbers
+    others = [each for _, row in layout.head[layout.header_rows :] for each in row if own.value(each) is not None]
     for numbers in _NOTATIONS:
         value = numbers.value(cell)
-        if value is not None and value not in found and numbers != layout.numbers:
+        if value is not None and value not in found and numbers != own:
             marks = [("decimal", numbers.decimal)] * (numbers.decimal == "," or not numbers.thousands)
             marks += [("thousands", numbers.thousands)] * bool(numbers.thousands)
-            found[value] = " and ".join(options.say(*mark) for mark in marks)
-    return [f"{said} reads it as {value:.15g}" for value, said in found.items()]
+            unread = next((each for each in others if numbers.value(each) is None), None)
+            found[value] = " and ".join(options.say(*mark) for mark in marks), unread
+    whole = {value: pair for value, pair in found.items() if pair[1] is None}
+    readings = [f"{said} reads it as {value:.15g}" for value, (said, _) in (whole or found).items()]
+    if found and not whole:
+        readings.append(f"but not {next(iter(found.values()))[1]!r}: write all numbers in one way")
+    return readings
 
 
 def _is_text(cell):

@@ -100,7 +100,7 @@ _MARKS = {
 def refuse_foreign(path, head):
     """Raise `DataFileError` where a file's first bytes are those of another kind."""
     for magic, what in _FOREIGN.items():
-        if head.lower().startswith(magic.lower()):
+        if head.lstrip().lower().startswith(magic.lower()):
             raise DataFileError(f"{path} is {what}")
 
 

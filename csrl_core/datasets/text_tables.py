@@ -61,7 +61,7 @@ def read_text(path, options):
         texts.append([cells[j] for j in kept])
         lines.append(line)
     if not values:
-        raise DataFileError(f"{path}: found no rows of numbers, expected at least one")
+        raise _no_rows(path, records)
     _check_booleans(path, booleans, len(values), layout)
     if records.n_comments:
         layout.notes.append(f"{records.n_comments} comment lines left out")
@@ -87,9 +87,10 @@ def _layout(path, options):
             notes.append(f"cells separated by {'spaces' if delimiter == ' ' else repr(delimiter)}")
     head, comments = head_of(path, delimiter, options.skip, options.encoding)
     if not head:
-        for _ in Records(path, delimiter, options.skip, options.encoding):  # an error in the first row
+        records = Records(path, delimiter, options.skip, options.encoding)
+        for _ in records:  # an error in the first row
             pass
-        raise DataFileError(f"{path}: found no rows of numbers, expected at least one")
+        raise _no_rows(path, records)
     cells = [cell for _, row in head for cell in row if cell]
     numbers, unclear = notation(cells, options.decimal, options.thousands, delimiter == ",")
     if unclear:
@@ -123,6 +124,13 @@ def _layout(path, options):
             f"{names[j]!r} has leading zeros; if it is a code and no number: {options.say('drop', [names[j]])}"
         )
     return Layout(delimiter, numbers, names, named, header_rows, head, roles, notes)
+
+
+def _no_rows(path, records):
+    """The error of a table without rows; records : `Records`, read to the end"""
+    n = records.n_comments
+    comments = f"; {n} lines begin with # or %, as comments do" if n else ""
+    return DataFileError(f"{path}: found no rows of numbers, expected at least one{comments}")
 
 
 def _check_marks(path, head, delimiter, numbers, options):

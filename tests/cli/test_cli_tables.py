@@ -137,9 +137,10 @@ def test_columns_are_compared_by_their_names(csrl, X):
     assert "q.npy" not in listing()
     csrl("predict", "m", "z.csv", "-o", "q.npy", "--by-position")
     np.testing.assert_array_equal(np.load("q.npy"), expected)
-    # Without names: as they stand.
+    # Without names: as they stand, which is said.
     np.save("x.npy", X)
-    csrl("predict", "m", "x.npy", "-o", "q.npy")
+    said = csrl("predict", "m", "x.npy", "-o", "q.npy").stdout
+    assert "4 columns, no names to compare: its columns are taken for a, b, c, d\n" in said
     np.testing.assert_array_equal(np.load("q.npy"), expected)
 
 

@@ -196,6 +196,7 @@ REFUSED = {
     ),
     "rows in quotes as wholes": ("a.csv", '"a,b"\n"1,2"\n"3,4"\n', {}, "line 3: .*around whole rows.*--decimal ,"),
     "long rows in quotes": ("a.csv", '"1,2,5"\n"3,4,4"\n', {}, "around whole rows, remove these$"),
+    "both marks": ("a.csv", "a;b\n1,5;2.5\n3,25;4.5\n", {}, "'2.5'.* but not '1,5': write all numbers in one way"),
     "a point between semicolons": ("a.csv", "a;b\n1.500;2\n3.250;4\n", {}, "--decimal . or --thousands ."),
     "Excel's days": ("a.csv", "date,b\n43831,2\n43834,5\n", {}, "'date' is named like a time.*43831.*--drop date"),
     "decimal commas between commas": ("a.csv", "a,b\n1,5,2,1\n3,5,4,0\n", {}, "found 4 columns.*decimal marks as well"),
@@ -285,6 +286,8 @@ REFUSED = {
     "Weka's own suffix": ("a.arff", "@relation x\n", {}, "is an ARFF file of Weka"),
     "a packed table": ("a.csv.zip", b"PK\x03\x04", {}, "found suffix '.csv.zip'.*unpack it first"),
     "SciPy's sparse": ("a.npz", None, {}, "sparse matrix of SciPy.*toarray"),
+    "a web page after empty lines": ("a.csv", "\n\n<!DOCTYPE html>", {}, "a web page"),
+    "cells that look like comments": ("a.csv", "c,b\n#ff0000,2\n#00ff00,3\n", {}, "no rows.*2 lines begin with #"),
     "only names": ("a.csv", "a,b\n", {}, "found no rows of numbers"),
 }  # fmt: skip
 
