@@ -140,14 +140,18 @@ def test_a_fit_without_a_client_has_a_cluster_of_its_own(capsys):
 def test_gradients_are_added_along_one_tree():
     for count in (1, 2, 3, 5, 8, 13):
         leaves = {(0, number): None if number == 1 else rng.normal(size=3) for number in range(count)}
-        whole = added_up(leaves, count)
+        whole = added_up(copies(leaves), count)
         assert len(whole) == 1
         for workers in (2, 3):
             parts = {}
             owner = rng.integers(0, workers, count)
             for one in range(workers):
-                parts |= added_up({node: a for node, a in leaves.items() if owner[node[1]] == one}, count)
+                parts |= added_up(copies({node: a for node, a in leaves.items() if owner[node[1]] == one}), count)
             np.testing.assert_equal(added_up(parts, count), whole)
+
+
+def copies(nodes):
+    return {node: None if array is None else array.copy() for node, array in nodes.items()}
 
 
 def test_busy_workers_give_shares_to_idle_ones():

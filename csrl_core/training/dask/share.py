@@ -23,7 +23,7 @@ class Point(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A share's part of a batch: (b,) row numbers within the share, weights, and the assignment so far."""
+    """A share's part of a batch: (b,) ascending row numbers within the share, weights, and the assignment so far."""
 
     rows: np.ndarray
     weight: np.ndarray
@@ -57,12 +57,12 @@ class Share:
         self.ends = np.cumsum([len(part) for part in parts])
 
     def take(self, rows):
-        """Rows (b, d), a new array. rows : (b,), numbers within the share"""
+        """Rows (b, d), a new array. rows : (b,), ascending numbers within the share"""
         array = np.empty((len(rows), self.parts[0].shape[1]), self.dtype)
-        part_of = np.searchsorted(self.ends, rows, side="right")
-        for number in np.unique(part_of).tolist():
-            here, part = np.flatnonzero(part_of == number), self.parts[number]
-            array[here] = part[rows[here] - (self.ends[number] - len(part))]
+        stops = np.searchsorted(rows, self.ends).tolist()
+        for part, end, first, stop in zip(self.parts, self.ends, [0, *stops], stops, strict=False):
+            if first < stop:
+                array[first:stop] = part[rows[first:stop] - (end - len(part))]
         for function in self.functions:
             array = function(array)
         return array
@@ -120,7 +120,7 @@ def added_up(gradients, count):
     The tree depends on ``count`` alone: number 2 i of a level and 2 i + 1 give number i of the next, and a last one
     without a neighbour is taken over as it is. So sums have the same bits, whoever adds which of them.
 
-    gradients : dict of (level, number) → array, or None for zero; count : int, numbers of level 0
+    gradients : dict of (level, number) → array, which may become a sum, or None for zero; count : numbers of level 0
     returns such a dict; with all gradients it has one entry
     """
     known, level = dict(gradients), 0
@@ -129,6 +129,11 @@ def added_up(gradients, count):
             pair = [(level, number) for number in range(left, min(left + 2, count))]
             if all(node in known for node in pair):
                 arrays = [array for array in map(known.pop, pair) if array is not None]
-                known[level + 1, left // 2] = sum(arrays[1:], arrays[0]) if arrays else None
+                known[level + 1, left // 2] = _sum(*arrays) if arrays else None
         level, count = level + 1, -(-count // 2)
     return known
+
+
+def _sum(a, b=None):
+    """a + b, in a's memory if that can be; new memory costs more than the sum."""
+    return a if b is None else np.add(a, b, out=a if a.flags.writeable else None)

@@ -244,10 +244,8 @@ class Shares:
 
     def _jobs(self, assign, batch):
         """(dict of share → `Job`, list of their places in the batch), in the order of the shares."""
-        rows = batch.index
-        share_of = np.searchsorted(self.ends, rows, side="right")
-        order = np.argsort(share_of, kind="stable")
-        numbers, firsts = np.unique(share_of[order], return_index=True)
+        rows, order = batch.index, np.argsort(batch.index)
+        numbers, firsts = np.unique(np.searchsorted(self.ends, rows[order], side="right"), return_index=True)
         places = np.split(order, firsts[1:])
         jobs = {
             number: Job(rows[at] - self.begins[number], batch.weight[at], assign[rows[at]])

@@ -245,7 +245,7 @@ def parallel(function, tasks):
 
 
 def blocks(size, block, start=0, more=0):
-    """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``, the last one of up to ``more`` more."""
+    """Slices that cut ``size`` entries from ``start`` on into blocks of ``block``; the last may have ``more`` more."""
     end = start + size
     bounds = [*range(start, max(end - more, start + 1 if size else start), block), end]
     return [slice(first, stop) for first, stop in pairwise(bounds)]

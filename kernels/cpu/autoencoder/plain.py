@@ -91,7 +91,7 @@ def _blocks(n, k, d):
 
 
 def _cut(n, rows):
-    """Blocks of so many rows; a few that are left over join the last, since products of few rows take almost as long."""
+    """Blocks of so many rows; a few that are left over join the last: products of few rows take almost as long."""
     return blocks(n, rows, more=rows // 4)
 
 
