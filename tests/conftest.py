@@ -64,6 +64,14 @@ def use(monkeypatch):
 
 
 @pytest.fixture
+def one_order(monkeypatch):
+    """Backend "emulated" runs threads in one order: that no kernel hangs on it is tested kernel by kernel, in three."""
+    from csrl_core import backends
+
+    monkeypatch.setattr(backends.get("emulated").platform, "orders", ("forward",))
+
+
+@pytest.fixture
 def cupy(use):
     """The stand-in."""
     return use()
