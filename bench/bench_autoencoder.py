@@ -275,12 +275,12 @@ def validate(contestants, dtype):
                 raise SystemExit(f"{what} of {name} and {first} differ by {error:.2g}, allowed {bound:.2g}")
 
 
-def fit_times(problem, threads, quick):
+def fit_times(problem, threads, quick, fits):
     """Seconds per epoch of the whole estimator: fits of more epochs less fits of fewer, by the epochs between."""
     setting = problem.setting
     few, many = (1, 3) if setting.batch else (50, 250 if quick else 1050 if setting.d < 100 else 250)
     times = []
-    for _ in range(2 if quick else 7):
+    for _ in range(fits):
         seconds = []
         for epochs in (few, many):
             model = TensorizedAutoencoder(
@@ -304,7 +304,7 @@ def fit_times(problem, threads, quick):
     return sorted(times)
 
 
-def run(setting, dtype, seconds, quick, rates):
+def run(setting, dtype, seconds, quick, fits, rates):
     """Rows of one setting."""
     if torch is not None and not quick:  # what was compiled for earlier settings would count against a limit
         torch._dynamo.reset()
@@ -324,7 +324,7 @@ def run(setting, dtype, seconds, quick, rates):
             contestant.epoch()
     times = time_in_turns({name: (c.epoch, c.context) for name, c in everything.items()}, seconds)
     for threads in (1, 2):
-        times[f"numba fit, {threads} thread{'s'[: threads - 1]}"] = fit_times(problem, threads, quick)
+        times[f"numba fit, {threads} thread{'s'[: threads - 1]}"] = fit_times(problem, threads, quick, fits)
     with everything["numba, 2 threads"].context():
         peak = peak_memory(everything["numba, 2 threads"].epoch)
     torch_best = min((percentile(t, 50) for name, t in times.items() if name.startswith("torch")), default=None)
@@ -393,6 +393,8 @@ def main():
     parser.add_argument("--dtype", choices=["float32", "float64", "both"], default="both")
     parser.add_argument("--case", choices=[s.name for s in SETTINGS])
     parser.add_argument("--activation", choices=["linear", "relu"], default="linear")
+    parser.add_argument("--seconds", type=float, default=4.0, help="spent on each contestant")
+    parser.add_argument("--fits", type=int, default=7, help="pairs of whole fits that are timed")
     options = parser.parse_args()
     if options.regimes:
         regimes(0.1)
@@ -411,7 +413,8 @@ def main():
                 setting_ = Setting(
                     *(setting.name, n, setting.d, setting.k, setting.hidden, setting.batch, options.activation)
                 )
-                rows += run(setting_, dtype, 0.2 if options.quick else 4.0, options.quick, rates)
+                seconds, fits = (0.2, 2) if options.quick else (options.seconds, options.fits)
+                rows += run(setting_, dtype, seconds, options.quick, fits, rates)
     columns = ["case", "dtype", "backend", "threads", "p20", "p50", "p80", "ratio", "gflop", "gflop_s"]
     print_table(rows, [*columns, "of_product_rate", "mbytes", "peak_mbytes"])
     if not options.quick:

@@ -24,15 +24,23 @@ DATA = {
     "small": "datasets.make_lines_3d(random_state=0)[0]",  # 300 x 6
     "wide": "np.random.default_rng(0).random((1000, 784), dtype=np.float32)",
     "machine": "(np.random.default_rng(0).random((500, 784)) < 0.2).astype(np.float32)",
-    "vae": "np.random.default_rng(0).random((500, 784), dtype=np.float32)",
-    "conv vae": "np.random.default_rng(0).random((500, 784), dtype=np.float32)",
+    "contrastive": "datasets.make_lines_3d(random_state=0)[0]",
+    "instance": "datasets.make_lines_3d(random_state=0)[0]",
+    "divergence": "datasets.make_lines_3d(random_state=0)[0]",
 }
+IMAGES = "np.random.default_rng(0).random((500, 784), dtype=np.float32)"  # of all others
 MODELS = {
     "small": "TensorizedAutoencoder(n_clusters=3, random_state=0)",
     "wide": "TensorizedAutoencoder(n_clusters=3, hidden=(64, 10), batch_size=256, epochs=5, random_state=0)",
     "machine": "TensorizedRBM(n_clusters=1, n_hidden=256, epochs=1, random_state=0)",
     "vae": "TensorizedVAE(n_clusters=3, epochs=2, standing_epochs=1, random_state=0)",
+    "contrastive": "TensorizedContrastive(n_clusters=3, epochs=2, random_state=0)",
+    "instance": "InstanceDiscrimination(n_clusters=3, epochs=2, random_state=0)",
+    "divergence": "DeepDivergenceClustering(n_clusters=3, epochs=2, random_state=0)",
+    "conv autoencoder": "TensorizedAutoencoder(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
     "conv vae": "TensorizedVAE(n_clusters=3, architecture='conv', epochs=2, standing_epochs=1, random_state=0)",
+    "conv contrastive": "TensorizedContrastive(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
+    "conv instance": "InstanceDiscrimination(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
 }
 BARS = {
     "small": 0.25,
@@ -75,7 +83,7 @@ class Compilations(event.Listener):
 
 compilations = Compilations()
 event.register("numba:compile", compilations)
-from csrl_core import TensorizedAutoencoder, TensorizedRBM, TensorizedVAE
+from csrl_core import {name}
 imported = time.perf_counter()
 {model}.fit(X)
 end = time.perf_counter()
@@ -121,8 +129,8 @@ def measure(case, python, table):
     """The row of one case; ``python``: an interpreter with umap-learn, or None."""
     with tempfile.TemporaryDirectory() as folder:
         data = f"{folder}/X.npy"
-        run(sys.executable, SAVE.format(data=DATA[case]), data, empty_cache=False)
-        ours = run(sys.executable, OURS.format(model=MODELS[case]), data)
+        run(sys.executable, SAVE.format(data=DATA.get(case, IMAGES)), data, empty_cache=False)
+        ours = run(sys.executable, OURS.format(model=MODELS[case], name=MODELS[case].partition("(")[0]), data)
         umap = run(python, UMAP, data) if python else None
     functions = ours["functions"]
     if table:

@@ -288,14 +288,14 @@ def validate(everything, problem):
         raise SystemExit(f"contestants do not learn alike: {errors}")
 
 
-def fit_times(problem, threads, quick):
+def fit_times(problem, threads, fits):
     """Seconds per epoch of the whole estimator: fits of more epochs less fits of fewer, by the epochs between."""
     try:
         from csrl_core import TensorizedRBM
     except ImportError:
         return []
     s, times = problem.setting, []
-    for _ in range(2 if quick else 5):
+    for _ in range(fits):
         seconds = []
         for epochs in (1, 3):
             model = TensorizedRBM(
@@ -320,7 +320,7 @@ def fit_times(problem, threads, quick):
     return sorted(times)
 
 
-def run(setting, seconds, quick, rates):
+def run(setting, seconds, quick, fits, rates):
     """Rows of one setting."""
     problem, everything = Problem(setting), {}
     for threads in (1, 2):
@@ -335,7 +335,7 @@ def run(setting, seconds, quick, rates):
     validate(everything, problem)
     times = time_in_turns({name: (c.epoch, c.context) for name, c in everything.items()}, seconds, 3)
     for threads in (1, 2):
-        found = fit_times(problem, threads, quick)
+        found = fit_times(problem, threads, fits)
         times |= {f"numba fit, {threads} thread{'s'[: threads - 1]}": found} if found else {}
 
     def best(peer):
@@ -410,6 +410,7 @@ def main():
     parser.add_argument("--pieces", action="store_true", help="time what a step is made of")
     parser.add_argument("--case", choices=[s.name for s in SETTINGS])
     parser.add_argument("--seconds", type=float, default=4.0, help="spent on each contestant")
+    parser.add_argument("--fits", type=int, default=5, help="pairs of whole fits that are timed; 0: kernels alone")
     options = parser.parse_args()
     if options.pieces:
         pieces()
@@ -423,7 +424,8 @@ def main():
         if options.case in (None, setting.name):
             n = min(setting.n, 4 * setting.batch) if options.quick else setting.n
             small = Setting(setting.name, n, setting.d, setting.m, setting.k, setting.batch)
-            rows += run(small, 0.2 if options.quick else options.seconds, options.quick, rates)
+            seconds, fits = (0.2, 2) if options.quick else (options.seconds, options.fits)
+            rows += run(small, seconds, options.quick, fits, rates)
     ratios = ["by_sklearn", "by_torch_bernoulli", "by_torch_rand"]
     print_table(
         rows, ["case", "backend", "threads", "p20", "p50", "p80", *ratios, "gflop", "gflop_s", "of_product_rate"]

@@ -1,4 +1,4 @@
-"""What ``csrl doctor`` says about this machine: versions, backends, models, threads, JIT cache, data; and --warm."""
+"""What ``csrl doctor`` says about this machine and a Dask cluster: versions, backends, threads, cache; and --warm."""
 
 import os
 import pkgutil
@@ -25,9 +25,12 @@ OPTIONAL = {
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def examine():
-    """All findings: dict of section → list of (name, finding, whether it is as it should be or None)."""
-    return {
+def examine(scheduler=None):
+    """All findings: dict of section → list of (name, finding, whether it is as it should be or None).
+
+    scheduler : address of a Dask cluster's; by default that of the client in use, if there is one
+    """
+    findings = {
         "versions": versions(),
         "backends": backends(),
         "models": models(),
@@ -36,6 +39,7 @@ def examine():
         "JIT cache": cache(),
         "data": data(),
     }
+    return findings | dask_cluster(scheduler)
 
 
 def versions():
@@ -126,6 +130,17 @@ def threads():
     except ImportError as error:
         rows.append(("numba", f"cannot be imported: {error}", False))
     return rows
+
+
+def dask_cluster(address=None):
+    """The workers of a Dask cluster, and what they have in other versions: a section; none without address or client.
+
+    address : of the scheduler; None: the client in use
+    """
+    from csrl_core.training.dask import examination
+
+    rows = examination.of_cluster(address)
+    return {"Dask cluster": rows} if rows else {}
 
 
 def cache_folders():

@@ -9,6 +9,8 @@ import numpy as np
 
 def _codes(labels, name):
     """Labels as integers 0 … k − 1, after checking that they are discrete labels."""
+    if np.ma.is_masked(labels):
+        raise ValueError(f"{name} has {np.ma.count_masked(labels)} masked labels, expected every sample's")
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"{name} has shape {labels.shape}, expected one label per sample: (n,)")

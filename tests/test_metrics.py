@@ -85,6 +85,7 @@ def test_perfect_is_one_and_measures_are_bounded(pairs):
         ([0, np.nan], [0, 1], r"y_true contains nan, expected discrete labels"),
         ([0, 1], [0, -np.inf], r"y_pred contains -inf, expected discrete labels"),
         (np.array([0, np.nan], object), [0, 1], r"y_true contains NaN, expected discrete labels"),
+        (np.ma.masked_array([0, 1], [0, 1]), [0, 1], r"y_true has 1 masked labels"),
         (np.array(["a", None], object), [0, 1], r"y_true mixes labels that cannot be compared"),
     ],
 )

@@ -9,12 +9,14 @@ import typer
 
 from csrl_core.cli.base import (
     ByPosition,
+    Dask,
     DataPath,
     Jobs,
     ModelPath,
     OtherBackend,
     TableOut,
     WrongUsage,
+    check_address,
     command_taking,
     integers,
     say,
@@ -34,6 +36,7 @@ class PredictRequest(TableRequest):
     out: TableOut
     backend: OtherBackend = None
     jobs: Jobs = None
+    dask: Dask = None
     by_position: ByPosition = False
 
 
@@ -47,27 +50,25 @@ class TransformRequest(PredictRequest):
 @command_taking(PredictRequest)
 def predict(request):
     """Write the cluster of every sample; an NPY file may be larger than memory."""
-    estimator, table = _read(request)
-    _write(request, estimator.predict, table, "cluster")
+    _write(request, lambda estimator: estimator.predict, "cluster")
 
 
 @command_taking(TransformRequest)
 def transform(request):
     """Write every sample's embedding under its cluster; an NPY file may be larger than memory."""
-    estimator, table = _read(request)
-    _write(request, estimator.transform_all if request.all_ else estimator.transform, table, "z")
+    _write(request, lambda estimator: estimator.transform_all if request.all_ else estimator.transform, "z")
 
 
 def _read(request):
     """The estimator of a file, and the data that it is asked about; an NPY file stays on disk."""
-    _check(request)
-    from csrl_core.cli import data, files
+    from csrl_core.cli import cluster, data, files
     from csrl_core.estimators import saved
 
     files.check_outputs({"--out": (request.out, files.TABLES)}, [request.model, request.data])
     estimator = saved.load(request.model, backend=request.backend and request.backend.value)
     estimator.n_jobs = request.jobs
-    table = _table(request, estimator, memory_map=True)
+    by_workers = cluster.left_on_disk(request.data, request)
+    table = _table(request, estimator, out_of_core=by_workers, memory_map=request.dask is None)
     if not data.is_on_disk(table.X):
         data.check_finite(request.data, table)
     return estimator, table
@@ -102,20 +103,30 @@ def _table(request, estimator, **options):
     return table
 
 
-def _write(request, method, table, name):
-    """A method's answers, from file to file in chunks of rows."""
+def _write(request, method_of, name):
+    """The answers of a method of the estimator, from file to file in chunks of rows."""
+    _check(request)
+    check_address(request.dask)
+    from csrl_core.cli import cluster, files
+
+    with cluster.connected(request.dask, say) as client:
+        estimator, table = _read(request)
+        method, X, n = method_of(estimator), table.X, len(table.X)
+        answers = _in_chunks(request, method, table) if client is None else cluster.answered(method, X, client, say)
+        files.write_table(request.out, answers, n, name, table.beside)
+    say(f"{n} rows  {request.out}")
+
+
+def _in_chunks(request, method, table):
+    """A method's answers, computed here."""
     from csrl_core.cli import data, files
 
-    def answers():
-        before = 0
-        for rows in files.row_chunks(table.X):
-            if data.is_on_disk(table.X):
-                data.check_finite(request.data, table, rows, before)
-            yield method(rows)
-            before += len(rows)
-
-    files.write_table(request.out, answers(), len(table.X), name, table.beside)
-    say(f"{len(table.X)} rows  {request.out}")
+    before = 0
+    for rows in files.row_chunks(table.X):
+        if data.is_on_disk(table.X):
+            data.check_finite(request.data, table, rows, before)
+        yield method(rows)
+        before += len(rows)
 
 
 @dataclass(frozen=True, kw_only=True)

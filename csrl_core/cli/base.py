@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -57,6 +58,12 @@ def integers(option, text):
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise WrongUsage(f"{option} {text}: expected integers with commas in between, as in 28,28") from None
+
+
+def check_address(address):
+    """Refuse what cannot be the address of a Dask scheduler; None is none."""
+    if address is not None and not re.fullmatch(r"((tcp|tls|ucx|wss?)://)?[^/\s]+:\d+", address):
+        raise WrongUsage(f"--dask {address}: expected the address of a scheduler, as in tcp://host:8786")
 
 
 def command(function):
@@ -174,6 +181,10 @@ OtherBackend = Annotated[Backend | None, typer.Option(help="Which kernels comput
 TableOut = Annotated[Path, typer.Option("--out", "-o", help="A .csv or .npy file.")]
 ImageShape = Annotated[
     str | None, typer.Option("--image-shape", metavar="H,W", help="Samples are images of this shape; default square.")
+]
+Dask = Annotated[
+    str | None,
+    typer.Option("--dask", metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler, tcp://host:port."),
 ]
 ByPosition = Annotated[
     bool, typer.Option("--by-position", help="Take columns as they stand, whatever their names are.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from csrl_core.cli.base import command, say
+from csrl_core.cli.base import check_address, command, say
 
 Dtypes = StrEnum("Dtypes", {name: name for name in ("float32", "float64", "both")})
 
@@ -17,13 +17,17 @@ def doctor(
         bool, typer.Option("--warm", help="Compile all that default fits need, once for this machine and version.")
     ] = False,
     dtype: Annotated[Dtypes, typer.Option(help="For --warm: the dtype of the data that will be fitted.")] = Dtypes.both,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Also the workers of this scheduler, tcp://host:port.")
+    ] = None,
 ):
     """Show what is installed, which backends work, threads, JIT cache and data; --warm compiles kernels."""
+    check_address(dask)
     from csrl_core import doctor
 
     if warm:
         return 0 if doctor.warm(say, ("float64", "float32") if dtype is Dtypes.both else (dtype.value,)) else 1
-    return 0 if _show(doctor.examine()) else 1
+    return 0 if _show(doctor.examine(dask)) else 1
 
 
 def _show(findings):

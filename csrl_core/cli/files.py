@@ -55,6 +55,23 @@ def naming(path):
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def save_somewhere(model, path, say):
+    """Save to ``path``; where that fails, into the folder for temporary files, so that the training is not lost."""
+    try:
+        with naming(path):
+            model.save(path)
+    except OSError as error:
+        with tempfile.NamedTemporaryFile(prefix="csrl-", suffix=".safetensors", delete=False) as rescue:
+            pass
+        try:
+            model.save(rescue.name)
+        except OSError:
+            Path(rescue.name).unlink(missing_ok=True)
+            raise error from None
+        raise OSError(f"{error}; the model was saved to {rescue.name} instead") from error
+    say(f"model      {path}")
+
+
 def write_table(path, parts, n, name, beside=None):
     """Write (n, …) row by row, so that the whole need not fit into memory.
 

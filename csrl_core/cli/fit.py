@@ -3,7 +3,6 @@
 import dataclasses
 import shlex
 import signal
-import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from csrl_core.callbacks import Checkpoint, LogLines
+from csrl_core.cli import cluster, files, progress
 from csrl_core.cli import data as tables
-from csrl_core.cli import files, progress
 from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.metrics import scores
 from csrl_core.training import compiling, termination
@@ -77,23 +76,6 @@ def one_interrupt(grace=5.0):
         signal.signal(signal.SIGINT, before)
 
 
-def save_somewhere(model, path, say):
-    """Save to ``path``; where that fails, into the folder for temporary files, so that the training is not lost."""
-    try:
-        with files.naming(path):
-            model.save(path)
-    except OSError as error:
-        with tempfile.NamedTemporaryFile(prefix="csrl-", suffix=".safetensors", delete=False) as rescue:
-            pass
-        try:
-            model.save(rescue.name)
-        except OSError:
-            Path(rescue.name).unlink(missing_ok=True)
-            raise error from None
-        raise OSError(f"{error}; the model was saved to {rescue.name} instead") from error
-    say(f"model      {path}")
-
-
 def fit(request, model, say):
     """Fit an estimator and write what was asked for; returns the exit code.
 
@@ -109,14 +91,20 @@ def fit(request, model, say):
         What `csrl_core.cli.base` prints as one line. Whatever had been learnt is saved before.
     """
     _check_files(request)
-    data, others, scaling = _read(request, model, say)
+    with cluster.connected(request.dask, say) as client:
+        return _fit(request, model, client, say)
+
+
+def _fit(request, model, client, say):
+    """`fit`. client : of the Dask cluster that has the data, None for data in this process"""
+    data, others, scaling = _read(request, model, client, say)
     equip = equipment(data, scaling)
     X, *scaled = (each if scaling is None else scaling.apply(each) for each in (data.X, *others.values()))
     model.set_callbacks(*_callbacks(request, model, data.X.shape[1]))
     begin = time.perf_counter()
     with one_interrupt():
         try:
-            with compiling.announced(say, type(model), model.backend) as compiled, _no_warning():
+            with compiling.announced(say, model, model.backend) as compiled, _no_warning():
                 model.fit(X, data.y, **dict(zip(others, scaled, strict=True)), resume=request.resume)
         except KeyboardInterrupt as ended:
             say = _spoken(say)
@@ -141,7 +129,7 @@ def fit(request, model, say):
                 say(line)
         finally:  # an interrupt while these are computed loses no model
             with equip(model):
-                save_somewhere(model, request.out, say)
+                files.save_somewhere(model, request.out, say)
         _write_tables(request, model, data, say)
     return 0
 
@@ -182,10 +170,12 @@ def _check_files(request):
     files.check_outputs(outputs, [*inputs, None if resumes_in_place else resume])
 
 
-def _read(request, model, say):
+def _read(request, model, client, say):
     """(data, other arrays that `fit` takes by name, scaling or None), finite and in the range that the model needs."""
-    data = tables.read_data(request.data, request, out_of_core=request.out_of_core, say=say)
+    on_disk = cluster.left_on_disk(request.data, request)
+    data = tables.read_data(request.data, request, out_of_core=on_disk, say=say)
     tables.check_finite(request.data, data)
+    data.X = cluster.held(data.X, request.data, client, say)
     scaling = scaling_of(request, data, say)
     if getattr(model, "visible", None) == "bernoulli" and (scaling is None or scaling.kind != "minmax"):
         X = data.X if scaling is None else scaling.apply(data.X)
@@ -197,7 +187,7 @@ def _read(request, model, say):
             )
     others = {}
     if request.target is not None:
-        others["target"] = _target(request, data, say)
+        others["target"] = cluster.held(_target(request, data, say), request.target, client, say)
     if request.background is not None:
         others["background"] = _other(request, request.background, data, say, "background").X
     return data, others, scaling
@@ -211,7 +201,7 @@ def _other(request, source, data, say, word):
     own = request
     if data.named or source.startswith(tables.BUILT_IN):
         own = dataclasses.replace(request, label_column=None, id_column=None, columns=None, drop=None)
-    on_disk = request.out_of_core and word == "target"
+    on_disk = word == "target" and cluster.left_on_disk(source, own)
     other = tables.read_data(
         source, own, out_of_core=on_disk, known=known, say=say, word=word, by_position=request.by_position
     )
@@ -297,4 +287,4 @@ def _keep(request, model, equip, what, say):
         f"embedding were not written (csrl predict and csrl transform make them from the model)"
     )
     with equip(model):
-        save_somewhere(model, request.out, say)
+        files.save_somewhere(model, request.out, say)

@@ -13,9 +13,12 @@ from typer.core import TyperCommand
 
 from csrl_core.cli.base import (
     ByPosition,
+    Dask,
     DataPath,
     ImageShape,
+    WrongUsage,
     app,
+    check_address,
     integers,
     parameter,
     reported,
@@ -50,6 +53,7 @@ class FitRequest(TableRequest):
     out_of_core: Annotated[
         bool, typer.Option("--out-of-core", help="Read NPY and IDX files as rows are needed: larger than memory.")
     ] = False
+    dask: Dask = None
     resume: Annotated[Path | None, typer.Option(help="Continue from a checkpoint, as if uninterrupted.")] = None
 
 
@@ -119,6 +123,9 @@ def _with_all_options():
         check_source(request.data)
         check_source(request.target)
         check_request(request)
+        check_address(request.dask)
+        if request.dask is not None and request.out_of_core:
+            raise WrongUsage("--out-of-core is for one machine; with --dask workers read blocks of a file anyway")
         for name in TAKES:
             if getattr(request, name) is not None and request.model not in owners(name):
                 raise options.foreign(name, request.model, owners(name))

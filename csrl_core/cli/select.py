@@ -6,7 +6,6 @@ from csrl_core import selection
 from csrl_core.cli import data as tables
 from csrl_core.cli import files
 from csrl_core.cli.base import WrongUsage
-from csrl_core.cli.fit import save_somewhere
 from csrl_core.cli.remembered import equipment, scaling_of
 from csrl_core.training import compiling
 
@@ -41,7 +40,7 @@ def main(request, say):
     scaling = scaling_of(request, data, say)
     estimator = selection.default_estimator(request.seed)
     estimator.set_params(backend=request.backend.value, n_init=request.n_init)
-    with compiling.announced(say, type(estimator), estimator.backend):
+    with compiling.announced(say, estimator, estimator.backend):
         selected = selection.select(
             np.asarray(data.X if scaling is None else scaling.apply(data.X)),
             n_clusters=clusters,
@@ -62,7 +61,7 @@ def main(request, say):
         )
     if model is not None:
         with equipment(data, scaling)(selected.estimator):
-            save_somewhere(selected.estimator, model, say)
+            files.save_somewhere(selected.estimator, model, say)
     if csv is not None:
         selected.write(csv)
         say(f"table    {csv}")

@@ -7,7 +7,7 @@ MISSING = frozenset(
     {
         *("", "na", "n/a", "#n/a", "#na", "nan", "-nan", "null", "none", "nil", "<na>", "nat", "missing", "\\n"),
         *("-", "--", "—", "–", "?", ".", "*", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "na_real_"),
-        *("-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan", "n.a.", "k.a."),
+        *("-1.#ind", "1.#ind", "1.#qnan", "-1.#qnan", "nan(ind)", "-nan(ind)", "n.a.", "k.a."),
     }
 )
 _SAS_MISSING = re.compile(r"\.[a-z_]")
@@ -36,7 +36,15 @@ _KINDS = [
     ),
     (re.compile(rf"\({_NUMBER}\)"), "a number in brackets: write it with a minus sign"),
     (re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+"), "a number of Fortran: write e instead of D"),
-    (re.compile(r"0[xX][0-9a-fA-F]+"), "a hexadecimal number: write it in decimals"),
+    (re.compile(r"[+-]?\d*\.\d+[+-]\d{3}"), "a number of Fortran without its E: write 1.5e-100 for 1.5-100"),
+    (re.compile(r"\*{2,}"), "what Fortran writes where a field was too narrow"),
+    (re.compile(r"-?1\.#INF0*"), "an infinite number of Windows: write inf or -inf"),
+    (re.compile(rf"{_NUMBER}-"), "a number with its sign behind: write the minus in front"),
+    (re.compile(rf"{_NUMBER} ?(±|\+/-) ?{_NUMBER}"), "a number with its error: write these in two columns"),
+    (re.compile(rf"{_NUMBER} ?[x×*·] ?10[\d^⁻⁰¹²³⁴⁵⁶⁷⁸⁹+-]+"), "a power of ten: write 1.5e3 for 1.5x10^3"),
+    (re.compile(r"\d+ ?/ ?\d+"), "a fraction or ratio: write it in decimals"),
+    (re.compile(r"\[.*\]"), "a list: write one number into a cell"),
+    (re.compile(r"0[xX][0-9a-fA-F.pP+-]+"), "a hexadecimal number: write it in decimals"),
     (re.compile(r"#{2,}"), "what Excel writes where a column was too narrow"),
     (re.compile(r"=.*"), "a formula: export values"),
     (re.compile(rf"[<>≤≥~] ?{_NUMBER}"), "a bound, not a number: replace it"),
@@ -65,6 +73,8 @@ class Numbers:
 
     def value(self, cell):
         """The number of a cell; None if it is none."""
+        if cell[:1] == "–":  # a dash for a minus
+            cell = "-" + cell[1:]
         if "−" in cell:  # the typographic minus
             cell = cell.replace("−", "-")
         if self.plain:
@@ -101,6 +111,11 @@ def looks_numeric(cell):
         or any(groups.fullmatch(cell) for groups in _GROUPS.values())
         or (cell and is_missing(cell))
     )
+
+
+def may_be_thousands(cell):
+    """Whether the points of a number may part thousands: 1.500 is one and a half, or fifteen hundred."""
+    return bool(_GROUPS["."].fullmatch(cell)) and cell.lstrip("+-")[0] != "0"
 
 
 def is_missing(cell, words=()):

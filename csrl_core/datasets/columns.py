@@ -13,7 +13,8 @@ ALL = ("all",)
 FEW, SOME = 5, 8  # rows from which numbers that count, in order or in any order, are no accident
 _LONG = re.compile(r"[+-]?\d{17,}")
 _NUMBERED = re.compile(r"(?i).*[ _.-](nr|no|number)\.?")
-_STAMP = re.compile(r"(?i).*time[ _.-]?stamp.*|unix.*|epoch")
+_STAMP = re.compile(r"(?i).*time[ _.-]?stamp.*|unix.*|epoch|ts")
+_DATE = re.compile(r"(?i)(.*[ _.-])?(date|datum|day)|[a-z]+Date")
 _ID = re.compile(
     r"(?i:id|index|idx|row[ _.]?(names?|nr|no|num(ber)?|id)|nr\.?|no\.?|#|uuid|guid|.*[ _.-]id)|[A-Za-z]*[a-z]I[Dd]"
 )
@@ -175,8 +176,9 @@ def _other_than_feature(x, name, low, high):
         return None
     counts, dates = n >= FEW and high - low == n - 1, 18000101 <= low < high < 21010000
     stamps = _STAMP.fullmatch(name) and (3e8 < low < high < 4e9 or 3e11 < low < high < 4e12)
+    days = _DATE.fullmatch(name) and 15000 < low < high < 60000  # as Excel counts them from 1900, others from 1970
     named = name and (_ID.fullmatch(name) or _NUMBERED.fullmatch(name))
-    if not (counts or dates or stamps or named) or (x != np.floor(x)).any():
+    if not (counts or dates or stamps or days or named) or (x != np.floor(x)).any():
         return None
     if counts and (np.diff(x) == 1).all():
         return f"counts the rows from {low:.0f} to {high:.0f}"
@@ -184,7 +186,7 @@ def _other_than_feature(x, name, low, high):
         return f"has every whole number from {low:.0f} to {high:.0f} once"
     if dates and ((x // 100 % 100 - 1) // 12 == 0).all() and ((x % 100 - 1) // 31 == 0).all():
         return f"has dates written as numbers, such as {low:.0f}"
-    if stamps:
+    if stamps or days:
         return f"is named like a time and has the likes of {low:.0f}"
     if named and (_ID.fullmatch(name) or len(np.unique(x)) == n):
         return "is named like an identifier and has whole numbers"

@@ -75,6 +75,17 @@ _FOREIGN = {
     b"<html": "a web page; was the download refused?",
     b"%PDF": "a PDF file; export the table as CSV",
     b"@relation": "an ARFF file of Weka; write it as CSV (scipy.io.arff reads it)",
+    b"BZh91AY&SY": "packed by bzip2; unpack it first",
+    b"\xfd7zXZ": "packed by xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard; unpack it first",
+    b"\x1f\x8b": "packed by gzip twice; unpack it first",
+    b"\x89PNG": "an image; save its pixels as an array with numpy.save",
+    b"\xff\xd8\xff": "an image; save its pixels as an array with numpy.save",
+    b"SQLite format 3": "a data base of SQLite; export the table as CSV",
+    b"\x80\x04\x95": "a pickled object, which is not loaded; write the array with numpy.save",
+    b"\x80\x05\x95": "a pickled object, which is not loaded; write the array with numpy.save",
+    b"version https://git-lfs": "a pointer of Git LFS; git lfs pull fetches the file itself",
+    b"[{": "JSON; write it as CSV (pandas.read_json(path).to_csv(other, index=False))",
     b"{": "JSON; write it as CSV (pandas.read_json(path).to_csv(other, index=False))",
 }
 _MARKS = {
@@ -123,14 +134,15 @@ def text_lines(path, encoding=None, most=None):
                         f"{path}, line {number}: found a zero byte, which no text has; the file is damaged, or of "
                         f"another kind or encoding (--encoding)"
                     )
-                yield line
+                yield line.lstrip("\ufeff") if line[0] == "\ufeff" else line  # of files that were put together
                 if number == most:
                     return
         except UnicodeError as error:
-            raise DataFileError(
-                f"{path}: not {'UTF-8' if codec == 'utf-8-sig' else codec} text ({error}); expected a CSV file. Of a "
-                f"file from Windows the encoding may be cp1252 (--encoding cp1252)"
-            ) from error
+            cure = "the file is cut short, or of another encoding (--encoding)"
+            if codec == "utf-8-sig":
+                cure = "of a file from Windows the encoding may be cp1252 (--encoding cp1252)"
+            name = "UTF-8" if codec == "utf-8-sig" else codec
+            raise DataFileError(f"{path}: not {name} text ({error}); expected a CSV file; {cure}") from error
         except LookupError:
             raise DataFileError(
                 f"{path}: {encoding!r} is no known encoding; expected one such as utf-8, cp1252"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from csrl_core.datasets.cell_errors import bad_cell
-from csrl_core.datasets.cells import boolean, is_missing, notation
+from csrl_core.datasets.cells import boolean, is_missing, is_number, may_be_thousands, notation
 from csrl_core.datasets.columns import Roles, finish, roles_of
 from csrl_core.datasets.headers import names_of
 from csrl_core.datasets.sources import DataFileError
@@ -43,11 +43,15 @@ def read_text(path, options):
     records = Records(path, layout.delimiter, options.skip, options.encoding)
     values, texts, lines, booleans = [], [], [], np.zeros(len(layout.names), int)
     roles = layout.roles
-    kept = sorted({*roles.texts})
+    kept, repeated = sorted({*roles.texts}), 0
+    header = layout.head[0][1] if layout.header_rows and not any(map(is_number, layout.head[0][1])) else None
     rows = iter(records)
     for _ in range(layout.header_rows):
         next(rows, None)
     for line, cells in rows:
+        if cells == header:  # of files that were put together
+            repeated += 1
+            continue
         if len(cells) != len(layout.names):
             cells = _of_width(path, line, cells, layout, options)
         for j in roles.empty:
@@ -61,6 +65,8 @@ def read_text(path, options):
     _check_booleans(path, booleans, len(values), layout)
     if records.n_comments:
         layout.notes.append(f"{records.n_comments} comment lines left out")
+    if repeated:
+        layout.notes.append(f"the header stands {repeated + 1} times in the file, and was left out")
     if records.n_empty:
         layout.notes.append(f"{records.n_empty} empty rows left out")
     if options.skip:
@@ -91,6 +97,7 @@ def _layout(path, options):
             f"{path}: found {unclear!r}; is its comma a decimal mark or does it part thousands? "
             f"{options.say('decimal', ',')} or {options.say('thousands', ',')} says which"
         )
+    _check_marks(path, head, delimiter, numbers, options)
     if numbers.decimal != "." or numbers.thousands:
         marks = f", thousands parted by {numbers.thousands!r}" if numbers.thousands else ""
         notes.append(f"decimal mark {numbers.decimal!r}{marks}")
@@ -116,6 +123,28 @@ def _layout(path, options):
             f"{names[j]!r} has leading zeros; if it is a code and no number: {options.say('drop', [names[j]])}"
         )
     return Layout(delimiter, numbers, names, named, header_rows, head, roles, notes)
+
+
+def _check_marks(path, head, delimiter, numbers, options):
+    """Refuse rows that stand in quotes as wholes, and points that may part thousands where ; separates cells."""
+    if options.decimal is not None or options.thousands is not None:
+        return
+    if not numbers.thousands and all(len(row) == 1 for _, row in head):
+        line, (cell,) = head[-1]
+        mark = next((mark for mark in ",;\t|" if mark in cell), None)
+        widths = {len(row[0].split(mark)) for _, row in head[len(head) > 1 :]}
+        if mark and len(widths) == 1 and all(map(is_number, cell.split(mark))):
+            number = f", or if it is one number, {options.say('decimal', ',')}" if mark == "," and widths == {2} else ""
+            raise DataFileError(
+                f"{path}, line {line}: found one cell in every row, such as {cell[:60]!r}; if a pair of quotes stands "
+                f"around whole rows, remove these{number}"
+            )
+    points = [cell for _, row in head for cell in row if "." in cell and is_number(cell)]
+    if delimiter == ";" and numbers.plain and points and all(map(may_be_thousands, points)):
+        raise DataFileError(
+            f"{path}: found {points[0]!r}; is its point a decimal mark or does it part thousands? "
+            f"{options.say('decimal', '.')} or {options.say('thousands', '.')} says which"
+        )
 
 
 def _header_note(head, header_rows, named):

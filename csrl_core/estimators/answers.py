@@ -16,6 +16,7 @@ from csrl_core.estimators import saved
 from csrl_core.estimators.checks import Checks
 from csrl_core.estimators.device_input import FLOATS, check_beside
 from csrl_core.estimators.fitted import FittedModel, to_device_of
+from csrl_core.estimators.row_by_row import row_by_row
 from csrl_core.training.likelihood import responsibilities
 from csrl_core.training.on_disk import loaded
 from csrl_core.training.parameters import Layout, check_shape
@@ -28,6 +29,8 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
 
     _loss_name = "loss"  # what the curve's axis says
     _one_space = False  # whether all clusters have the same embedding
+    _numbered = False  # whether what a model says of a sample depends on the sample's number among all
+    _first_row = 0  # number of the first sample that is given
 
     def _fitted(self, dtype, params=None, centers=None):
         """The `FittedModel` with the fitted parameters (or others) in one dtype."""
@@ -60,30 +63,41 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         with fitted.threads():
             for first in range(0, len(X), CHUNK):
                 rows = slice(first, first + CHUNK)
-                fitted.rows = fitted.backend.own(np.arange(first, min(first + CHUNK, len(X))))
+                fitted.rows = fitted.backend.own(self._first_row + np.arange(first, min(first + CHUNK, len(X))))
                 part = to_device_of_X(function(fitted, fitted.backend.own(X[rows]) - fitted.shift))
                 if result is None:
                     result = np.empty_like(part, shape=(len(X), *part.shape[1:]), order="C")
                 result[rows] = part
         return result
 
+    def _complete(self, dtype):
+        """Compute what a fit that was stopped has not, before others answer. dtype : of the samples"""
+        fitted = self._fitted(dtype)
+        with fitted.threads():
+            fitted.complete()
+
+    @row_by_row
     def cluster_losses(self, X):
         """L (n, k): the loss of every sample under every cluster's model."""
         return self._map(X, lambda fitted, x: fitted.losses(x))
 
+    @row_by_row
     def predict(self, X):
         """The cluster of every sample, (n,) int64: lowest loss or highest likelihood; the first of equal clusters."""
         return self._map(X, lambda fitted, x: fitted.assign(x))
 
+    @row_by_row
     def transform(self, X):
         """The embedding of every sample under its assigned cluster, (n, latent)."""
         return self._map(X, lambda fitted, x: fitted.embed_assigned(x)[0])
 
+    @row_by_row
     def transform_all(self, X):
         """The embedding of every sample under every cluster, (n, k, latent)."""
         return self._map(X, lambda fitted, x: fitted.embed(x))
 
     @available_if(lambda estimator: estimator._has_decoder())
+    @row_by_row
     def reconstruct(self, X):
         """The reconstruction of every sample by its assigned cluster's model, in input space, (n, d)."""
         return self._input_units(
@@ -91,6 +105,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         )
 
     @available_if(lambda estimator: estimator._has_decoder())
+    @row_by_row(beside=("labels",))
     def inverse_transform(self, Z, labels=None):
         """Decode embeddings into input space, (n, d).
 
@@ -133,6 +148,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         return backends.get(self.backend).own(Z), as_numpy
 
     @available_if(lambda estimator: estimator._has_likelihood())
+    @row_by_row
     def predict_proba(self, X):
         """The probability of every cluster, π_j p_j(x) / Σ_l π_l p_l(x), (n, k). Only with assignment by likelihood."""
         return self._map(X, lambda fitted, x: responsibilities(fitted.costs(x)))
@@ -143,6 +159,7 @@ class FittedMethods(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         self._check_fitted()
         return self._fitted(self.params_.dtype).rule.gaussians(self.state_)
 
+    @row_by_row
     def score_samples(self, X):
         """Scores (n,), the larger the better: log Σ_j π_j p_j(x) with assignment by likelihood, else −min_j L."""
         if self._by_likelihood:

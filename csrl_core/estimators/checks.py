@@ -71,6 +71,10 @@ class Checks(ABC):
         }
         return required, {"unit": ((1,), np.float64)}
 
+    def _flat(self, X, name):
+        """Samples as rows. name : of the argument, for messages"""
+        return X
+
     def _check_X(self, X, reset, **options):
         """X, checked. reset : bool, whether X sets the number of features, as in `fit`."""
         return check_X(self, X, reset, **options)

@@ -40,6 +40,7 @@ class ClusterSpecific(BaseClusterSpecific):
 
     _parameter_constraints = {"model": [ClusterModel]}
     _made_for_a_size = False  # only who wrote the model knows
+    _numbered = True  # so does its `Draw`
 
     def _validate_params(self):
         super()._validate_params()

@@ -18,6 +18,7 @@ from csrl_core.estimators.batch import BaseBatchModel
 from csrl_core.estimators.device_input import check_beside
 from csrl_core.estimators.instance import InstanceDiscrimination
 from csrl_core.estimators.instance_arguments import InstanceArguments
+from csrl_core.estimators.row_by_row import row_by_row
 
 
 @estimator
@@ -108,6 +109,7 @@ class ContrastiveInstanceDiscrimination(InstanceArguments, BaseBatchModel):
     def partial_fit(self, X, y=None):
         """There is none."""
 
+    @row_by_row
     def background_transform(self, X):
         """b of every sample, (n, e): the features of the background's extractors that the losses take."""
         self._check_fitted()

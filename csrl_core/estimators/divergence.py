@@ -16,6 +16,7 @@ from csrl_core.estimators.augmentation import AugmentationArguments
 from csrl_core.estimators.batch import BaseBatchModel
 from csrl_core.estimators.mismatch_curves import MismatchCurves
 from csrl_core.estimators.networks import NetworkMethods, check_widths
+from csrl_core.estimators.row_by_row import row_by_row
 from csrl_core.models.divergence import DivergenceModel
 from csrl_core.models.divergence_layers import backbone, divergence_parts
 from csrl_core.models.divergence_mismatch import terms_of
@@ -230,6 +231,7 @@ class DeepDivergenceClustering(MismatchCurves, NetworkMethods, AugmentationArgum
         rate = LEARNING_RATES[self.companion] if self.learning_rate == "auto" else self.learning_rate
         return replace(super()._settings(key, batches), learning_rate=float(rate))
 
+    @row_by_row
     def predict_proba(self, X):
         """The soft assignments A (n, k)."""
         return self._map(X, lambda fitted, x: np.exp(-fitted.losses(x)))

@@ -48,10 +48,16 @@ class FittedModel:
         """The costs that assignment minimises, (n, k)."""
         if self.rule is None:
             return self.backend.own(self.losses(x), x.dtype)
-        missing = self.rule.missing_arrays(self.parameters, self.parameters.state, self.draw())
-        if missing:  # the fit was stopped before assignment needed them
-            self.keep(missing)
+        self.complete()
         return self.rule.costs(self.parameters.state, self.codes(x))
+
+    def complete(self):
+        """Compute what assignment needs, if the fit was stopped before it needed that."""
+        if self.rule is None:
+            return
+        missing = self.rule.missing_arrays(self.parameters, self.parameters.state, self.draw())
+        if missing:
+            self.keep(missing)
 
     def codes(self, x):
         """The quantities from which the rule computes costs."""

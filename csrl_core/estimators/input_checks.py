@@ -38,6 +38,16 @@ def check_cells(X, name):
             f"{name} is a masked array with {np.ma.count_masked(X)} masked values, the first in {where}; leave these "
             f"rows out, or fill them in, as by np.where({name}.mask, {name}.mean(axis=0), {name}.data)"
         )
+    if isinstance(X, (list, tuple)) and X and all(isinstance(row, (list, tuple)) for row in X):
+        other = next((i for i, row in enumerate(X) if len(row) != len(X[0])), None)
+        if other is not None:
+            raise ValueError(
+                f"{name} has rows of different lengths: {len(X[0])} values in row 0, {len(X[other])} in row {other}; "
+                f"expected as many in each"
+            )
+    if isinstance(X, (set, frozenset, dict)) or hasattr(X, "__next__"):
+        rows = f"pandas.DataFrame({name})" if isinstance(X, dict) else f"list({name})"
+        raise TypeError(f"{name} is a {type(X).__name__}; expected an array, a frame or a list of rows, such as {rows}")
     if _is_frame(X, "polars", "LazyFrame"):
         raise TypeError(f"{name} is a LazyFrame, which has no values yet; expected a frame, {name}.collect()")
     for column, shown in _columns(X, name):

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from csrl_core.backends import as_numpy
 from csrl_core.estimators.fitted import to_device_of
+from csrl_core.estimators.row_by_row import row_by_row
 from csrl_core.estimators.sampling import Sampling
 from csrl_core.training.draws import Use, chosen
 
@@ -85,6 +86,7 @@ class LatentMethods(Sampling):
         X = self.inverse_transform(codes.reshape(-1, h), np.full(codes[..., 0].size, cluster, np.int64))
         return X.reshape(*codes.shape[:-1], -1)
 
+    @row_by_row
     def cluster_bounds(self, X, n_samples=None):
         """The importance-weighted bound of log p_j(x) under every cluster, (n, k) float64.
 
@@ -106,6 +108,7 @@ class LatentMethods(Sampling):
 
         return as_numpy(self._map(X, bounds))
 
+    @row_by_row
     def score_samples(self, X, n_samples=None):
         """A lower bound of log Σ_j π_j p_j(x), (n,), by importance sampling; π_j are shares of the training data.
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from csrl_core.backends import as_numpy
 from csrl_core.estimators.fitted import to_device_of
+from csrl_core.estimators.row_by_row import row_by_row
 from csrl_core.estimators.sampling import Sampling
 from csrl_core.training.draws import Use
 from csrl_core.training.on_disk import is_on_disk, loaded
@@ -15,6 +16,7 @@ from csrl_core.training.on_disk import is_on_disk, loaded
 class MachineMethods(Sampling):
     """Mixin of the methods that `TensorizedRBM` has besides those of every estimator."""
 
+    @row_by_row
     def free_energy(self, X):
         """F_j(x − c_j) under every cluster's machine, (n, k): −log p_j(x) − log Z_j.
 
@@ -75,13 +77,17 @@ class MachineMethods(Sampling):
         log-probability of binary samples that are drawn with these values as probabilities.
         """
         self._ensure_partition()
+        return self._log_densities(X)
 
+    @row_by_row
+    def _log_densities(self, X):
         def log_densities(fitted, x):
             rule, energies = fitted.model.partition, fitted.model.free_energy(fitted.parameters, x, fitted.centers)
             return rule.log_density(rule.costs(fitted.parameters.state, energies))
 
         return self._map(X, log_densities)
 
+    @row_by_row(numbered=True)
     def pseudo_likelihood(self, X):
         """d · log p(v_i | all other units) under each sample's cluster, for one random unit i of each sample: (n,).
 
@@ -95,6 +101,7 @@ class MachineMethods(Sampling):
         with fitted.threads():
             x = X if is_on_disk(X) else fitted.backend.own(X)
             labels = fitted.backend.own(self._map_checked(X, lambda fitted, x: fitted.assign(x)))
+            fitted.rows = self._first_row + np.arange(len(X))
             return fitted.model.pseudo_likelihood(fitted.parameters, x, fitted.centers, labels, fitted.draw())
 
     def free_energy_gap(self, X_train, X_valid):

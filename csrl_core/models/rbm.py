@@ -210,7 +210,8 @@ class RBMModel(ClusterModel):
         Its expectation over i is the log of the pseudo-likelihood (Besag 1975); Z drops out.
         """
         (n, d), rows = X.shape, np.arange(len(X))
-        unit = as_numpy(self.philox.integers(d, *draw.words(Use.PSEUDO_LIKELIHOOD), 0, n))
+        begin = 0 if draw.rows is None else int(draw.rows[0])
+        unit = as_numpy(self.philox.integers(d, *draw.words(Use.PSEUDO_LIKELIHOOD), 0, begin + n))[begin:]
         scores = np.empty(n)
         for first in range(0, n, CHUNK):
             part = slice(first, first + CHUNK)

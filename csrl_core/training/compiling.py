@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from csrl_core import backends
 
-# Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases "small", "machine"
-# and "vae", as bench/bench_first_fit.py measures them on two cores (bench/results/first_fit.csv).
-SECONDS = {"autoencoder": 4, "rbm": 9, "vae": 6}
+# Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases of
+# bench/bench_first_fit.py on two cores (bench/results/first_fit.csv).
+SECONDS = {"autoencoder": 4, "rbm": 9, "vae": 6, "contrastive": 6, "instance": 3, "divergence": 3}
+SECONDS |= {"conv autoencoder": 9, "conv vae": 11, "conv contrastive": 14, "conv instance": 14}
 
 
 @dataclass
@@ -24,15 +25,15 @@ _announcing = 0  # contexts that announce: those further in leave it to them
 
 
 @contextmanager
-def announced(say, kind=None, backend="auto"):
+def announced(say, model=None, backend="auto"):
     """Announce the first function that Numba compiles within the context; nothing is said where all are cached.
 
     Parameters
     ----------
     say : callable or None
         Takes the line; not called within another `announced`, as one line is enough. None only counts.
-    kind : class or None
-        The estimator's class; the line has its name and the expected time.
+    model : estimator, class of estimators, or None
+        The line has its name and the expected time.
     backend : str
         The backend's name; only "numba" and "auto" compile.
 
@@ -58,7 +59,7 @@ def announced(say, kind=None, backend="auto"):
             depth += 1
             compiled.functions += 1
             if compiled.functions == 1 and not quiet:
-                say(line(kind))
+                say(line(model))
 
         def on_end(self, occurred):
             nonlocal depth
@@ -81,12 +82,15 @@ def of_fit(estimator, backend):
     """
     if not estimator.verbose:
         return nullcontext()
-    return announced(lambda text: print(text, file=sys.stderr, flush=True), type(estimator), backend.name)
+    return announced(lambda text: print(text, file=sys.stderr, flush=True), estimator, backend.name)
 
 
-def line(kind=None):
-    """The line to print before compiling."""
+def line(model=None):
+    """The line to print before compiling; model : estimator or class"""
+    kind = model if model is None or isinstance(model, type) else type(model)
     home = kind and kind.__module__.rpartition(".")[2]
+    if getattr(model, "architecture", None) == "conv":
+        home = f"conv {home}"
     name = f" of {kind.__name__}" if kind else ""
     long = f"about {SECONDS[home]} s" if home in SECONDS else "some seconds"
     return f"compiling the Numba kernels{name}: {long}, once on this machine for this version"

@@ -29,13 +29,18 @@ class Frame(NamedTuple):
 
 
 def size(data):
-    """Weighted root mean square of a `Batch` of all samples, float; 0 or not finite where squares are."""
+    """Weighted root mean square of a `Batch` of all samples, float; not finite where squares are not.
+
+    Where the squares of what is not zero are, the largest value.
+    """
 
     def squares(block, weight):
         with np.errstate(over="ignore", invalid="ignore"):
             return float(np.square(block, dtype=np.float64).sum(axis=1) @ weight.astype(np.float64))
 
     total = sum(mapped(data.target, squares, data.weight), 0.0)
+    if total == 0:
+        return float(max(mapped(data.target, lambda block: np.abs(block).max(initial=0.0)), default=0.0))
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.sqrt(total / (float(data.weight.sum(dtype=np.float64)) * data.target.shape[1])))
 

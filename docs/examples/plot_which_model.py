@@ -23,7 +23,7 @@ cases = {
     "lines": (*datasets.make_lines_3d(random_state=0), TensorizedAutoencoder(n_clusters=3, random_state=0)),
     "round clouds": (
         *make_blobs(300, 2, centers=3, cluster_std=1.5, random_state=3),
-        TensorizedAutoencoder(n_clusters=3, hidden=(1,), random_state=0),
+        TensorizedAutoencoder(n_clusters=3, hidden=(1,), epochs=600, random_state=0),
     ),
     "binary answers": (answers, kind, TensorizedRBM(n_clusters=3, n_hidden=10, random_state=0)),
     "images": (images / 16, digits, TensorizedVAE(n_clusters=5, hidden=(64, 32), reg=0.5, random_state=0)),

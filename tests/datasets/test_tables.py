@@ -4,6 +4,7 @@ Every file here is what some program or person writes. `UNDERSTOOD` are read as 
 is said; `REFUSED` have a message that names the file, the place and a cure.
 """
 
+import bz2
 import gzip
 from decimal import Decimal
 
@@ -110,6 +111,14 @@ UNDERSTOOD = {
     "cp1252, said": (
         "a.csv", "größe,b\n1.5,2\n3,4.25\n7,6.5\n".encode("cp1252"), {"encoding": "cp1252"}, ROWS, None, None,
     ),
+    "one carriage return among Windows' ends": (
+        "a.csv", b"a,b\r\n1.5,2\r3,4.25\r\n7,6.5\r\n", {}, ROWS, ["a", "b"], None,
+    ),
+    "files put together, marks and headers and all": (
+        "a.csv", "\ufeffa,b\n1.5,2\n\ufeffa,b\n3,4.25\n\ufeff7,6.5\n", {}, ROWS, ["a", "b"], "stands 2 times",
+    ),
+    "a dash for a minus": ("a.csv", "a,b\n–1,2\n3,4\n", {}, [[-1, 2], [3, 4]], ["a", "b"], None),
+    "Octave's comments": ("a.txt", "# rows: 3\n# columns: 2\n 1.5 2\n 3 4.25\n 7 6.5\n", {}, ROWS, None, "2 comment"),
     # empty cells, rows, columns
     "a trailing delimiter": ("a.csv", "a,b,\n1.5,2,\n3,4.25,\n7,6.5,\n", {}, ROWS, ["a", "b"], "empty"),
     "a trailing delimiter in the rows": ("a.csv", "a,b\n1.5,2,\n3,4.25,\n7,6.5,\n", {}, ROWS, ["a", "b"], "empty"),
@@ -185,6 +194,10 @@ REFUSED = {
     "decimal commas or names of rows": (
         "a.csv", "a\n1,5\n3,1\n4,2\n", {}, "found '1,5' below .*--delimiter ';' and --decimal ,;.*--delimiter ,",
     ),
+    "rows in quotes as wholes": ("a.csv", '"a,b"\n"1,2"\n"3,4"\n', {}, "line 3: .*around whole rows.*--decimal ,"),
+    "long rows in quotes": ("a.csv", '"1,2,5"\n"3,4,4"\n', {}, "around whole rows, remove these$"),
+    "a point between semicolons": ("a.csv", "a;b\n1.500;2\n3.250;4\n", {}, "--decimal . or --thousands ."),
+    "Excel's days": ("a.csv", "date,b\n43831,2\n43834,5\n", {}, "'date' is named like a time.*43831.*--drop date"),
     "decimal commas between commas": ("a.csv", "a,b\n1,5,2,1\n3,5,4,0\n", {}, "found 4 columns.*decimal marks as well"),
     "an empty cell or a header": ("a.csv", ",2,5\n1,2,4\n3,4,4\n", {}, "Its first cell is empty: --header or"),
     "names between spaces": ("a.csv", "a b c\n1,2,3\n4,5,7\n", {}, "separated by ' ', the rows below by ','"),
@@ -219,6 +232,11 @@ REFUSED = {
     "Excel's narrow column": ("a.csv", "a,b\n####,2\n7,3\n", {}, "too narrow"),
     "Excel's errors": ("a.csv", "a,b\n#N/A,2\n7,3\n", {}, "line 2, column 1.*'#N/A'.*--missing drop"),
     "a formula": ("a.csv", "a,b\n=A1+1,2\n7,3\n", {}, "a formula"),
+    "a fraction": ("a.csv", "a,b\n1/2,2\n3/4,3\n", {}, "'1/2'.*a fraction or ratio"),
+    "an error": ("a.csv", "a,b\n1.5±0.1,2\n3,4\n", {}, "a number with its error"),
+    "a minus behind": ("a.csv", "a,b\n5-,2\n3,4\n", {}, "'5-'.*write the minus in front"),
+    "Fortran's stars": ("a.csv", "a,b\n****,2\n3,4\n", {}, "a field was too narrow"),
+    "a list in a cell": ("a.csv", 'a,b\n"[1, 2]",2\n3,4\n', {}, "a list"),
     "yes and no": ("a.csv", "a,b\nyes,2\nno,3\n", {}, "'yes'.*write 1 and 0, or --drop a"),
     "a month": ("a.csv", "d,b\n2020-01,2\n2020-02,5\n", {}, "'2020-01'.*it is a date; --drop d"),
     "money with a code": ("a.csv", "a,b\nEUR 5,2\nEUR 6,3\n", {}, "money"),
@@ -259,6 +277,10 @@ REFUSED = {
     "JSON": ("a.csv", '{"a": [1, 2]}\n', {}, "is JSON"),
     "a web page": ("a.csv", "<!DOCTYPE html><html>", {}, "a web page"),
     "Matrix Market": ("a.txt", "%%MatrixMarket matrix\n2 2 1\n1 1 5\n", {}, "is of Matrix Market.*scipy.io.mmread"),
+    "an image": ("a.csv", b"\x89PNG\r\n\x1a\n", {}, "is an image"),
+    "packed by another name": ("a.csv", bz2.compress(b"1,2\n"), {}, "is packed by bzip2; unpack it first"),
+    "a pointer": ("a.csv", "version https://git-lfs.github.com/spec/v1\n", {}, "git lfs pull"),
+    "half of a UTF-16 letter": ("a.csv", "a,b\n1,2\n".encode("utf-16")[:-1], {}, "not utf-16 text.*cut short"),
     "XML": ("a.csv", '<?xml version="1.0"?>', {}, "is XML; save the sheet as CSV"),
     "Weka's own suffix": ("a.arff", "@relation x\n", {}, "is an ARFF file of Weka"),
     "a packed table": ("a.csv.zip", b"PK\x03\x04", {}, "found suffix '.csv.zip'.*unpack it first"),

@@ -106,6 +106,9 @@ def test_sparse_arrays_are_refused_with_the_cure(frame, index):
 def test_arrays_and_frames_that_are_no_table_of_numbers(frame):
     for X, message in (
         (frame.to_records(index=False), "structured array with the fields a, b, c, d; .*structured_to_unstructured"),
+        (map(list, frame.to_numpy()), r"X is a map; expected an array.*list\(X\)"),
+        (frame.to_dict("list"), r"X is a dict; .*pandas.DataFrame\(X\)"),
+        ([[1, 2], [3, 4], [5]], "rows of different lengths: 2 values in row 0, 1 in row 2"),
         (frame.astype(pandas.SparseDtype("float")), "dense data is required: X.sparse.to_dense"),
         (frame.rename(columns={"d": "a"}), "X has several columns named 'a'"),
         (frame.to_numpy() + 1j, "Complex data not supported: X has dtype complex128; take real"),

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -23,9 +25,11 @@ from csrl_core import (  # noqa: E402
     TensorizedVAE,
     estimators,
 )
+from csrl_core.callbacks import Checkpoint, EpochCallback  # noqa: E402
 from csrl_core.training import sample_files, starts  # noqa: E402
 from csrl_core.training.dask import steps  # noqa: E402
 from csrl_core.training.dask.share import added_up  # noqa: E402
+from csrl_core.training.on_disk import SamplesLostError  # noqa: E402
 
 rng = np.random.default_rng(0)
 N, D = 240, 4
@@ -181,6 +185,63 @@ def test_a_worker_that_dies_in_a_step_changes_nothing(client, monkeypatch):
     monkeypatch.setattr(steps.Shares, "_result", dying)
     equal(whole, clone(model).fit(spread(X)))
     assert len(calls) > 4
+
+
+def test_an_interrupt_leaves_the_last_whole_epoch(client, monkeypatch):
+    model, calls, result = TensorizedAutoencoder(**FAST, **LOSS), [], steps.Shares._result
+    first, whole = (clone(model).set_params(epochs=epochs).fit(spread(X)) for epochs in (1, 2))
+
+    def interrupted(self, call):
+        calls.append(call)
+        if len(calls) == 10:  # of three a step, three steps an epoch
+            signal.raise_signal(signal.SIGINT)
+        return result(self, call)
+
+    monkeypatch.setattr(steps.Shares, "_result", interrupted)
+    broken = clone(model)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(spread(X))
+    equal(first, broken)
+    equal(whole, broken.fit(spread(X)))
+
+
+class Dies(EpochCallback):
+    """Kills a process after the second epoch."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def on_epoch_end(self, estimator, epoch):
+        """Kill it."""
+        if epoch.epoch == 1:
+            self.process.kill()
+            self.process.wait()
+        return False
+
+
+@pytest.mark.parametrize("kept", [0, X.nbytes])
+def test_a_fit_resumes_elsewhere_when_the_scheduler_has_died(kept, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_files, "KEPT", kept)
+    file, path = tmp_path / "scheduler.json", tmp_path / "state"
+    model = TensorizedAutoencoder(**FAST | {"epochs": 3}, **LOSS)
+    whole, broken = clone(model).fit(spread(X)), clone(model)
+    run = [sys.executable, "-m"], ["--no-dashboard", "--scheduler-file", str(file)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        subprocess.Popen([*run[0], "distributed.cli.dask_scheduler", *run[1], "--port", "0"], **quiet) as scheduler,
+        subprocess.Popen([*run[0], "distributed.cli.dask_worker", *run[1], "--no-nanny"], **quiet) as worker,
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),  # for which Dask waits that it comes back
+    ):
+        try:
+            with distributed.Client(scheduler_file=str(file), set_as_default=False) as mortal, mortal.as_current():
+                broken.set_callbacks(Checkpoint(path), Dies(scheduler))
+                with pytest.raises(SamplesLostError, match="scheduler of the Dask cluster has gone"):
+                    broken.fit(spread(X))
+        finally:
+            scheduler.kill()
+            worker.kill()
+    assert broken.n_iter_ == 2
+    equal(whole, clone(model).set_callbacks(Checkpoint(path)).fit(spread(X), resume=path))
 
 
 # -- bad input ------------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ def test_where_the_unit_matters_a_warning_says_so():
     for estimator, factor, size in (
         (model(activation="tanh", epochs=1), 1e-5, "1.[0-9]e-06"),
         (model(optimizer="sgd", epochs=1), 1e-5, "1.[0-9]e-06"),
+        (model(epochs=1), 1e-200, "[0-9.]+e-201"),  # squares are zero
         (
             TensorizedVAE(hidden=(2,), epochs=1, backend="numpy", reconstruction_loss="mse", random_state=0),
             1e3,

@@ -9,8 +9,9 @@ from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
 _VERSION = "__import__('csrl_core').__version__"
-_LOST = ("the Dask scheduler {} has gone, and with it the samples; the parameters of the last whole epoch are kept. "
-         "fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
+REACHED = 4  # seconds within which who can be reached answers
+_LOST = ("the scheduler of the Dask cluster has gone, and with it the samples; the parameters of the last whole epoch "
+         "are kept. fit(X, resume=checkpoint) continues from a checkpoint, on another cluster too")  # fmt: skip
 
 
 def current():
@@ -22,6 +23,28 @@ def current():
         return distributed.get_client()
     except ValueError:
         return None
+
+
+def connect(address):
+    """A client of the scheduler at an address; it does not become the one in use.
+
+    Raises
+    ------
+    ImportError
+        There is no dask.distributed.
+    ConnectionError
+        No scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError("a Dask cluster needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    try:
+        return Client(address, timeout=REACHED, set_as_default=False)
+    except OSError:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {address} within {REACHED} s (dask scheduler starts one and says where)"
+        ) from None
 
 
 @contextmanager
@@ -62,6 +85,11 @@ def _local():
         yield client
 
 
+def own_versions(client):
+    """Dict of worker's address → version of this package there, or the exception of its import."""
+    return client.run(eval, _VERSION, on_error="return")
+
+
 def check_workers(client):
     """Refuse workers that lack this package, or have another version of it.
 
@@ -70,7 +98,7 @@ def check_workers(client):
     RuntimeError
         It names the workers.
     """
-    found = client.run(eval, _VERSION, on_error="return")
+    found = own_versions(client)
     wrong = {address: version for address, version in found.items() if version != __version__}
     if not wrong:
         return
@@ -96,12 +124,48 @@ def lost_without(client):
 
     try:
         yield
-    except (CancelledError, OSError) as error:
-        if isinstance(error, SamplesLostError) or (
-            client.status == "running" and not isinstance(error, CancelledError)
-        ):
+    except SamplesLostError:
+        raise
+    except Exception as error:  # Dask has many for it
+        if not isinstance(error, CancelledError) and _answers(client):
             raise
-        raise SamplesLostError(_LOST.format(getattr(client.scheduler, "address", ""))) from error
+        raise SamplesLostError(_LOST) from error
+
+
+def _answers(client):
+    """Whether the scheduler does."""
+    if client.scheduler is None:
+        return False
+    try:
+        client.sync(client.scheduler.identity, callback_timeout=REACHED)
+    except (OSError, TimeoutError):
+        return False
+    return client.status == "running"
+
+
+def submit(client, function, *args, **options):
+    """Future of a call of a function with effects or random numbers, as `Client.submit`.
+
+    Raises
+    ------
+    SamplesLostError
+        The scheduler has gone.
+    """
+    with lost_without(client):
+        return client.submit(function, *args, pure=False, **options)
+
+
+def who_has(client, futures):
+    """List of the addresses of the workers that hold each result, sorted.
+
+    Raises
+    ------
+    SamplesLostError
+        The scheduler has gone.
+    """
+    with lost_without(client):
+        found = client.who_has(futures)
+    return [sorted(found[future.key]) for future in futures]
 
 
 def gather(client, futures):

@@ -30,25 +30,38 @@ def opened(X, name="X", dtype=None):
     if client is None:
         return computed(X)
     if frame:
-        kept, frame = _dtype(np.result_type(*map(_numpy_dtype, X.dtypes))), frame_of(X)
-        delayed = [_values_of(part, kept) for part in X.to_delayed()]
+        delayed, frame = _parts_of_frame(X, name), frame_of(X)
     else:
-        delayed, frame = _in_one_chunk(X, name).to_delayed().ravel().tolist(), None
+        delayed, frame = in_one_chunk(X, name).to_delayed().ravel().tolist(), None
     parts = client.compute(delayed)
-    looks = cluster.gather(client, [client.submit(worker.look_at, part, pure=False) for part in parts])
+    looks = cluster.gather(client, [cluster.submit(client, worker.look_at, part) for part in parts])
     check_partitions(looks, name)
     stored = np.result_type(*(found.dtype for found in looks))
     lengths = [found.shape[0] for found in looks]
-    return DaskSamples(client, parts, lengths, looks[0].shape[1], dtype or _dtype(stored), frame)
+    return DaskSamples(client, parts, lengths, looks[0].shape[1], dtype or float_dtype(stored), frame)
 
 
-def _values_of(part, dtype):
+def _parts_of_frame(X, name):
+    """The partitions of a data frame as delayed arrays (m, d)."""
     from dask import delayed
 
-    return delayed(worker.values)(part, dtype)
+    columns, dtype, values = list(X.columns), _dtype_of_frame(X), delayed(worker.values)
+    return [values(part, columns, dtype, f"partition {i} of {name}") for i, part in enumerate(X.to_delayed())]
 
 
-def _dtype(stored):
+def array_of(X, name):
+    """A Dask data frame as a Dask array (n, d), whose number of rows is not known before it is computed."""
+    columns, dtype = list(X.columns), _dtype_of_frame(X)
+    like = np.empty((0, len(columns)), dtype)
+    return X.map_partitions(worker.values, columns, dtype, f"a partition of {name}", meta=like)
+
+
+def _dtype_of_frame(X):
+    return float_dtype(np.result_type(*map(_numpy_dtype, X.dtypes)))
+
+
+def float_dtype(stored):
+    """The dtype in which numbers are computed with that are stored in another: float32, or float64."""
     return stored if stored in FLOATS else np.dtype(np.float64)
 
 
@@ -93,7 +106,7 @@ def check_dask_array(X, name):
         raise ValueError(f"{name} has dtype {X.dtype}; expected real numbers: {name}.astype(float)")
 
 
-def _in_one_chunk(X, name):
+def in_one_chunk(X, name):
     """X with all columns in one chunk."""
     if len(X.chunks[1]) == 1:
         return X
@@ -108,24 +121,31 @@ def _in_one_chunk(X, name):
 
 def check_partitions(looks, name):
     """Check what `worker.look_at` found of all partitions, in order. name : of the argument, for messages"""
-    first, before = None, 0
+    before, d = 0, None
     for number, found in enumerate(looks):
-        where = f"partition {number} of {name}"
-        if found.dtype is None:
-            raise TypeError(f"{where} is a {found.kind}, but dense NumPy arrays are required: {TO_DENSE}")
-        if len(found.shape) != 2:
-            raise ValueError(f"{where} has shape {found.shape}; expected samples (n, d)")
-        if found.dtype.kind not in "biuf":
-            raise ValueError(f"{where} has dtype {found.dtype}; expected real numbers")
-        first = found if first is None else first
-        if found.shape[1] != first.shape[1]:
-            raise ValueError(f"{where} has {found.shape[1]} columns, partition 0 has {first.shape[1]}")
-        if found.bad is not None:
-            i, j, kind = found.bad
-            raise ValueError(
-                f"Input {name} contains {kind}: row {before + i}, column {j} (row {i} of partition {number}); "
-                f"expected finite numbers"
-            )
+        check_partition(found, number, name, before)
+        d = found.shape[1] if d is None else d
+        if found.shape[1] != d:
+            raise ValueError(f"partition {number} of {name} has {found.shape[1]} columns, partition 0 has {d}")
         before += found.shape[0]
-    if not before or not first.shape[1]:
-        raise ValueError(f"Found array with {before} sample(s) and {first.shape[1]} feature(s) in {name}")
+    if not before or not d:
+        raise ValueError(f"Found array with {before} sample(s) and {d} feature(s) in {name}")
+
+
+def check_partition(found, number, name, before=None):
+    """Check what `worker.look_at` found of one partition.
+
+    number : of the partition; name : of the argument; before : int, rows in partitions before it, None if not known
+    """
+    where = f"partition {number} of {name}"
+    if found.dtype is None:
+        raise TypeError(f"{where} is a {found.kind}, but dense NumPy arrays are required: {TO_DENSE}")
+    if len(found.shape) != 2:
+        raise ValueError(f"{where} has shape {found.shape}; expected samples (n, d)")
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{where} has dtype {found.dtype}; expected real numbers")
+    if found.bad is not None:
+        i, j, kind = found.bad
+        at = f"row {i} of partition {number}"
+        at = f"{at}, column {j}" if before is None else f"row {before + i}, column {j} ({at})"
+        raise ValueError(f"Input {name} contains {kind}: {at}; expected finite numbers")

@@ -43,7 +43,7 @@ class DaskSamples(Samples):
         places, futures = [], []
         for number, where, rows in self.in_parts(numbers):
             places.append(where)
-            futures.append(self.client.submit(worker.take, self.parts[number], rows, pure=False))
+            futures.append(cluster.submit(self.client, worker.take, self.parts[number], rows))
         for where, rows in zip(places, cluster.gather(self.client, futures), strict=True):
             array[where] = rows
         return array
@@ -78,7 +78,7 @@ class DaskSamples(Samples):
                 for number, own in zip(group, rows, strict=True)
             ]
             parts = [self.parts[number] for number in group]
-            futures.append(self.client.submit(worker.passed, function, parts, self.dtype, others, pure=False))
+            futures.append(cluster.submit(self.client, worker.passed, function, parts, self.dtype, others))
         for results, group in zip(cluster.gather(self.client, futures), self.groups(), strict=True):
             done |= dict(zip(group, results, strict=True))
         for number in sorted(done):
@@ -87,10 +87,9 @@ class DaskSamples(Samples):
     def groups(self):
         """Lists of partitions, about WINDOW on the same worker in each; those without rows are in none."""
         if self._groups is None:
-            where, by_worker, loads = self.client.who_has(self.parts), {}, {}
+            where, by_worker, loads = cluster.who_has(self.client, self.parts), {}, {}
             for number in np.flatnonzero(self.ends > self.begins).tolist():
-                holders = sorted(where[self.parts[number].key])
-                address = min(holders, key=lambda holder: loads.get(holder, 0), default="")
+                address = min(where[number], key=lambda holder: loads.get(holder, 0), default="")
                 loads[address] = loads.get(address, 0) + int(self.ends[number] - self.begins[number])
                 by_worker.setdefault(address, []).append(number)
             self._groups = [

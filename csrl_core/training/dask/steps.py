@@ -28,7 +28,6 @@ ROWS = 1024  # of a batch in a share: fewer do not pay for the gradient that is 
 TRIES = 4  # how often a step is begun because workers have gone
 PATIENCE = 50  # tenths of a second until the scheduler has noticed that a worker has gone
 LOOK = 5.0  # seconds of a step after which one looks whether its workers are there
-REACHED = 5.0  # seconds within which a worker must answer if it can be reached from here
 
 
 def applies(objective, data):
@@ -148,22 +147,23 @@ class Shares:
             self.holders.append((numbers, futures[-1]))
 
         actors = cluster.gather(self.client, futures)
-        where = self.client.who_has(futures)
+        where = cluster.who_has(self.client, futures)
         self.holders = [
-            (numbers, actor, next(iter(where[future.key]), None))
-            for (numbers, future), actor in zip(self.holders, actors, strict=True)
+            (numbers, actor, next(iter(addresses), None))
+            for (numbers, _), actor, addresses in zip(self.holders, actors, where, strict=True)
         ]
         self._reach()
 
     def _owners(self):
         """The address of a worker for each share, a list."""
-        wait([*self.X.parts, *self.target.parts])
-        where, lengths = self.client.who_has(self.X.parts), self.X.ends - self.X.begins
+        with cluster.lost_without(self.client):
+            wait([*self.X.parts, *self.target.parts])
+        where, lengths = cluster.who_has(self.client, self.X.parts), self.X.ends - self.X.begins
         held = []
         for first, stop in pairwise(self.bounds):
             rows = {}
             for part in range(first, stop):
-                for address in where[self.X.parts[part].key]:
+                for address in where[part]:
                     rows[address] = rows.get(address, 0) + int(lengths[part])
             held.append(rows)
         return balanced(held, (self.ends - self.begins).tolist())
@@ -175,14 +175,14 @@ class Shares:
             for number in numbers
         }
         options = {"workers": [address], "allow_other_workers": True} if address is not None else {}
-        return self.client.submit(Holder, self.pickled, shares, len(self), actor=True, pure=False, **options)
+        return cluster.submit(self.client, Holder, self.pickled, shares, len(self), actor=True, **options)
 
     def _reach(self):
         """Let the scheduler pass on what workers are sent, where they cannot be reached from here."""
         calls = [actor.ready() for _, actor, _ in self.holders]
         try:
             for call in calls:
-                call.result(timeout=REACHED)
+                call.result(timeout=cluster.REACHED)
         except OSError:
             self.client.direct_to_workers = False
 

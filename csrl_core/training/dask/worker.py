@@ -70,8 +70,18 @@ def look_at(part):
     return Found(kind, part.shape, part.dtype, bad)
 
 
-def values(frame, dtype):
-    """The numbers of a data frame as an array (m, d); missing values are NaN."""
+def values(frame, columns, dtype, name):
+    """The numbers of a data frame as an array (m, d); missing values are NaN.
+
+    columns : names that it must have; name : of the data frame, for messages
+
+    Raises
+    ------
+    ValueError
+        It has others, or in another order.
+    """
+    if list(frame.columns) != columns:
+        raise ValueError(f"{name} has the columns {list(frame.columns)}; expected those of the others, {columns}")
     return np.ascontiguousarray(frame.to_numpy(dtype=dtype, na_value=np.nan))
 
 

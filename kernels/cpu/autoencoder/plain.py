@@ -86,12 +86,8 @@ def _residuals(x_hat, target, center, codes, reg, L):
 
 
 def _blocks(n, k, d):
-    """Rows of the blocks, by shape alone; k : tasks of a block."""
-    return _cut(n, CHUNK if d <= _NARROW else _ROWS if k > 3 else 64 * k)
-
-
-def _cut(n, rows):
-    """Blocks of so many rows; a few that are left over join the last: products of few rows take almost as long."""
+    """Rows of the blocks, by shape alone; k : tasks of a block. Products of few rows take as long as those of many."""
+    rows = CHUNK if d <= _NARROW else _ROWS if k > 3 else 64 * k
     return blocks(n, rows, more=rows // 4)
 
 
@@ -158,7 +154,7 @@ def losses_and_gradient(params, layers, X, target, centers, s, weights, reg):
     network, k = Network(params, layers), len(centers)
     L = losses(params, layers, X, target, centers, reg) if s is None else np.empty((len(X), k), X.dtype)
     known, s = s is not None, assign(L) if s is None else s
-    chunks = _cut(len(X), CHUNK)
+    chunks = blocks(len(X), CHUNK, more=CHUNK // 4)
     gradient, total = np.zeros_like(params), np.zeros(len(params) if len(chunks) > 1 else 0)
     for chunk in chunks:
         arguments = X[chunk], target[chunk], centers, s[chunk], weights[chunk], reg, L[chunk] if known else None
