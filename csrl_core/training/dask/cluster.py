@@ -1,6 +1,7 @@
 """The Dask cluster of a fit: whose it is, whether its workers can compute with this package, and what ends with it."""
 
 import sys
+import warnings
 from contextlib import contextmanager
 
 from csrl_core._version import __version__
@@ -151,7 +152,8 @@ def submit(client, function, *args, **options):
     SamplesLostError
         The scheduler has gone.
     """
-    with lost_without(client):
+    with lost_without(client), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # of numbers that belong to rows, which are larger
         return client.submit(function, *args, pure=False, **options)
 
 
