@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests in two processes, one of which takes over from the other at the end: most of the suite runs on one thread.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test quick sensitive oracle docs docs-tools everything lint bench device clean
+.PHONY: demo test quick collect sensitive oracle docs docs-tools everything lint bench device clean
 
 demo: $(STAMP)        ## the main job, under a minute
 	$(BIN)/csrl demo
@@ -21,6 +21,9 @@ test: $(TESTED)       ## the whole suite
 
 quick: $(TESTED)      ## the suite without what is marked slow
 	$(PYTEST) -m "not slow"
+
+collect: $(TESTED)    ## import all tests, by one process, so that those of other targets find all compiled
+	$(BIN)/python -m pytest --collect-only -qq
 
 sensitive: $(TESTED)  ## what another BLAS or vector width could change; .ci/run has it under several
 	$(PYTEST) -m "sensitive and not slow" $$(grep -rl --include='test_*.py' mark.sensitive tests)

@@ -252,7 +252,8 @@ def _fit_tiny(kind, n, d, dtype, **arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         others = {"background": X} if "background" in inspect.signature(kind.fit).parameters else {}
-        return kind(epochs=1, random_state=0, **arguments).fit(X, **others), X[:100]
+        short = {"epochs": 1} | ({"ais_betas": 3} if "ais_betas" in inspect.signature(kind).parameters else {})
+        return kind(**short, random_state=0, **arguments).fit(X, **others), X[:100]
 
 
 def compile_ahead(kind, backend, say, d=4, dtype="float64", **arguments):

@@ -230,26 +230,29 @@ def typable(constraints):
 
 
 def every_value():
+    """Of each model the first values of all its arguments, the second ones, and so on: a command takes all of a row."""
     for model, kind in options.models()[0].items():
-        for name in options.arguments_of(kind):
-            values = list(typable(kind._parameter_constraints[name]))
-            assert values, name
-            for typed, value in values:
-                yield pytest.param(model, name, typed, value, id=f"{model}-{name}-{typed}")
+        values = {name: list(typable(kind._parameter_constraints[name])) for name in options.arguments_of(kind)}
+        assert not [name for name, own in values.items() if not own]
+        for i in range(max(map(len, values.values()))):
+            row = [(name, *own[i]) for name, own in values.items() if i < len(own)]
+            yield pytest.param(model, row, id=f"{model}-{i}")
 
 
-@pytest.mark.parametrize(("model", "name", "typed", "value"), list(every_value()))
-def test_every_value_of_every_argument_can_be_given(monkeypatch, model, name, typed, value):
-    made = []
+@pytest.mark.parametrize(("model", "row"), list(every_value()))
+def test_every_value_of_every_argument_can_be_given(monkeypatch, model, row):
+    made, words = [], []
     monkeypatch.setattr("csrl_core.cli.fit.fit", lambda request, estimator, say: made.append((request, estimator)))
-    flag = options.flags(name)[0]
-    words = [flag] if typed is None else [flag, typed]
-    if isinstance(value, bool) and not value:
-        words = [flag.replace("--", "--no-", 1)]
+    for name, typed, value in row:
+        flag = options.flags(name)[0]
+        no = isinstance(value, bool) and not value
+        words += [flag.replace("--", "--no-", 1)] if no else [flag] if typed is None else [flag, typed]
     run("fit", "--model", model, "-o", "m", *words, "data:iris")
     ((request, estimator),) = made
-    assert (request.data, getattr(estimator, name)) == ("data:iris", value)
-    assert type(getattr(estimator, name)) is type(value)
+    assert request.data == "data:iris"
+    for name, _, value in row:
+        found = getattr(estimator, name)
+        assert (name, found, type(found)) == (name, value, type(value))
 
 
 def test_an_option_that_may_stand_alone():

@@ -207,7 +207,7 @@ def test_a_constant_column_is_only_shifted(csrl, X):
 
 
 def test_new_rows_outside_the_range_are_set_to_its_ends_and_counted(csrl, X):
-    csrl("fit", "data:iris", "-o", "m", "--model", "rbm", "--scale", "minmax", *FIT)
+    csrl("fit", "data:iris", "-o", "m", "--model", "rbm", "--ais-betas", "20", "--scale", "minmax", *FIT)
     np.save("new.npy", [[20.0, 3, 1, 1], [5, 3, 1, 1]])
     result = csrl("predict", "m", "new.npy", "-o", "p.npy")
     assert "1 of 8 values lie outside the range of the model's training data" in result.stderr

@@ -76,7 +76,7 @@ def test_a_linear_tae_reaches_the_principal_subspaces(lines, hidden, h):
     X, y = lines
     X = X + 10 * y[:, None]  # so far apart that assignments stay as they are
     fixed = {"n_clusters": 3, "hidden": hidden, "reg": 0.0, "init": y, "random_state": 0}
-    model = TensorizedAutoencoder(epochs=3000, learning_rate=0.02, **fixed).fit(X)
+    model = TensorizedAutoencoder(epochs=800, learning_rate=0.02, **fixed).fit(X)
     np.testing.assert_array_equal(model.labels_, y)
     best = optimum(X, y, h)
     assert best * (1 - 1e-9) <= model.loss_ <= best * (1 + 1e-2)

@@ -125,7 +125,7 @@ def test_an_interrupted_fit_resumes_to_the_same_curve(kind, tmp_path):
 
 
 @every_kind
-def test_backends_and_threads_agree_on_a_whole_fit(kind):
+def test_backends_and_threads_agree_on_a_whole_fit(kind, one_order):
     models = [
         make(kind, epochs=2, backend=name, n_jobs=n_jobs).fit(X[:40])
         for name, n_jobs in [("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 5), ("emulated", 1)]
@@ -138,7 +138,7 @@ def test_backends_and_threads_agree_on_a_whole_fit(kind):
 
 
 @pytest.mark.parametrize("kind", ["autoencoder", "views", "own layers"])
-def test_arrays_of_the_device(kind, cupy):
+def test_arrays_of_the_device(kind, cupy, one_order):
     few = X[:40]
     model = make(kind, epochs=2, backend="cupy").fit(cupy.asarray(few))
     same = make(kind, epochs=2, backend="emulated").fit(few)

@@ -154,7 +154,7 @@ def test_a_bank_is_resumed_on_its_own_data_alone(kind, tmp_path):
 
 
 @every_kind
-def test_backends_and_threads_agree_on_a_whole_fit(kind):
+def test_backends_and_threads_agree_on_a_whole_fit(kind, one_order):
     models = [
         make(kind, epochs=2, backend=name, n_jobs=n_jobs).fit(X[:40], **beside(kind))
         for name, n_jobs in [("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 5), ("emulated", 1)]
@@ -167,7 +167,7 @@ def test_backends_and_threads_agree_on_a_whole_fit(kind):
 
 
 @pytest.mark.parametrize("kind", ["images", "conv", "backgrounds"])
-def test_arrays_of_the_device(kind, cupy):
+def test_arrays_of_the_device(kind, cupy, one_order):
     few = X[:40]
     there = {name: [cupy.asarray(each) for each in value] for name, value in beside(kind).items()}
     model = make(kind, epochs=2, backend="cupy").fit(cupy.asarray(few), **there)

@@ -14,17 +14,24 @@ from csrl_core.experiments.runs import RunTable
 
 pytestmark = pytest.mark.skipif(not datasets.available("mnist"), reason="MNIST is not there")
 SMALL = {"versions": ("ours",), "sets": ("mnist",), "repetitions": 2, "epochs": 2, "images": 20}
+COMMAND = ("reproduce", "fig3", "--quick", "--version", "ours", "--data", "mnist", "--jobs", "1")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("fig3")
+    """What the command makes, once: the first repetition of `SMALL`."""
+    folder = tmp_path_factory.mktemp("fig3")
+    assert "2 runs, 0 of them in" in csrl(*COMMAND, "--out", folder).output
+    return folder
 
 
 @pytest.fixture(scope="module")
 def made(folder):
-    table = RunTable(folder / "runs.csv", fig3.Run)
-    return fig3_summary.complete(table, fig3.jobs(folder, **SMALL), n_processes=1)
+    return fig3_summary.complete(table(folder), fig3.jobs(folder, **SMALL), n_processes=1)
+
+
+def table(folder):
+    return RunTable(folder / "fig3-quick-runs.csv", fig3.Run)
 
 
 def test_all_versions_sets_repetitions_and_models(tmp_path):
@@ -56,12 +63,12 @@ def test_a_run_measures_what_it_says(made, folder):
 
 
 def test_only_what_is_missing_is_made_again(made, folder):
-    table, jobs = RunTable(folder / "runs.csv", fig3.Run), fig3.jobs(folder, **SMALL)
-    assert table.without_model(jobs) == []
+    there, jobs = table(folder), fig3.jobs(folder, **SMALL)
+    assert there.without_model(jobs) == []
     jobs[0].path.rename(jobs[0].path.with_suffix(".away"))
-    assert table.without_model(jobs) == jobs[:1]  # the picture's model
+    assert there.without_model(jobs) == jobs[:1]  # the picture's model
     jobs[0].path.with_suffix(".away").rename(jobs[0].path)
-    assert table.without_model([replace(jobs[0], seed=9)]) == [replace(jobs[0], seed=9)]
+    assert there.without_model([replace(jobs[0], seed=9)]) == [replace(jobs[0], seed=9)]
 
 
 def test_the_summary_is_means_and_what_is_gained(made):
@@ -75,15 +82,12 @@ def test_the_summary_is_means_and_what_is_gained(made):
     assert f"{rows['TVAE', 'ARI'].mean:.3f} ± {rows['TVAE', 'ARI'].standard_error:.3f}" in text
 
 
-def test_command(tmp_path):
-    command = ("reproduce", "fig3", "--quick", "--version", "ours", "--data", "mnist", "--jobs", "1")
-    result = csrl(*command, "--out", tmp_path)
-    assert result.exit_code == 0, result.output
-    with (tmp_path / "fig3-quick.csv").open() as file:
+def test_command(folder):
+    with (folder / "fig3-quick.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["model"] for row in rows} == {"VAE", "TVAE"}
-    assert (tmp_path / "fig3-mnist-ours.png").stat().st_size > 20_000
-    again = csrl(*command, "--out", tmp_path)
+    assert (folder / "fig3-mnist-ours.png").stat().st_size > 20_000
+    again = csrl(*COMMAND, "--out", folder)
     assert "2 runs, 2 of them in" in again.output
 
 

@@ -132,6 +132,8 @@ static void wait(State state, const char* file, int line) {
     to_scheduler();
 }
 
+static int missing[MOST / 32];  // a warp's lane that some shuffle waited for: the first one to look for
+
 // The last lane of a mask to arrive hands out all values and goes on; the others wait for it.
 static uint64_t exchange(unsigned mask, uint64_t value, int source, const char* file, int line) {
     int me = (int)(self - threads), warp = me / 32 * 32;
@@ -144,11 +146,13 @@ static uint64_t exchange(unsigned mask, uint64_t value, int source, const char* 
         say("%s:%d: thread %d calls a shuffle whose mask %08x leaves it out", file, line, me, mask);
         to_scheduler();
     }
-    for (int lane = 0; lane < 32; lane++) {
+    for (int i = 0; i < 32; i++) {
+        int lane = (missing[me / 32] + i) % 32;
         Thread* t = threads + warp + lane;
         if (!(mask >> lane & 1) || t == self) continue;
         bool there = warp + lane < count && t->state == SHUFFLE && t->line == line && t->file == file && t->mask == mask;
         if (!there) {
+            missing[me / 32] = lane;
             wait(SHUFFLE, file, line);
             return self->got;
         }
@@ -240,22 +244,30 @@ static void run_block(int how) {
         threads[i].state = NEW;
     }
     arrange(order, count, how);
-    int left = count;
+    // In random order threads of all warps take turns; else a warp goes on until all its threads wait at a barrier,
+    // so that what it uses stays in the processor's cache.
+    int left = count, together = how == 2 ? count : 32;
     while (left) {
         bool progress = false;
         int at_barrier = 0;
-        for (int o = 0; o < count; o++) {
-            self = threads + order[o];
-            if (self->state != NEW && self->state != READY) continue;
-            if (self->state == NEW) start(self);
-            if (failed) return;
-            progress = true;
-            to_thread();
-            if (failed) return;
-            if (self->state == DONE) {
-                stacks[free_stacks++] = self->stack;
-                left--;
-            }
+        for (int first = 0; first < count; first += together) {
+            bool ran;
+            do {
+                ran = false;
+                for (int o = first; o < first + together; o++) {
+                    self = threads + order[o];
+                    if (self->state != NEW && self->state != READY) continue;
+                    if (self->state == NEW) start(self);
+                    if (failed) return;
+                    ran = progress = true;
+                    to_thread();
+                    if (failed) return;
+                    if (self->state == DONE) {
+                        stacks[free_stacks++] = self->stack;
+                        left--;
+                    }
+                }
+            } while (ran && together < count);
         }
         for (int i = 0; i < count; i++)
             at_barrier += threads[i].state == BARRIER && threads[i].line == threads[0].line && threads[i].file == threads[0].file;
