@@ -92,9 +92,7 @@ def draw(cost, rows, path):
     from matplotlib import pyplot as plt
 
     fig, ax = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    workers = [2**power for power in range(10)] + [
-        1000
-    ]  # others send more gradients each, so that lines would be rugged
+    workers = [*(2**power for power in range(10)), 1000]  # others send more gradients: the lines would be rugged
     ax.plot(workers, workers, color="0.8", linestyle="--", label="as many times as workers")
     for batch in sorted({row["batch"] for row in rows}):
         one = batch * cost.row_s + cost.update_s
