@@ -254,7 +254,7 @@ static void run_block(int how) {
             bool ran;
             do {
                 ran = false;
-                for (int o = first; o < first + together; o++) {
+                for (int o = first; o < first + together && o < count; o++) {
                     self = threads + order[o];
                     if (self->state != NEW && self->state != READY) continue;
                     if (self->state == NEW) start(self);
