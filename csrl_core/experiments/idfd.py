@@ -139,5 +139,5 @@ def make_run(job):
         if job.repetition == 0:
             model.save(job.path)
     seconds = time.perf_counter() - begin
-    curve = " ".join(f"{at:.1f}:{value:.4f}" for at, value in looks)
+    curve = " ".join(f"{at:.2f}:{value:.4f}" for at, value in looks)
     return Run(*job.key, **metrics.scores(y, labels), loss=loss, seconds=seconds, curve=curve)
