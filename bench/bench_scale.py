@@ -7,7 +7,7 @@ Files of float32 are made in blocks in a folder for temporary files (or DIR) and
 process of its own, which compiled before; ``resident_mb`` is its peak (ru_maxrss) less what it had before the fit, and
 ``labels_mb`` what labels, weights and row numbers take of that. With up to --in-memory rows the same fit is made in
 memory as well, and its loss curve and labels must be the same. ``read_mb`` is what the process read from files and
-devices (rchar of /proc/self/io).
+devices (rchar of /proc/self/io). bench_scale_dask.py has fits on a cluster and the simulation of many workers.
 """
 
 import argparse
