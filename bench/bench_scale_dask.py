@@ -19,6 +19,7 @@ import warnings
 
 import dask.array as da
 import numpy as np
+from bench_scale import Clock
 from common import append_rows, machine, print_table
 from dask import delayed
 from distributed import Client, LocalCluster
@@ -26,24 +27,11 @@ from scale_simulation import Costs, draw, table
 from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder
-from csrl_core.callbacks import EpochCallback
 from csrl_core.training import loop
 from csrl_core.training.dask import share, steps
 
 COLUMNS = ["rows", "where", "workers", "start_s", "epoch_s", "rows_s", "ratio", "step_ms", "loss"]
 FROM = "pays_from", "half_from"  # batches from which all workers are faster than one process, by half their number
-
-
-class Clock(EpochCallback):
-    """The times at which epochs end."""
-
-    def __init__(self):
-        self.times = []
-
-    def on_epoch_end(self, estimator, epoch):
-        """Note the time."""
-        self.times.append(time.perf_counter())
-        return False
 
 
 class Timed:

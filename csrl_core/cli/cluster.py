@@ -6,6 +6,7 @@ from pathlib import Path
 
 from csrl_core.cli.table_request import BUILT_IN, STANDARD_INPUT
 from csrl_core.training import sample_files
+from csrl_core.training.dask import counted
 from csrl_core.training.on_disk import BLOCK
 from csrl_core.training.row_files import SampleFiles
 
@@ -37,12 +38,8 @@ def connected(address, say):
             cluster.check_workers(client)
         except RuntimeError as error:
             raise ConnectionError(str(error)) from None
-        say(f"cluster    {address}: {_count(len(threads), 'worker')}, {_count(sum(threads.values()), 'thread')}")
+        say(f"cluster    {address}: {counted(len(threads), 'worker')}, {counted(sum(threads.values()), 'thread')}")
         yield client
-
-
-def _count(n, what):
-    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def left_on_disk(source, request):
@@ -67,9 +64,8 @@ def spread(X, client, say):
     rows = min(max(BLOCK, BLOCK_BYTES // (d * X.dtype.itemsize)), -(-n // LEAST_BLOCKS))
     blocks = [slice(first, min(first + rows, n)) for first in range(0, n, rows)]
     there = isinstance(X, SampleFiles) and _seen_by_all(client, X)
-    say(
-        f"           {_count(len(blocks), 'partition')} of {rows} rows, {'read by' if there else 'sent to'} the workers"
-    )
+    parted, how = counted(len(blocks), "partition"), "read by" if there else "sent to"
+    say(f"           {parted} of {rows} rows, {how} the workers")
     if there:
         from dask import delayed
 

@@ -32,6 +32,11 @@ def frame_of(X):
     return make_meta(X)
 
 
+def counted(n, what):
+    """A number of things as text: "1 worker", "2 workers"."""
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
 def computed(array):
     """What a Dask collection holds, in memory; anything else as it is."""
     return array.compute() if is_collection(array) else array

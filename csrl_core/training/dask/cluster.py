@@ -5,7 +5,7 @@ import warnings
 from contextlib import contextmanager
 
 from csrl_core._version import __version__
-from csrl_core.training.dask import is_collection
+from csrl_core.training.dask import counted, is_collection
 from csrl_core.training.on_disk import SamplesLostError
 
 # What is evaluated on a worker, which may not have this package, so that no function of ours can be sent there.
@@ -27,6 +27,15 @@ def current():
         return None
 
 
+def _distributed(what):
+    """The module; what : that needs it, for the error."""
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError(f"a Dask {what} needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    return distributed
+
+
 def connect(address):
     """A client of the scheduler at an address; it does not become the one in use.
 
@@ -37,12 +46,9 @@ def connect(address):
     ConnectionError
         No scheduler answers.
     """
+    distributed = _distributed("cluster")
     try:
-        from distributed import Client
-    except ImportError:
-        raise ImportError("a Dask cluster needs dask.distributed; pip install 'csrl_core[dask]'") from None
-    try:
-        return Client(address, timeout=REACHED, set_as_default=False)
+        return distributed.Client(address, timeout=REACHED, set_as_default=False)
     except OSError:
         raise ConnectionError(
             f"no Dask scheduler answers at {address} within {REACHED} s (dask scheduler starts one and says where)"
@@ -67,20 +73,15 @@ def cluster_for(*arrays):
 @contextmanager
 def _local():
     """A client of a cluster in this process, with a line that says so."""
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise ImportError("a Dask collection needs dask.distributed; pip install 'csrl_core[dask]'") from None
+    distributed = _distributed("collection")
     from csrl_core.backends import usable_threads
 
     threads = usable_threads(-1)
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=":0") as cluster,
-        Client(cluster) as client,
-    ):
+    options = {"n_workers": 1, "threads_per_worker": threads, "processes": False, "dashboard_address": ":0"}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         print(
-            f"no Dask client is in use: computing in this process, by a LocalCluster of one worker with {threads} "
-            f"thread{'s' * (threads != 1)}",
+            f"no Dask client is in use: computing in this process, by a LocalCluster of one worker with "
+            f"{counted(threads, 'thread')}",
             file=sys.stderr,
             flush=True,
         )

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 
 from csrl_core._version import __version__
-from csrl_core.training.dask import cluster
+from csrl_core.training.dask import cluster, counted
 
 PACKAGES = "numpy", "numba"  # on which a worker's results depend, besides this package and Python
 # Evaluated on workers, which may not have this package.
@@ -28,7 +28,7 @@ def of_cluster(address=None):
         return []
     with nullcontext() if address is None else client:
         threads, found = client.nthreads(), versions(client)
-        rows = [("scheduler", f"{client.scheduler.address}, {_count(len(threads), 'worker')}", bool(threads))]
+        rows = [("scheduler", f"{client.scheduler.address}, {counted(len(threads), 'worker')}", bool(threads))]
     here = {"python": platform.python_version(), "csrl_core": __version__}
     here |= {name: _version(name) for name in PACKAGES}
     for worker, there in found.items():
@@ -37,7 +37,7 @@ def of_cluster(address=None):
             for name, own in here.items()
             if there.get(name) != own
         ]
-        rows.append((worker, "; ".join([_count(threads.get(worker, 0), "thread"), *other]), not other))
+        rows.append((worker, "; ".join([counted(threads.get(worker, 0), "thread"), *other]), not other))
     return rows
 
 
@@ -55,7 +55,3 @@ def _version(name):
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _count(n, what):
-    return f"{n} {what}{'s' * (n != 1)}"
