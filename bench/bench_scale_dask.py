@@ -1,12 +1,13 @@
 """Fits on a Dask cluster of this machine against one process: seconds an epoch, and when more workers would pay.
 
     python bench/bench_scale_dask.py [--rows 100000 ...] [--features 784] [--hidden 64 10] [--clusters 10]
-        [--batch 8192] [--epochs 3] [--workers 1 2] [--partition 8192] [--rounds 1]
+        [--batch 8192] [--epochs 3] [--workers 1 2] [--partition 8192] [--rounds 1] [--profiler]
         [--simulate] [--picture docs/img/scale_workers.png]
 
-Every process computes with one thread. The workers, or this process, make the data partition by partition, with the
-same numbers, and losses of the last epoch must agree to rounding. ``epoch_s`` is the median of all epochs but the first
-of --rounds fits, which take turns; ``ratio`` that of one process over it.
+Every process computes with one thread. Dask's sampling of its workers' threads is off (--profiler: on, as by default).
+The workers, or this process, make the data partition by partition, with the same numbers, and losses of the last epoch
+must agree to rounding. ``epoch_s`` is the median of all epochs but the first of --rounds fits, which take turns;
+``ratio`` that of one process over it.
 
 --simulate: measures what a training step is made of (a share's seconds a row, a message's latency and bandwidth, the
 sum of two gradients, the optimizer), computes from these how long a step would take with 1 to 1000 workers
@@ -17,6 +18,7 @@ import argparse
 import time
 import warnings
 
+import dask
 import dask.array as da
 import numpy as np
 from bench_scale import Clock
@@ -28,7 +30,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from csrl_core import TensorizedAutoencoder
 from csrl_core.training import loop
-from csrl_core.training.dask import share, steps
+from csrl_core.training.dask import placement, share, steps
 
 COLUMNS = ["rows", "where", "workers", "start_s", "epoch_s", "rows_s", "ratio", "step_ms", "loss"]
 FROM = "pays_from", "half_from"  # batches from which all workers are faster than one process, by half their number
@@ -122,9 +124,9 @@ def costs(client, arguments, features):
             found["gradient"] = gradient
             return super().apply(run, gradient, weight_sum)
 
-    X = block(0, 4 * steps.ROWS, features)
+    X = block(0, 4 * placement.ROWS, features)
     plain, loop.Optimizer = loop.Optimizer, Kept
-    one_share = arguments | {"batch_size": steps.ROWS}
+    one_share = arguments | {"batch_size": placement.ROWS}
     try:
         with Timed(Kept, "apply") as applied, Timed(steps.JointAssignment, "step") as stepped:
             fit(X, one_share, steps.JointAssignment)
@@ -137,7 +139,7 @@ def costs(client, arguments, features):
             share.added_up({(0, 0): a, (0, 1): b}, 2)  # into a
     latency, bandwidth = message_costs(client, len(a))
     row_s, update_s, add_s = (float(np.median(timed.seconds)) for timed in (stepped, applied, adds))
-    return Costs(row_s / steps.ROWS, latency, bandwidth, add_s, update_s, 4 * len(a), steps.ROWS)
+    return Costs(row_s / placement.ROWS, latency, bandwidth, add_s, update_s, 4 * len(a), placement.ROWS)
 
 
 def measure(rows, given, arguments):
@@ -167,7 +169,7 @@ def row(rows, given, workers, fits, one, loss):
         "batch": given.batch,
         "partition": given.partition,
         "rounds": given.rounds,
-        "where": "dask" if workers else "one process",
+        "where": ("dask, profiler" if given.profiler else "dask") if workers else "one process",
         "workers": workers,
         "start_s": round(np.median([fitted["start"] for fitted in fits]), 2),
         "epoch_s": round(epoch, 3),
@@ -190,10 +192,12 @@ def main():
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--partition", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--profiler", action="store_true", help="leave Dask's sampling of workers' threads on")
     parser.add_argument("--simulate", action="store_true")
     parser.add_argument("--picture")
     given = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
+    dask.config.set({"distributed.worker.profile.enabled": given.profiler})
     arguments = {"n_clusters": given.clusters, "hidden": given.hidden, "batch_size": given.batch}
     arguments |= {"epochs": given.epochs, "init": "k-means++"}
     fit(block(0, 200, given.features), arguments | {"epochs": 2, "batch_size": 50}, steps.JointAssignment)  # compiles

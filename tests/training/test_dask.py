@@ -1,6 +1,7 @@
 """Dask: results are those of one machine, whatever the workers, which are real processes, and what becomes of them."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -27,8 +28,7 @@ from csrl_core import (  # noqa: E402
 )
 from csrl_core.callbacks import Checkpoint, EpochCallback  # noqa: E402
 from csrl_core.training import sample_files, starts  # noqa: E402
-from csrl_core.training.dask import steps  # noqa: E402
-from csrl_core.training.dask.share import added_up  # noqa: E402
+from csrl_core.training.dask import placement, share, steps  # noqa: E402
 from csrl_core.training.on_disk import SamplesLostError  # noqa: E402
 
 rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def client(cluster, monkeypatch):
     """A client in use, for which nothing is too small to stay with the workers, and shares are of few rows."""
     monkeypatch.setattr(sample_files, "KEPT", 0)
     monkeypatch.setattr(starts, "LARGE", 0)
-    monkeypatch.setattr(steps, "ROWS", 16)
+    monkeypatch.setattr(placement, "ROWS", 16)
     with distributed.Client(cluster, set_as_default=False) as made, made.as_current():
         yield made
 
@@ -144,14 +144,14 @@ def test_a_fit_without_a_client_has_a_cluster_of_its_own(capsys):
 def test_gradients_are_added_along_one_tree():
     for count in (1, 2, 3, 5, 8, 13):
         leaves = {(0, number): None if number == 1 else rng.normal(size=3) for number in range(count)}
-        whole = added_up(copies(leaves), count)
+        whole = share.added_up(copies(leaves), count)
         assert len(whole) == 1
         for workers in (2, 3):
             parts = {}
             owner = rng.integers(0, workers, count)
             for one in range(workers):
-                parts |= added_up(copies({node: a for node, a in leaves.items() if owner[node[1]] == one}), count)
-            np.testing.assert_equal(added_up(parts, count), whole)
+                parts |= share.added_up(copies({node: a for node, a in leaves.items() if owner[node[1]] == one}), count)
+            np.testing.assert_equal(share.added_up(parts, count), whole)
 
 
 def copies(nodes):
@@ -159,10 +159,42 @@ def copies(nodes):
 
 
 def test_busy_workers_give_shares_to_idle_ones():
-    assert steps.balanced([{"a": 5}] * 3 + [{"b": 5}], [5] * 4) == ["a", "a", "b", "b"]
-    assert steps.balanced([{"a": 9}, {"b": 2}, {"b": 2}], [9, 2, 2]) == ["a", "b", "b"]
-    assert steps.balanced([{"a": 3, "b": 3}, {"a": 3, "b": 3}, {}], [3, 3, 1]) == ["a", "b", None]
-    assert steps.balanced([{"a": 4, "b": 1}, {"a": 1, "b": 2}], [5, 3]) == ["a", "b"]
+    assert placement.balanced([{"a": 5}] * 3 + [{"b": 5}], [5] * 4) == ["a", "a", "b", "b"]
+    assert placement.balanced([{"a": 9}, {"b": 2}, {"b": 2}], [9, 2, 2]) == ["a", "b", "b"]
+    assert placement.balanced([{"a": 3, "b": 3}, {"a": 3, "b": 3}, {}], [3, 3, 1]) == ["a", "b", None]
+    assert placement.balanced([{"a": 4, "b": 1}, {"a": 1, "b": 2}], [5, 3]) == ["a", "b"]
+
+
+def test_neighbours_go_to_one_worker():
+    half = [{"a": 8, "b": 7}, {"a": 7, "b": 8}] * 4
+    assert placement.owners_of_shares(half, [15] * 8) == ["a"] * 4 + ["b"] * 4
+    assert placement.owners_of_shares([{"a": 15}, {"b": 15}] * 4, [15] * 8) == ["a", "b"] * 4  # else half is fetched
+    assert placement.owners_of_shares([{"a": 9}, {"b": 2}, {"b": 2}], [9, 2, 2]) == ["a", "b", "b"]
+    assert placement.owners_of_shares([{}, {"b": 1}, {"a": 1}], [0, 1, 1]) == ["b", "b", "a"]
+    assert placement.owners_of_shares([{}], [1]) == [None]
+
+
+def test_rows_that_were_gathered_are_those_of_the_step(client, monkeypatch):
+    holder = share.Holder(pickle.dumps((None, (X.dtype, []))), {2: (0, [X[:70], X[70:].copy(order="F")])}, 3)
+    rows, other = np.array([3, 69, 70, 200]), np.array([3, 69, 71, 200])
+    holder.gather({2: rows})
+    [gathered] = holder.gathered[2][1]
+    assert holder.taken(2, rows)[0] is gathered
+    for each in rows, other:
+        holder.gather({2: rows})
+        np.testing.assert_array_equal(holder.taken(2, each)[0], X[each])
+        np.testing.assert_array_equal(holder.taken(2, each)[0], X[each])  # a step may change what it was given
+
+    model, batch_of = TensorizedAutoencoder(**FAST, **LOSS), steps.DaskTrainer._batch
+
+    def wrong(self, order, first, number):
+        batch = batch_of(self, order, first, number)
+        self.stepper.following = order[: self.batch_size]
+        return batch
+
+    whole = clone(model).fit(spread(X))
+    monkeypatch.setattr(steps.DaskTrainer, "_batch", wrong)
+    equal(whole, clone(model).fit(spread(X)))
 
 
 # -- faults ---------------------------------------------------------------------------------------------------

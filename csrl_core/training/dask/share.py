@@ -43,6 +43,7 @@ class Sums(NamedTuple):
     new: np.ndarray
 
 
+AHEAD = 2**26  # bytes of the next batch's rows above which a worker gathers no more of them
 CLUSTERS = ("sums", "totals", "counts")  # arrays of a run's state that a step changes by its samples
 
 
@@ -62,7 +63,7 @@ class Share:
         stops = np.searchsorted(rows, self.ends).tolist()
         for part, end, first, stop in zip(self.parts, self.ends, [0, *stops], stops, strict=False):
             if first < stop:
-                array[first:stop] = part[rows[first:stop] - (end - len(part))]
+                worker.take_into(array[first:stop], part, rows[first:stop] - (end - len(part)))
         for function in self.functions:
             array = function(array)
         return array
@@ -80,6 +81,7 @@ class Holder:
         worker.keep_freed_memory()
         self.objective, *how = pickle.loads(pickled)
         self.count, self.threads = count, worker.number_of_threads()
+        self.gathered = {}  # of shares: (rows, what `take` gives of each of its sources)
         self.shares = {
             number: [Share(begin, parts, *own) for parts, own in zip(sources, how, strict=True)]
             for number, (begin, *sources) in shares.items()
@@ -88,6 +90,19 @@ class Holder:
     def ready(self):
         """True: it can be reached."""
         return True
+
+    def gather(self, rows):
+        """Take rows of the next batch, as far as there is room, while others still compute or the client does.
+
+        rows : dict of share → (b,) ascending row numbers within it
+        """
+        self.gathered, room = {}, AHEAD
+        for number, own in rows.items():
+            arrays = [source.take(own) for source in self.shares[number]]
+            self.gathered[number] = own, arrays
+            room -= sum(array.nbytes for array in arrays)
+            if room <= 0:
+                break
 
     def step(self, point, jobs):
         """Evaluate the parts of a batch.
@@ -98,17 +113,22 @@ class Holder:
         sums, gradients = {}, {(0, number): None for number in self.shares}
         with worker.threads(self.objective.backend, self.threads):
             for number, job in jobs.items():
-                sums[number], gradients[0, number] = self._of_share(point, self.shares[number], job)
+                sums[number], gradients[0, number] = self._of_share(point, number, job)
             return sums, added_up(gradients, self.count)
 
-    def _of_share(self, point, share, job):
+    def taken(self, number, rows):
+        """Rows of a share's sources, gathered before if it was these."""
+        known, arrays = self.gathered.pop(number, (None, None))
+        return arrays if np.array_equal(known, rows) else [source.take(rows) for source in self.shares[number]]
+
+    def _of_share(self, point, number, job):
         """(`Sums`, gradient (p,)): a step of the objective, as on one machine, on copies of the arrays it changes."""
-        X = share[0].take(job.rows)
-        target, state = X if len(share) == 1 else share[1].take(job.rows), point.state | {"assign": job.known.copy()}
+        X, *other = self.taken(number, job.rows)
+        target, state = other[0] if other else X, point.state | {"assign": job.known.copy()}
         state |= {name: state[name].copy() for name in (*CLUSTERS, "centers")}
         run = Run(point.params, state, point.restart, moments=np.empty(0), step=point.step)
         places = np.arange(len(X))
-        batch = Batch(X, target, places, job.weight, point.number, job.rows + share[0].begin)
+        batch = Batch(X, target, places, job.weight, point.number, job.rows + self.shares[number][0].begin)
         loss_sum, weight_sum, gradient, moved = self.objective.step(run, batch)
         changes = tuple(state[name] - point.state[name] for name in CLUSTERS)
         return Sums(loss_sum, weight_sum, moved, changes, state["assign"]), gradient

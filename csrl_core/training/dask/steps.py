@@ -1,10 +1,10 @@
 """Training steps on the workers that hold the samples: each adds up its part of a batch, and the client the parts.
 
 A batch is cut along the same permutation as on one machine, and random numbers are functions of a sample's row and the
-step, so workers draw the same. Its rows fall into *shares*: consecutive partitions, about ROWS rows of a batch in each,
-so that their number depends on the partitions and the batch size alone. A worker computes one share after the other and
-adds up gradients of neighbours along a fixed binary tree; what it cannot add, since another worker has the neighbour,
-the client does. So results do not depend on how many workers there are, or on which of them has what.
+step, so workers draw the same. Its rows fall into *shares*: consecutive partitions, about `placement.ROWS` rows of a
+batch in each, so that their number depends on the partitions and the batch size alone. A worker computes one share
+after the other and adds up gradients of neighbours along a fixed binary tree; what it cannot add, since another worker
+has the neighbour, the client does. So results do not depend on how many workers there are, or on which has what.
 
 Parameters, optimizer, assignment, centres, checkpoints stay with the client.
 """
@@ -17,14 +17,13 @@ import cloudpickle
 import numpy as np
 from distributed import wait
 
-from csrl_core.training.dask import cluster
+from csrl_core.training.dask import cluster, placement
 from csrl_core.training.dask.samples import DaskSamples, unwrapped
 from csrl_core.training.dask.share import CLUSTERS, Holder, Job, Point, Sums, added_up
 from csrl_core.training.joint import JointAssignment
 from csrl_core.training.loop import Trainer
 from csrl_core.training.run import Batch
 
-ROWS = 1024  # of a batch in a share: fewer do not pay for the gradient that is sent and added
 TRIES = 4  # how often a step is begun because workers have gone
 PATIENCE = 50  # tenths of a second until the scheduler has noticed that a worker has gone
 LOOK = 5.0  # seconds of a step after which one looks whether its workers are there
@@ -65,7 +64,8 @@ class DaskTrainer(Trainer):
     def _batch(self, order, first, number):
         if self.stepper is self.objective:
             return super()._batch(order, first, number)
-        rows = order[first : first + self.batch_size]
+        rows, stop = order[first : first + self.batch_size], first + self.batch_size
+        self.stepper.following = order[stop : stop + self.batch_size]
         return Batch(None, None, rows, self.data.weight[rows], number)  # its samples are where they are
 
 
@@ -80,56 +80,20 @@ def directly(client):
         client.direct_to_workers = before
 
 
-def share_bounds(lengths, batch_size):
-    """First partition of every share, and the number of partitions: a list.
-
-    lengths : rows of the partitions
-    """
-    ends, wanted = np.cumsum(lengths), max(1, batch_size // ROWS)
-    goals = ends[-1] * np.arange(1, wanted) / wanted
-    inner = np.searchsorted(ends, goals, side="left") + 1
-    return np.unique([0, *np.minimum(inner, len(lengths)), len(lengths)]).tolist()
-
-
-def balanced(held, rows):
-    """The address of a worker for each share, a list; None where no worker holds any of its rows.
-
-    A share goes to the worker that holds most of it, but from one that has more rows than another to that one, which
-    then fetches them, as long as the larger number becomes smaller: a step takes as long as the busiest worker.
-
-    held : for every share a dict of address → rows of it there; rows : of the shares
-    """
-    loads, owners = {address: 0 for found in held for address in sorted(found)}, []
-    for found, n in zip(held, rows, strict=True):
-        most = max(found.values(), default=0)
-        owners.append(min(sorted(a for a in found if found[a] == most), key=loads.get, default=None))
-        if found:
-            loads[owners[-1]] += n
-    while loads:
-        busiest, idlest = max(loads, key=loads.get), min(loads, key=loads.get)
-        movable = [i for i, a in enumerate(owners) if a == busiest and 0 < rows[i] < loads[busiest] - loads[idlest]]
-        if not movable:
-            break
-        moved = movable[-1]
-        owners[moved] = idlest
-        loads[busiest] -= rows[moved]
-        loads[idlest] += rows[moved]
-    return owners
-
-
 class Shares:
     """The shares of a data set, and the `Holder` on every worker that holds some of them."""
 
     def __init__(self, objective, data, batch_size):
         (self.X, x), (self.target, t) = (unwrapped(array) for array in (data.X, data.target))
         self.client, self.objective = self.X.client, objective
-        self.bounds = share_bounds(self.X.ends - self.X.begins, batch_size)
+        self.bounds = placement.share_bounds(self.X.ends - self.X.begins, batch_size)
         firsts, stops = np.array(self.bounds[:-1]), np.array(self.bounds[1:])
         self.begins, self.ends = self.X.begins[firsts], self.X.ends[stops - 1]
         self.same = data.target is data.X
         how = (self.X.dtype, x), (self.target.dtype, t)
         self.pickled = cloudpickle.dumps((objective.for_workers(), *how[: 1 if self.same else 2]))
         self.holders = []
+        self.following = self.cut = None  # rows of the next batch, and the last (rows, how they are cut into shares)
 
     def __len__(self):
         return len(self.begins)
@@ -166,7 +130,7 @@ class Shares:
                 for address in where[part]:
                     rows[address] = rows.get(address, 0) + int(lengths[part])
             held.append(rows)
-        return balanced(held, (self.ends - self.begins).tolist())
+        return placement.owners_of_shares(held, (self.ends - self.begins).tolist())
 
     def _holder(self, address, numbers):
         sources = [self.X] if self.same else [self.X, self.target]
@@ -227,31 +191,42 @@ class Shares:
         return False
 
     def _compute(self, run, batch):
-        """(`Sums`, gradient (p,)) of a batch."""
-        jobs, places = self._jobs(run.state["assign"], batch)
+        """(`Sums`, gradient (p,)) of a batch, while whose sums come in workers gather rows of the next."""
+        own, places = self._in_shares(batch.index)
+        jobs = {
+            number: Job(rows, batch.weight[at], run.state["assign"][batch.index[at]])
+            for (number, rows), at in zip(own.items(), places, strict=True)
+        }
         state = {name: array for name, array in run.state.items() if name != "assign"}
-        point, calls = Point(run.params, state, run.restart, run.step, batch.number), []
-        for numbers, actor, _ in self.holders:
-            own = {number: jobs[number] for number in numbers if number in jobs}
-            calls.append(actor.step(point, own))
-        sums, gradients = {}, {}
+        point, sums, gradients = Point(run.params, state, run.restart, run.step, batch.number), {}, {}
+        calls = [actor.step(point, part) for actor, part in self._for_holders(jobs)]
+        if self.following is not None and len(self.following):
+            for actor, rows in self._for_holders(self._in_shares(self.following)[0]):
+                actor.gather(rows)
         for call in calls:
             part, added = self._result(call)
             sums |= part
-            gradients |= added
-        [gradient] = added_up(gradients, len(self)).values()
+            gradients = added_up(gradients | added, len(self))
+        [gradient] = gradients.values()
         return joined([sums[number] for number in jobs], places, len(batch.index)), gradient
 
-    def _jobs(self, assign, batch):
-        """(dict of share → `Job`, list of their places in the batch), in the order of the shares."""
-        rows, order = batch.index, np.argsort(batch.index)
-        numbers, firsts = np.unique(np.searchsorted(self.ends, rows[order], side="right"), return_index=True)
-        places = np.split(order, firsts[1:])
-        jobs = {
-            number: Job(rows[at] - self.begins[number], batch.weight[at], assign[rows[at]])
-            for number, at in zip(numbers.tolist(), places, strict=True)
-        }
-        return jobs, places
+    def _for_holders(self, by_share):
+        """Pairs (actor, dict of its shares) of a dict of share → anything."""
+        for numbers, actor, _ in self.holders:
+            yield actor, {number: by_share[number] for number in numbers if number in by_share}
+
+    def _in_shares(self, rows):
+        """(dict of share → rows within it, ascending; list of their places among the rows), in the order of the shares.
+
+        rows : (b,) row numbers in the data
+        """
+        if self.cut is None or not np.array_equal(self.cut[0], rows):
+            order = np.argsort(rows)
+            numbers, firsts = np.unique(np.searchsorted(self.ends, rows[order], side="right"), return_index=True)
+            places = np.split(order, firsts[1:])
+            own = {n: rows[at] - self.begins[n] for n, at in zip(numbers.tolist(), places, strict=True)}
+            self.cut = rows, own, places
+        return self.cut[1:]
 
     def _result(self, call):
         """What a call of an actor returns; an error if its worker has gone."""

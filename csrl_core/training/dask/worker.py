@@ -90,6 +90,17 @@ def take(part, rows):
     return part[rows]
 
 
+def take_into(array, part, rows):
+    """``array[...] = part[rows]``, where it can be without a copy in between, while other threads run Python.
+
+    rows : (b,) int64, from 0 to less than the partition has
+    """
+    if part.dtype == array.dtype and part.flags.c_contiguous:
+        np.take(part, rows, axis=0, out=array, mode="clip")  # with "raise" there is a copy
+    else:
+        array[...] = part[rows]
+
+
 def rows_of(part, rows, dtype, functions):
     """Rows of a partition as a fit sees them: (m, d), a new array.
 
