@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core import backends
-from csrl_core.training.on_disk import blocks
+from csrl_core.training.on_disk import BLOCK
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+IN_CACHE = 2**23  # bytes of a block of rows in a pass: larger ones are copied, changed and summed in memory
 _ONE = threading.Lock()  # tasks compute one after the other, each with all threads of the worker
 
 
@@ -126,7 +127,9 @@ class Pass(NamedTuple):
     def __call__(self, part, dtype, beside):
         """List of results, one for each block of a partition. beside : arrays with its rows"""
         with threads(backends.get("numpy"), number_of_threads()):
-            return [self._of_block(part, dtype, beside, rows) for rows in blocks(len(part))]
+            rows = max(1, min(BLOCK, IN_CACHE // max(1, part[:1].size * np.dtype(dtype).itemsize)))
+            pieces = (slice(first, min(first + rows, len(part))) for first in range(0, len(part), rows))
+            return [self._of_block(part, dtype, beside, piece) for piece in pieces]
 
     def _of_block(self, part, dtype, beside, rows):
         others = (
