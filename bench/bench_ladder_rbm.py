@@ -33,7 +33,7 @@ PIECES = {
     "subsets": ("rbm/products.py", "return BLAS if others else SUBSETS", "return BLAS"),
     "sparse and subsets": ("rbm/products.py", "if len(A) < SEVERAL:", "if len(A) >= 0:"),
     "parts of the optimizer's step": ("optimizer.py", "_PART = 1 << 16", "_PART = 1 << 40"),
-    "disjoint": ("rbm/disjoint.py", 'argument.add_attribute("noalias")', "pass"),
+    "disjoint": ("_engine/disjoint.py", 'argument.add_attribute("noalias")', "pass"),
 }
 
 

@@ -103,7 +103,8 @@ def test_a_dense_network_compiles_no_convolution():
         "kernels = backends.get('numba').network\n"
         "out, tape, _ = kernels.forward(params, built.network, X, bounds, state, True, None)\n"
         "kernels.backward(params, built.network, X, tape, out, bounds, True, None, True, params.copy())\n"
-        "from csrl_core.kernels.cpu.conv import columns, rows\n"
+        "from csrl_core.kernels.cpu.conv import columns, rows, winograd\n"
         "assert not rows.convolve.signatures and not columns.multiply.signatures\n"
+        "assert not winograd.convolve.signatures\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

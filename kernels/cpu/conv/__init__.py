@@ -3,6 +3,8 @@
     gemm.py       products of parts of flat arrays
     columns.py    an image's pixels in columns, and the products of these with weights
     rows.py       convolutions of some images, with bias and activation: what a task does
+    winograd.py   the same with fewer multiplications, for stride 1 and many channels
+    tiles.py      its transforms; layout.py how images lie for them; transpose.py matrices in squares
     pooling.py    max-pooling and up-sampling of some images
 
 Images go through one after the other, so that an image's columns stay in cache. Blocks of images are tasks for the
@@ -15,7 +17,7 @@ import numpy as np
 from .._engine import pool
 from .._engine.arrays import plain
 from ..dense import CHUNK, LINEAR
-from . import columns, pooling, rows
+from . import columns, pooling, rows, winograd
 
 BLOCK, BLOCKS = 16, 64  # images of a task at least, and tasks at most
 
@@ -41,8 +43,9 @@ def conv2d(X, weight, bias, stride, padding):
     size = [conv_size(m, k, stride, padding) for m, k in zip(X.shape[2:], kernel, strict=True)]
     geometry = columns.plan(X.shape[1:], size, kernel, stride, padding)
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
-    packed, bias = columns.pack(plain(weight), geometry), plain(bias)
-    _each(len(X), lambda part: rows.convolve(X[part], packed, bias, LINEAR, geometry, False, Y[part]))
+    way = way_of(geometry, o)
+    packed, bias = way.pack(plain(weight), geometry, False), plain(bias)
+    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, False, Y[part]))
     return Y.reshape(len(X), o, *size)
 
 
@@ -72,8 +75,9 @@ def transposed_conv2d(X, weight, bias, stride, padding, output_padding):
     size = [transposed_size(m, k, stride, padding, output_padding) for m, k in zip(X.shape[2:], kernel, strict=True)]
     geometry = columns.plan((o, *size), X.shape[2:], kernel, stride, padding)
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
-    packed, bias = columns.pack(plain(weight), geometry), plain(bias)
-    _each(len(X), lambda part: rows.convolve(X[part], packed, bias, LINEAR, geometry, True, Y[part]))
+    way = way_of(geometry, len(weight))
+    packed, bias = way.pack(plain(weight), geometry, True), plain(bias)
+    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, True, Y[part]))
     return Y.reshape(len(X), o, *size)
 
 
@@ -95,19 +99,28 @@ def transposed_conv2d_backward(G, X, weight, stride, padding):
 def _backward(transposed, G, X, weight, geometry):
     shape, outputs = X.shape, G.shape[1]
     G, X, weight = _rows(G), _rows(X), plain(weight)
-    packed, dX = columns.pack(weight, geometry), np.empty(X.shape, X.dtype)
-    parts = blocks(len(X))
-    dW, db = np.zeros((len(parts), weight.size), X.dtype), np.zeros((len(parts), outputs), X.dtype)
+    m, parts, dX = len(weight), blocks(len(X)), np.empty(X.shape, X.dtype)
+    way = way_of(geometry, m)
+    packed = way.pack(weight, geometry, not transposed)
+    dW, db = np.zeros((len(parts), way.share(geometry, m)), X.dtype), np.zeros((len(parts), outputs), X.dtype)
 
     def task(part):
         images = parts[part]
         arguments = packed, LINEAR, geometry, transposed, dW[part], db[part], dX[images]
-        rows.convolve_back(G[images], X[images], G[images], *arguments)
+        way.convolve_back(G[images], X[images], G[images], *arguments)
 
     with pool.single_blas_thread():
         pool.parallel(task, range(len(parts)))
-    gradient = np.ascontiguousarray(columns.unpack(total(dW, len(X)), geometry))
+    gradient = np.ascontiguousarray(way.unpack(total(dW, len(X)), geometry))
     return gradient, total(db, len(X)), dX.reshape(shape)
+
+
+def way_of(geometry, m):
+    """The module that convolves: ``winograd`` where that suits, else ``rows``.
+
+    geometry : see ``columns.plan``; m : channels of the output, of the input of a transposed convolution
+    """
+    return winograd if winograd.suits(geometry, m) else rows
 
 
 def max_pool(X, size, stride):

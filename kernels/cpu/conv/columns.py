@@ -21,9 +21,9 @@ from numba import types
 
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
+from .transpose import transpose
 
 THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
-_SQUARE = 16  # rows and columns that are turned at a time
 
 # A line is too short for a loop of vectors: .1 ns a number instead of .3.
 _memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
@@ -125,11 +125,11 @@ def _visit(combed, geometry, columns, there):
                 at = (u * kw + v) * length + (phase * rows + first) * width + lo
                 steps = h * pitch, stride * pitch, terms // c * length, width
                 if hi > lo:
-                    _move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
+                    move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
 
 
 @jit
-def _move(combed, source, columns, at, channels, lines, size, steps, there):
+def move(combed, source, columns, at, channels, lines, size, steps, there):
     """Lines of ``size`` numbers of all channels, copied to columns, or added back.
 
     steps : numbers from a channel to the next and from a line to the next in the image, and in columns
@@ -142,12 +142,12 @@ def _move(combed, source, columns, at, channels, lines, size, steps, there):
             if there:
                 _memcpy(columns.ctypes.data + other * size_of, combed.ctypes.data + one * size_of, size * size_of)
             else:
-                _add(columns[other : other + size], combed[one : one + size])
+                add(columns[other : other + size], combed[one : one + size])
             one, other = one + line_step, other + columns_line
 
 
 @jit
-def _add(values, to):
+def add(values, to):
     for x in range(len(to)):
         to[x] += values[x]
 
@@ -196,7 +196,7 @@ def add_weights(G, turned, columns, geometry, m, gradient):
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
     if taps > 1:
-        turn(G, m, turned)
+        transpose(G, m, turned)
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
         if taps == 1:
@@ -206,17 +206,6 @@ def add_weights(G, turned, columns, geometry, m, gradient):
         for u in range(taps):
             dW, meet = gradient[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
             gemm(bool(0), bool(0), terms, m, pixels, meet, length, turned[y * width * m :], m, bool(1), dW, m)
-
-
-@jit
-def turn(G, m, out):
-    """Out ← Gᵀ, in squares. G : (m, pixels) flat; out : (pixels, m) flat"""
-    pixels = len(G) // m
-    for i in range(0, m, _SQUARE):
-        for j in range(0, pixels, _SQUARE):
-            for b in range(j, min(j + _SQUARE, pixels)):
-                for a in range(i, min(i + _SQUARE, m)):
-                    out[b * m + a] = G[a * pixels + b]
 
 
 @jit

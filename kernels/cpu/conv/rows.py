@@ -1,13 +1,15 @@
 """Convolutions of some images one after the other, with bias and activation, and back: what one task does.
 
 A transposed convolution is the way back of the convolution that leads from its output to its input, whose geometry is
-what these functions take. Images are rows (n, features); weights are packed (see ``columns.pack``).
+what these functions take. Images are rows (n, features); weights are packed. ``winograd`` has functions of the same
+names for the geometries that suit it.
 """
 
 import numpy as np
 
 from .._engine.jit import compiled, jit
 from ..dense import activate_row, through_activation_row
+from . import columns as columns_
 from .columns import (
     add_up,
     add_weights,
@@ -18,6 +20,18 @@ from .columns import (
     multiply_back,
     uncomb,
 )
+
+unpack = columns_.unpack
+
+
+def pack(weight, geometry, turned):
+    """Weights as products here take them, either way: see ``columns.pack``."""
+    return columns_.pack(weight, geometry)
+
+
+def share(geometry, m):
+    """Numbers of the gradient of the weights, what a task adds to."""
+    return m * geometry[0] * geometry[5] * geometry[6]
 
 
 @jit
@@ -56,7 +70,7 @@ def _from_columns(columns, combed, geometry, image):
 
 
 @jit
-def _finish(image, m, bias, activation):
+def finish(image, m, bias, activation):
     """Bias and activation, channel by channel."""
     size = len(image) // m
     for o in range(m):
@@ -68,7 +82,7 @@ def _finish(image, m, bias, activation):
 
 
 @jit
-def _through(G, Y, m, activation, out, db):
+def through(G, Y, m, activation, out, db):
     """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : one image"""
     size = len(G) // m
     for o in range(m):
@@ -101,7 +115,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
         else:
             _to_columns(X[i], combed, geometry, columns)
             multiply(weights, columns, geometry, m, Y[i])
-        _finish(Y[i], geometry[0] if transposed else m, bias, activation)
+        finish(Y[i], geometry[0] if transposed else m, bias, activation)
 
 
 @jit
@@ -111,7 +125,7 @@ def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX
     small = (X if transposed else G).shape[1]
     own, turned, m = np.empty(G.shape[1], G.dtype), np.empty(small, G.dtype), small // (geometry[3] * geometry[4])
     for i in range(len(X)):
-        _through(G[i], Y[i], geometry[0] if transposed else m, activation, own, db)
+        through(G[i], Y[i], geometry[0] if transposed else m, activation, own, db)
         _to_columns(own if transposed else X[i], combed, geometry, columns)
         add_weights(X[i] if transposed else own, turned, columns, geometry, m, dW)
         if not len(dX):

@@ -11,7 +11,6 @@ from .. import conv, norm
 from .._engine.jit import jit
 from .._engine.pool import blocks, parallel
 from ..conv import pooling
-from ..conv import rows as images
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
 from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
 
@@ -90,13 +89,14 @@ def _finish(Y, first, stop, bias, activation):
 
 
 def _convolution(layer, params, x, bounds, Y, *_):
-    geometry = layer.geometry
-    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    geometry, transposed = layer.geometry, layer.kind == TRANSPOSED_CONV
+    way = conv.way_of(geometry, layer.weight_shape[0])
+    packed = [way.pack(layer.views(params, j)[0], geometry, transposed) for j in range(layer.clusters)]
 
     def block(task):
         j, rows = task
-        bias, transposed = layer.views(params, j)[1], layer.kind == TRANSPOSED_CONV
-        images.convolve(x[rows], packed[j], bias, layer.activation, geometry, transposed, Y[rows])
+        bias = layer.views(params, j)[1]
+        way.convolve(x[rows], packed[j], bias, layer.activation, geometry, transposed, Y[rows])
 
     parallel(block, _image_tasks(layer, bounds))
 
@@ -201,21 +201,22 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
 
 
 def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
-    geometry, size = layer.geometry, int(np.prod(layer.weight_shape))
-    packed = [conv.columns.pack(layer.views(params, j)[0], geometry) for j in range(layer.clusters)]
+    geometry, transposed, m = layer.geometry, layer.kind == TRANSPOSED_CONV, layer.weight_shape[0]
+    way = conv.way_of(geometry, m)
+    packed = [way.pack(layer.views(params, j)[0], geometry, not transposed) for j in range(layer.clusters)]
     tasks, biases = _image_tasks(layer, bounds), layer.out_channels if layer.bias >= 0 else 0
-    dW, db = np.zeros((len(tasks), size), x.dtype), np.zeros((len(tasks), biases), x.dtype)
+    dW, db = np.zeros((len(tasks), way.share(geometry, m)), x.dtype), np.zeros((len(tasks), biases), x.dtype)
 
     def block(t):
         j, rows = tasks[t]
-        arguments = packed[j], layer.activation, geometry, layer.kind == TRANSPOSED_CONV, dW[t], db[t]
-        images.convolve_back(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
+        arguments = packed[j], layer.activation, geometry, transposed, dW[t], db[t]
+        way.convolve_back(G[rows], x[rows], Y[rows], *arguments, dX[rows] if len(dX) else dX)
 
     parallel(block, range(len(tasks)))
     for j, rows in layer.groups(bounds):
         own, n = slice(*np.searchsorted([cluster for cluster, _ in tasks], [j, j + 1])), rows.stop - rows.start
         weight, bias = layer.views(gradient, j)
-        weight[...] = conv.columns.unpack(conv.total(dW[own], n), geometry)
+        weight[...] = way.unpack(conv.total(dW[own], n), geometry)
         bias[:] = conv.total(db[own], n)
 
 

@@ -6,8 +6,8 @@ Gain: epochs of one machine on MNIST, two threads, 1.5 times as fast ("sparse" i
 import numpy as np
 from numba import int32, uintp
 
+from .._engine.disjoint import disjoint
 from .._engine.jit import jit
-from .disjoint import disjoint
 
 
 @jit

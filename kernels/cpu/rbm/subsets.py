@@ -15,8 +15,8 @@ and 1.8 times ("subsets" in bench/results/ladder_rbm.csv).
 import numpy as np
 from numba import int32, uint8, uintp
 
+from .._engine.disjoint import disjoint
 from .._engine.jit import jit
-from .disjoint import disjoint
 
 _TABLES = 8  # groups whose sums are kept at a time, 16 rows of a table each
 _BYTES = 512  # of a table's row: tables stay in the second-level cache
