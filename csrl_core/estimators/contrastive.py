@@ -67,8 +67,8 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         "own" is the paper's rule, for comparison: one x⁻ from a cluster other than the sample's own, under all j. It
         makes a difference with ``assignment="loss"``, where it destroys clusters.
     assignment : {"prototype", "loss"}, default="prototype"
-        Samples go to the cluster with the largest u_j(x)ᵀ m_j, m_j the mean embedding of its samples at the end of the
-        last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
+        Samples go to the cluster with the largest u_j(x)ᵀ m_j / ‖m_j‖, m_j the mean embedding of its samples at the end
+        of the last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
     class_information : bool, default=False
         Whether `fit` uses y: for x⁺ alone, never for clusters. −1 is an unknown class.
     standing_epochs : int or "auto", default="auto"

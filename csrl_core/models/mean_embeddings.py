@@ -15,7 +15,9 @@ class MeanEmbeddings(SummedRule):
     Samples are assigned at an epoch's end, by embeddings and means of the same parameters: within an epoch encoders
     move away from their means, those of some clusters further than others', and these lose all samples.
 
-        "prototype"   A[i, j] = −u_j(x_i)ᵀ m_j, m_j the mean of u_j over the samples of cluster j
+        "prototype"   A[i, j] = −u_j(x_i)ᵀ m_j / ‖m_j‖, m_j the mean of u_j over the samples of cluster j. Without the
+                      norm a cluster whose embeddings are spread, with a short mean, loses its samples to one
+                      whose embeddings are not, and with them what its encoder learns from
         "loss"        A[i, j] = ℓ_j(x_i) with the sample as its own positive and, as negative, the mean of u_j over the
                       samples of other clusters
 
@@ -45,7 +47,8 @@ class MeanEmbeddings(SummedRule):
         n, weights = len(codes) // k, state[WEIGHTS]
         if not self.model.by_prototype:
             return self.model.losses_of(codes, self.model.mean_negatives(state, codes.dtype))
-        M = (state[SUMS] / np.where(weights > 0, weights, 1)[:, None]).astype(codes.dtype)
+        norms = np.sqrt((state[SUMS] ** 2).sum(axis=1))
+        M = (state[SUMS] / np.where(norms > 0, norms, 1)[:, None]).astype(codes.dtype)
         A = np.zeros_like(codes, shape=(n, k))
         for j in range(k):
             A[:, j] = -(codes[j * n : (j + 1) * n] @ M[j])

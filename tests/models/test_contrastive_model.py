@@ -148,7 +148,7 @@ def test_costs_are_those_of_mean_embeddings():
     for j in range(K):
         own = np.average(E[assign == j, j], axis=0, weights=weights[assign == j])
         others = np.average(E[assign != j, j], axis=0, weights=weights[assign != j])
-        np.testing.assert_allclose(A[:, j], -E[:, j] @ own, rtol=1e-12)
+        np.testing.assert_allclose(A[:, j], -E[:, j] @ own / np.linalg.norm(own), rtol=1e-12)
         np.testing.assert_allclose(L[:, j], E[:, j] @ others - 1, rtol=1e-12)
     params.state["embedding_weights"][1] = 0
     assert np.isinf(rule.costs(params.state, rule.codes(params, data.X, np.zeros((K, 36)), None))[:, 1]).all()
