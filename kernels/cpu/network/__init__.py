@@ -2,6 +2,7 @@
 
     layers.py    a row of the table, the views of its parameters, the rows that share them
     passes.py    what every kind of layer does, forward and back, in tasks for the threads of ``pool``
+    products.py  products of dense layers, in tiles
 
 Layers go one after the other over the whole batch, kernels of the stems ``dense``, ``conv`` and ``norm`` within a
 layer: only those are compiled that a network needs. Blocks of rows depend on shapes and ``bounds`` alone. The table,

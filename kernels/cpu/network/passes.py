@@ -3,18 +3,20 @@
 A function of the way forward fills Y; one of the way back its part of the gradient, and dX unless that has no rows.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
 from .. import conv, norm
-from .._engine.jit import jit
 from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
+from . import products
 from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
 
 _FLOPS, _TASKS = 2e7, 8  # of a task of products at most, unless a product has so many tasks
+_FEW = 2e6  # flops, which are done sooner than threads are woken
+_PASS = 16  # flops that take as long as an activation of a number
 _LANES = 16  # columns of a task are a multiple of it
 _NUMBERS = 1 << 15  # of a task of one pass over memory
 
@@ -29,6 +31,7 @@ def _image_tasks(layer, bounds):
     return [(j, part) for j, rows in layer.groups(bounds) for part in conv.blocks(rows.stop - rows.start, rows.start)]
 
 
+@lru_cache(maxsize=256)
 def _cut(rows, columns, terms):
     """[(rows, columns)] of the tasks of a product, slices: its longer side is halved until tasks are small enough.
 
@@ -53,6 +56,15 @@ def _products(layer, bounds, columns, terms):
     ]
 
 
+def _share(function, tasks, flops):
+    """Do tasks, by threads if that is sooner."""
+    if flops > _FEW:
+        parallel(function, tasks)
+    else:
+        for task in tasks:
+            function(task)
+
+
 # -- forward -------------------------------------------------------------------------------------------
 
 
@@ -69,23 +81,9 @@ def _dense(layer, params, x, bounds, Y, *_):
 
     def block(task):
         j, rows, columns = task
-        W, b = views[j]
-        np.matmul(x[rows], W[:, columns], out=Y[rows, columns])
-        if len(b) or layer.activation != LINEAR:
-            _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
+        products.forward(x[rows], *views[j], layer.activation, columns.start, columns.stop, Y[rows])
 
-    parallel(block, _products(layer, bounds, layer.fan_out, layer.fan_in))
-
-
-@jit
-def _finish(Y, first, stop, bias, activation):
-    """Bias and activation of columns first … stop − 1, in place."""
-    for i in range(len(Y)):
-        y = Y[i, first:stop]
-        if len(bias):
-            for f in range(len(y)):
-                y[f] += bias[first + f]
-        activate_row(y, activation)
+    _share(block, _products(layer, bounds, layer.fan_out, layer.fan_in), 2 * Y.size * layer.fan_in)
 
 
 def _convolution(layer, params, x, bounds, Y, *_):
@@ -167,18 +165,20 @@ def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX
             G[rows] = above[rows]
             through_activation_row(G[rows].reshape(-1), Y[rows].reshape(-1), layer.activation)
 
-        parallel(block, layer.tasks(bounds, partial(_few, layer)))
+        _share(block, layer.tasks(bounds, partial(_few, layer)), _PASS * G.size)
     BACKWARD[layer.kind](layer, params, x, Y, G, bounds, used, training, draws, gradient, dX)
 
 
 def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
+    k, m = layer.fan_in, layer.fan_out
+
     def weights(task):
         j, rows, inputs, outputs = task
         dW, db = layer.views(gradient, j)
-        below, above = x[rows, inputs], G[rows, outputs]
-        biases = len(db) and inputs.start == 0
-        if len(above) <= CHUNK:
-            np.matmul(below.T, above, out=dW[inputs, outputs])
+        below, above, biases = x[rows, inputs], G[rows, outputs], len(db) and inputs.start == 0
+        if 0 < len(above) <= CHUNK:
+            factors = _flat(x, rows, inputs), k, _flat(G, rows, outputs), m
+            products.product(True, False, below.shape[1], *above.shape[::-1], *factors, _flat(dW, inputs, outputs), m)
             if biases:
                 np.sum(above, axis=0, out=db[outputs])
             return
@@ -189,7 +189,9 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
 
     def below(task):
         j, rows, inputs = task
-        np.matmul(G[rows], layer.views(params, j)[0][inputs].T, out=dX[rows, inputs])
+        W = layer.views(params, j)[0]
+        sizes = rows.stop - rows.start, inputs.stop - inputs.start, m
+        products.product(False, True, *sizes, _flat(G, rows), m, _flat(W, inputs), m, _flat(dX, rows, inputs), k)
 
     tasks = []
     for j, rows in layer.groups(bounds):
@@ -197,7 +199,12 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
         tasks += [(weights, (j, rows, inputs, outputs)) for inputs, outputs in cut]
     if len(dX):
         tasks += [(below, task) for task in _products(layer, bounds, layer.fan_in, layer.fan_out)]
-    parallel(lambda task: task[0](task[1]), tasks)
+    _share(lambda task: task[0](task[1]), tasks, 2 * (x.size + dX.size) * m)
+
+
+def _flat(array, rows, columns=slice(0, 0)):
+    """A contiguous array from its entry (first row, first column) on."""
+    return array.reshape(-1)[rows.start * array.shape[1] + columns.start :]
 
 
 def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
