@@ -41,6 +41,7 @@ MODELS = {
     "conv vae": "TensorizedVAE(n_clusters=3, architecture='conv', epochs=2, standing_epochs=1, random_state=0)",
     "conv contrastive": "TensorizedContrastive(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
     "conv instance": "InstanceDiscrimination(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
+    "conv divergence": "DeepDivergenceClustering(n_clusters=3, architecture='conv', epochs=1, random_state=0)",
 }
 BARS = {
     "small": 0.25,

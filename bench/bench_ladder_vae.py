@@ -1,4 +1,4 @@
-"""What the faster forms of convolution gain on a whole fit of a convolutional TVAE: seconds an epoch with and without.
+"""What faster forms of convolution gain on a whole fit of a convolutional TVAE, or of DDC: seconds an epoch without.
 
     python bench/bench_ladder_vae.py                # all pieces, rows appended to bench/results/ladder_vae.csv
     python bench/bench_ladder_vae.py --piece strips # one of them
@@ -21,22 +21,34 @@ from common import append_rows, machine, percentile, print_table
 
 HOME, CONV = Path(__file__).parents[1], "kernels/cpu/conv"
 
-# name → (file, text, what stands there without the piece)
+# name → (case, file, text, what stands there without the piece)
 PIECES = {
-    "strips": (f"{CONV}/gemm.py", "SMALL = 1_000_000\n", "SMALL = 1 << 40\n"),
-    "one row of a kernel at a time": (f"{CONV}/columns.py", "taps = kh if c * kw >= THIN else 1", "taps = 1"),
-    "combing in vectors": (f"{CONV}/columns.py", "if stride == 2 and width % 2 == 0:", "if stride == -2:"),
+    "strips": ("conv VAE", f"{CONV}/gemm.py", "SMALL = 1_000_000\n", "SMALL = 1 << 40\n"),
+    "one row of a kernel at a time": (
+        "conv VAE",
+        f"{CONV}/columns.py",
+        "taps = kh if c * kw >= THIN else 1",
+        "taps = 1",
+    ),
+    "combing in vectors": ("conv VAE", f"{CONV}/columns.py", "if stride == 2 and width % 2 == 0:", "if stride == -2:"),
+    "winograd": ("DDC", f"{CONV}/winograd.py", "return stride == 1 and", "return stride < 1 and"),
+}
+MODELS = {
+    "conv VAE": """TensorizedVAE(
+        n_clusters=3, architecture="conv", standing_epochs=0, batch_size=50, tol=0, epochs=epochs, **shared)""",
+    "DDC": """DeepDivergenceClustering(
+        n_clusters=10, architecture="conv", n_init=1, batch_size=120, tol=0, epochs=epochs, **shared)""",
 }
 
 WORKER = """
 import sys, time
 import numpy as np
-from csrl_core import TensorizedVAE
+from csrl_core import DeepDivergenceClustering, TensorizedVAE
 X = np.random.default_rng(0).random((600, 784), dtype=np.float32)
+shared = dict(random_state=0, n_jobs=int(sys.argv[1]))
 def fit(epochs):
     begin = time.perf_counter()
-    arguments = dict(n_clusters=3, architecture="conv", standing_epochs=0, random_state=0, tol=0)
-    TensorizedVAE(epochs=epochs, batch_size=50, n_jobs=int(sys.argv[1]), **arguments).fit(X)
+    MODEL.fit(X)
     return time.perf_counter() - begin
 fit(1)
 for _ in sys.stdin:
@@ -50,28 +62,28 @@ def copy_without(piece, folder):
     for part in ("csrl_core", "kernels", "reference"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(HOME / part, folder / part, symlinks=True, ignore=ignore)
-    file, text, other = PIECES[piece]
+    _, file, text, other = PIECES[piece]
     before = (folder / file).read_text()
     if text not in before:
         raise SystemExit(f"{file} has no text {text!r}, without which {piece!r} cannot be left out")
     (folder / file).write_text(before.replace(text, other))
 
 
-def start(tree, threads):
+def start(tree, case, threads):
     """A worker on a tree's package, warm when it first answers."""
-    program = [sys.executable, "-P", "-W", "ignore", "-c", WORKER, str(threads)]
+    program = [sys.executable, "-P", "-W", "ignore", "-c", WORKER.replace("MODEL", MODELS[case]), str(threads)]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     return subprocess.Popen(program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def measure(names, threads, repeats):
-    """Rows of pieces."""
+def measure(names, case, threads, repeats):
+    """Rows of pieces of one case."""
     with ExitStack() as stack:
         trees = {"with": HOME}
         for name in names:
             trees[name] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             copy_without(name, trees[name])
-        workers = {name: stack.enter_context(start(tree, threads)) for name, tree in trees.items()}
+        workers = {name: stack.enter_context(start(tree, case, threads)) for name, tree in trees.items()}
         times = {name: [] for name in trees}
         for repeat in range(repeats + 1):
             for name, worker in workers.items():
@@ -86,7 +98,7 @@ def measure(names, threads, repeats):
     return [
         {
             **machine(),
-            **{"piece": name, "case": "conv VAE", "threads": threads},
+            **{"piece": name, "case": case, "threads": threads},
             **{"with_p50": middle["with"], "without_p50": middle[name], "ratio": middle[name] / middle["with"]},
             "repeats": repeats,
         }
@@ -105,7 +117,10 @@ def main():
     names = [options.piece] if options.piece else ["strips"] if options.quick else list(PIECES)
     rows = []
     for threads in [1] if options.quick else options.threads:
-        rows += measure(names, threads, 1 if options.quick else options.repeats)
+        for case in MODELS:
+            own = [name for name in names if PIECES[name][0] == case]
+            if own:
+                rows += measure(own, case, threads, 1 if options.quick else options.repeats)
     print_table(rows, ["piece", "case", "threads", "with_p50", "without_p50", "ratio"])
     if not options.quick:
         print("appended to", append_rows("ladder_vae", rows))

@@ -4,7 +4,8 @@
     columns.py    an image's pixels in columns, and the products of these with weights
     rows.py       convolutions of some images, with bias and activation: what a task does
     winograd.py   the same with fewer multiplications, for stride 1 and many channels
-    tiles.py      its transforms; layout.py how images lie for them; transpose.py matrices in squares
+    tiles.py      its transforms; layout.py how images lie for them
+    lines.py, transpose.py   parts of flat arrays, matrices in squares
     pooling.py    max-pooling and up-sampling of some images
 
 Images go through one after the other, so that an image's columns stay in cache. Blocks of images are tasks for the

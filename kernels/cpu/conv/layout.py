@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._engine.jit import jit
-from .._engine.lines import line
 from .columns import add, move
+from .lines import line
 from .tiles import SIDE, times_a, times_at, times_b, times_bt
 from .transpose import transpose
 
