@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from .. import conv, norm
+from .._engine.jit import jit
 from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
@@ -77,13 +78,34 @@ def forward(layer, params, x, bounds, Y, used, training, draws):
 
 
 def _dense(layer, params, x, bounds, Y, *_):
-    views = [layer.views(params, j) for j in range(layer.clusters)]
+    k, m = layer.fan_in, layer.fan_out
 
     def block(task):
         j, rows, columns = task
-        products.forward(x[rows], *views[j], layer.activation, columns.start, columns.stop, Y[rows])
+        W, b = layer.views(params, j)
+        sizes = rows.stop - rows.start, columns.stop - columns.start, k
+        factors = _flat(x, rows), k, _flat(W, slice(0, k), columns), m
+        products.product(False, False, *sizes, *factors, _flat(Y, rows, columns), m)
+        if len(b) or layer.activation != LINEAR:
+            _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
 
-    _share(block, _products(layer, bounds, layer.fan_out, layer.fan_in), 2 * Y.size * layer.fan_in)
+    _share(block, _products(layer, bounds, m, k), 2 * Y.size * k)
+
+
+def _flat(array, rows, columns=slice(0, 0)):
+    """A contiguous array from its entry (first row, first column) on."""
+    return array.reshape(-1)[rows.start * array.shape[1] + columns.start :]
+
+
+@jit
+def _finish(Y, first, stop, bias, activation):
+    """Bias and activation of columns first … stop − 1, in place."""
+    for i in range(len(Y)):
+        y = Y[i, first:stop]
+        if len(bias):
+            for f in range(len(y)):
+                y[f] += bias[first + f]
+        activate_row(y, activation)
 
 
 def _convolution(layer, params, x, bounds, Y, *_):
@@ -200,11 +222,6 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
     if len(dX):
         tasks += [(below, task) for task in _products(layer, bounds, layer.fan_in, layer.fan_out)]
     _share(lambda task: task[0](task[1]), tasks, 2 * (x.size + dX.size) * m)
-
-
-def _flat(array, rows, columns=slice(0, 0)):
-    """A contiguous array from its entry (first row, first column) on."""
-    return array.reshape(-1)[rows.start * array.shape[1] + columns.start :]
 
 
 def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
