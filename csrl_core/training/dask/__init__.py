@@ -1,8 +1,8 @@
 """Samples on the workers of a Dask cluster; dask.distributed is imported only where someone passes a collection.
 
 `partitions` opens a Dask array or data frame as `samples.DaskSamples`, whose partitions stay on the workers that hold
-them; `worker` is what workers compute, `steps` how a fit puts it together, `cluster` whose workers they are. `lazy`
-makes Dask arrays of what a fitted model answers.
+them; `worker` is what workers compute, `steps` how a fit puts it together, `placement` which of them computes
+what, `cluster` whose workers they are. `lazy` makes Dask arrays of what a fitted model answers.
 """
 
 import sys
