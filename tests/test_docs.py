@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from csrl_core import reference
+from csrl_core.reference import assign
 
 ROOT = Path(__file__).resolve().parents[1]
 # All but the page whose blocks are files that do not exist yet: test_adding.py writes and runs these.
@@ -148,7 +148,7 @@ INDENTED = {  # modules whose docstring has a program that is no example with re
 @pytest.mark.parametrize("name", list(INDENTED))
 def test_programs_at_the_head_of_modules_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "their.package", SimpleNamespace(assign=reference.assign))
+    monkeypatch.setitem(sys.modules, "their.package", SimpleNamespace(assign=assign))
     (program,) = re.findall(r"^\n((?: {4}.+\n)+)", import_module(name).__doc__, re.M)[:1]
     exec(compile(INDENTED[name] + "\n" + textwrap.dedent(program), name, "exec"), {})
 
@@ -204,7 +204,8 @@ def test_commands_in_indented_blocks_are_commands():
     for name, text in found:
         words = shlex.split(text)
         if name == "csrl" and "lines" not in words:  # tests/test_adding.py runs those of a model that is not there yet
-            get_command(app).commands[words[0]].make_context(words[0], words[1:])
+            data = words[0] == "fit"  # whose file is looked for first where options are not cached
+            get_command(app).commands[words[0]].make_context(words[0], ["data:iris"] * data + words[1 + data :])
         elif name == "make":
             assert words[0] in targets
         elif name == "pip":

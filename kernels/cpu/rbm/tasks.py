@@ -107,7 +107,7 @@ class Gradient:
     """
 
     def __init__(self, params, k, d, visible, chunks):
-        self._out = np.empty_like(params) if chunks else np.zeros_like(params)
+        self._out = np.zeros_like(params)  # the part of b is added up elsewhere, and memory may hold anything
         self._sums = np.zeros_like(params, np.float64) if chunks > 1 else None
         self._b, self._visible, self._sums_b = params[len(params) - d :], visible, np.zeros((k, d))
         self._k, self._d, parts = k, d, even(d, max(_FEATURES, -(-d // -(-_PARTS // k))))
