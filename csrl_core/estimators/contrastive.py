@@ -68,7 +68,8 @@ class TensorizedContrastive(NetworkMethods, AugmentationArguments, BaseClusterSp
         makes a difference with ``assignment="loss"``, where it destroys clusters.
     assignment : {"prototype", "loss"}, default="prototype"
         Samples go to the cluster with the largest u_j(x)ᵀ m_j / ‖m_j‖, m_j the mean embedding of its samples at the end
-        of the last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters' samples.
+        of the last epoch; or to that of the lowest loss with x⁺ = x and as x⁻ the mean embedding of other clusters'
+        samples.
     class_information : bool, default=False
         Whether `fit` uses y: for x⁺ alone, never for clusters. −1 is an unknown class.
     standing_epochs : int or "auto", default="auto"
