@@ -83,18 +83,11 @@ def _dense(layer, params, x, bounds, Y, *_):
     def block(task):
         j, rows, columns = task
         W, b = layer.views(params, j)
-        sizes = rows.stop - rows.start, columns.stop - columns.start, k
-        factors = _flat(x, rows), k, _flat(W, slice(0, k), columns), m
-        products.product(False, False, *sizes, *factors, _flat(Y, rows, columns), m)
+        products.multiply(False, False, (x, rows, slice(0, k)), (W, slice(0, k), columns), (Y, rows, columns))
         if len(b) or layer.activation != LINEAR:
             _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
 
     _share(block, _products(layer, bounds, m, k), 2 * Y.size * k)
-
-
-def _flat(array, rows, columns=slice(0, 0)):
-    """A contiguous array from its entry (first row, first column) on."""
-    return array.reshape(-1)[rows.start * array.shape[1] + columns.start :]
 
 
 @jit
@@ -192,15 +185,14 @@ def backward(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX
 
 
 def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient, dX):
-    k, m = layer.fan_in, layer.fan_out
+    m = layer.fan_out
 
     def weights(task):
         j, rows, inputs, outputs = task
         dW, db = layer.views(gradient, j)
         below, above, biases = x[rows, inputs], G[rows, outputs], len(db) and inputs.start == 0
         if 0 < len(above) <= CHUNK:
-            factors = _flat(x, rows, inputs), k, _flat(G, rows, outputs), m
-            products.product(True, False, below.shape[1], *above.shape[::-1], *factors, _flat(dW, inputs, outputs), m)
+            products.multiply(True, False, (x, rows, inputs), (G, rows, outputs), (dW, inputs, outputs))
             if biases:
                 np.sum(above, axis=0, out=db[outputs])
             return
@@ -212,8 +204,7 @@ def _dense_back(layer, params, x, Y, G, bounds, used, training, draws, gradient,
     def below(task):
         j, rows, inputs = task
         W = layer.views(params, j)[0]
-        sizes = rows.stop - rows.start, inputs.stop - inputs.start, m
-        products.product(False, True, *sizes, _flat(G, rows), m, _flat(W, inputs), m, _flat(dX, rows, inputs), k)
+        products.multiply(False, True, (G, rows, slice(0, m)), (W, inputs, slice(0, m)), (dX, rows, inputs))
 
     tasks = []
     for j, rows in layer.groups(bounds):
