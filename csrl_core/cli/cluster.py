@@ -7,7 +7,7 @@ from pathlib import Path
 from csrl_core.cli.table_request import BUILT_IN, STANDARD_INPUT
 from csrl_core.training import sample_files
 from csrl_core.training.dask import counted
-from csrl_core.training.on_disk import BLOCK
+from csrl_core.training.on_disk import BLOCK, blocks
 from csrl_core.training.row_files import SampleFiles
 
 BLOCK_BYTES, LEAST_BLOCKS = 2**24, 16  # of a partition, about; partitions of a data set, unless it has fewer rows
@@ -62,18 +62,18 @@ def spread(X, client, say):
 
     n, d = X.shape
     rows = min(max(BLOCK, BLOCK_BYTES // (d * X.dtype.itemsize)), -(-n // LEAST_BLOCKS))
-    blocks = [slice(first, min(first + rows, n)) for first in range(0, n, rows)]
+    pieces = blocks(n, rows)
     there = isinstance(X, SampleFiles) and _seen_by_all(client, X)
-    parted, how = counted(len(blocks), "partition"), "read by" if there else "sent to"
+    parted, how = counted(len(pieces), "partition"), "read by" if there else "sent to"
     say(f"           {parted} of {rows} rows, {how} the workers")
     if there:
         from dask import delayed
 
         source = delayed(_absolute(X), traverse=False)
-        parts = [source[block] for block in blocks]
+        parts = [source[piece] for piece in pieces]
     else:
-        parts = [client.scatter(X[block], hash=False) for block in blocks]
-    shapes = [(block.stop - block.start, d) for block in blocks]
+        parts = [client.scatter(X[piece], hash=False) for piece in pieces]
+    shapes = [(piece.stop - piece.start, d) for piece in pieces]
     arrays = [da.from_delayed(part, shape, X.dtype) for part, shape in zip(parts, shapes, strict=True)]
     return da.concatenate(arrays, axis=0)
 

@@ -47,8 +47,7 @@ class MeanEmbeddings(SummedRule):
         n, weights = len(codes) // k, state[WEIGHTS]
         if not self.model.by_prototype:
             return self.model.losses_of(codes, self.model.mean_negatives(state, codes.dtype))
-        norms = np.sqrt((state[SUMS] ** 2).sum(axis=1))
-        M = (state[SUMS] / np.where(norms > 0, norms, 1)[:, None]).astype(codes.dtype)
+        M = self.model.norm.unit_rows(state[SUMS])[0].astype(codes.dtype)
         A = np.zeros_like(codes, shape=(n, k))
         for j in range(k):
             A[:, j] = -(codes[j * n : (j + 1) * n] @ M[j])

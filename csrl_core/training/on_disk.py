@@ -21,9 +21,9 @@ class SamplesLostError(ConnectionError):
 BLOCK = 8192  # rows read at a time; as many as a full pass computes with
 
 
-def blocks(n):
-    """Slices of the rows 0 … n − 1, at most `BLOCK` long."""
-    return [slice(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK)]
+def blocks(n, rows=BLOCK):
+    """Slices of the rows 0 … n − 1, at most so many rows long."""
+    return [slice(first, min(first + rows, n)) for first in range(0, n, rows)]
 
 
 class Samples(ABC):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from csrl_core import backends
-from csrl_core.training.on_disk import BLOCK
+from csrl_core.training.on_disk import BLOCK, blocks
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 IN_CACHE = 2**23  # bytes of a block of rows in a pass: larger ones are copied, changed and summed in memory
@@ -128,8 +128,7 @@ class Pass(NamedTuple):
         """List of results, one for each block of a partition. beside : arrays with its rows"""
         with threads(backends.get("numpy"), number_of_threads()):
             rows = max(1, min(BLOCK, IN_CACHE // max(1, part[:1].size * np.dtype(dtype).itemsize)))
-            pieces = (slice(first, min(first + rows, len(part))) for first in range(0, len(part), rows))
-            return [self._of_block(part, dtype, beside, piece) for piece in pieces]
+            return [self._of_block(part, dtype, beside, piece) for piece in blocks(len(part), rows)]
 
     def _of_block(self, part, dtype, beside, rows):
         others = (

@@ -218,17 +218,3 @@ def _strip(m, terms, height, width):
 def _meeting(u, stride, rows, y):
     """The row of columns that tap u meets for the outputs of row y."""
     return u % stride * rows + u // stride + y
-
-
-def pack(weight, geometry):
-    """Weights (m, c, kh, kw) in the order of products, (taps, m, K), flat."""
-    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    return weight.reshape(-1, c, taps, kh // taps, kw).transpose(2, 0, 1, 3, 4).ravel()
-
-
-def unpack(gradient, geometry):
-    """The gradient of weights (m, c, kh, kw), as a view, from that of ``add_weights``, flat."""
-    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
-    if taps == 1:
-        return gradient.reshape(-1, c, kh, kw)
-    return gradient.reshape(kh, c, kw, -1).transpose(3, 1, 0, 2)

@@ -45,6 +45,12 @@ def size_of(layout):
 
 
 @jit
+def number_of(strip):
+    """Of tiles."""
+    return strip.images * strip.count * strip.across
+
+
+@jit
 def lay_out(images, h, w, layout, out):
     """Out ← images (n, c h w) as ``layout`` says."""
     pixels, size = np.empty(images.shape[1], images.dtype), size_of(layout)
@@ -78,14 +84,21 @@ def _places_of_phase(phase, w, layout):
 
 
 @jit
+def _places_of_tiles(layout, strip, i, t):
+    """(first place as laid out, first place among the tiles' numbers) of the strip's row of tiles t in image i."""
+    m, pitch, _, c, _ = layout
+    return i * size_of(layout) + (strip.first + t) * m * m * pitch * c, (i * strip.count + t) * strip.across * c
+
+
+@jit
 def input_tiles(laid, layout, strip, V):
     """V ← Bᵀ d B of all tiles."""
     m, pitch, _, c, _ = layout
     length, n = m * pitch * c, strip.across * c
-    lines, step = np.empty(SIDE * length, V.dtype), strip.images * strip.count * n
+    lines, step = np.empty(SIDE * length, V.dtype), number_of(strip) * c
     for i in range(strip.images):
         for t in range(strip.count):
-            start, at = i * size_of(layout) + (strip.first + t) * m * length, (i * strip.count + t) * n
+            start, at = _places_of_tiles(layout, strip, i, t)
             times_bt(*_six(laid, _steps(start, length), length), *_six(lines, _steps(0, length), length))
             for k in range(SIDE):
                 pixels = _six(lines, _pixels(layout, k * length), n)
@@ -98,10 +111,10 @@ def input_tiles_back(V, strip, layout, laid):
     m, pitch, _, c, _ = layout
     length, n = m * pitch * c, strip.across * c
     lines, part = np.empty(SIDE * length, V.dtype), np.empty(SIDE * length, V.dtype)
-    step = strip.images * strip.count * n
+    step = number_of(strip) * c
     for i in range(strip.images):
         for t in range(strip.count):
-            start, at = i * size_of(layout) + (strip.first + t) * m * length, (i * strip.count + t) * n
+            start, at = _places_of_tiles(layout, strip, i, t)
             for l in range(len(lines)):
                 lines[l] = 0
             for k in range(SIDE):
@@ -116,10 +129,10 @@ def input_tiles_back(V, strip, layout, laid):
 def output_tiles(M, strip, layout, laid):
     """Y ← Aᵀ M A of all tiles."""
     m, n = layout.m, strip.across * layout.c
-    lines, step = np.empty(SIDE * m * n, M.dtype), strip.images * strip.count * n
+    lines, step = np.empty(SIDE * m * n, M.dtype), number_of(strip) * layout.c
     for i in range(strip.images):
         for t in range(strip.count):
-            start, at = i * size_of(layout) + (strip.first + t) * m * m * n, (i * strip.count + t) * n
+            start, at = _places_of_tiles(layout, strip, i, t)
             for k in range(SIDE):
                 tiles = _six(M, _steps(SIDE * k * step + at, step), n)
                 times_at(m, *tiles, *_outputs(lines, k * m * n, m, n))
@@ -130,10 +143,10 @@ def output_tiles(M, strip, layout, laid):
 def output_tiles_back(laid, layout, strip, M):
     """M ← A y Aᵀ of all tiles."""
     m, n = layout.m, strip.across * layout.c
-    lines, step = np.empty(SIDE * m * n, M.dtype), strip.images * strip.count * n
+    lines, step = np.empty(SIDE * m * n, M.dtype), number_of(strip) * layout.c
     for i in range(strip.images):
         for t in range(strip.count):
-            start, at = i * size_of(layout) + (strip.first + t) * m * m * n, (i * strip.count + t) * n
+            start, at = _places_of_tiles(layout, strip, i, t)
             times_a(m, *_outputs(laid, start, m, m * n), *_six(lines, _steps(0, m * n), m * n))
             for k in range(SIDE):
                 pixels = _outputs(lines, k * m * n, m, n)

@@ -9,7 +9,6 @@ import numpy as np
 
 from .._engine.jit import compiled, jit
 from ..dense import activate_row, through_activation_row
-from . import columns as columns_
 from .columns import (
     add_up,
     add_weights,
@@ -21,12 +20,11 @@ from .columns import (
     uncomb,
 )
 
-unpack = columns_.unpack
-
 
 def pack(weight, geometry, turned):
-    """Weights as products here take them, either way: see ``columns.pack``."""
-    return columns_.pack(weight, geometry)
+    """Weights (m, c, kh, kw) in the order of products, (taps, m, K), flat: the same for both ways."""
+    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
+    return weight.reshape(-1, c, taps, kh // taps, kw).transpose(2, 0, 1, 3, 4).ravel()
 
 
 def share(geometry, m):
@@ -34,14 +32,28 @@ def share(geometry, m):
     return m * geometry[0] * geometry[5] * geometry[6]
 
 
+def unpack(gradient, geometry):
+    """The gradient of weights (m, c, kh, kw), as a view, from that of ``add_weights``, flat."""
+    c, kh, kw, taps = geometry[0], geometry[5], geometry[6], geometry[9]
+    if taps == 1:
+        return gradient.reshape(-1, c, kh, kw)
+    return gradient.reshape(kh, c, kw, -1).transpose(3, 1, 0, 2)
+
+
+@jit
+def zeros(n, like):
+    """N zeros of the dtype of ``like``."""
+    out = np.empty(n, like.dtype)
+    for i in range(n):
+        out[i] = 0
+    return out
+
+
 @jit
 def _columns_of_one(geometry, like):
     """Columns of one image, all 0."""
     terms, _, length = extent(geometry)
-    columns = np.empty(terms * length, like.dtype)
-    for i in range(len(columns)):
-        columns[i] = 0
-    return columns
+    return zeros(terms * length, like)
 
 
 @jit

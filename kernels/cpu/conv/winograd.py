@@ -33,11 +33,12 @@ from .layout import (
     input_tiles,
     input_tiles_back,
     lay_out,
+    number_of,
     output_tiles,
     output_tiles_back,
     size_of,
 )
-from .rows import finish, through
+from .rows import finish, through, zeros
 from .tiles import SIDE, weight_matrix
 
 PLACES = SIDE * SIDE
@@ -97,14 +98,6 @@ def _tiling(geometry, o):
 
 
 @jit
-def _zeros(n, like):
-    out = np.empty(n, like.dtype)
-    for i in range(n):
-        out[i] = 0
-    return out
-
-
-@jit
 def _products(tiles, terms, columns, A, weights, out):
     """A (36, tiles, terms) times weights (36, terms, columns)."""
     for j in range(PLACES):
@@ -126,7 +119,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
     c, h, w, height, width = geometry[:5]
     o = (X if transposed else Y).shape[1] // (height * width)
     tiling, inputs, outputs = _tiling(geometry, o)
-    below, above = _zeros(tiling.group * size_of(inputs), X), _zeros(tiling.group * size_of(outputs), X)
+    below, above = zeros(tiling.group * size_of(inputs), X), zeros(tiling.group * size_of(outputs), X)
     most = PLACES * tiling.group * tiling.strip * tiling.across
     V, M = np.empty(most * c, X.dtype), np.empty(most * o, X.dtype)
     for begin in range(0, len(X), tiling.group):
@@ -138,7 +131,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
             lay_out(own, h, w, inputs, below)
         for first in range(0, tiling.down, tiling.strip):
             strip = Strip(len(own), first, min(tiling.strip, tiling.down - first), tiling.across)
-            tiles = strip.images * strip.count * strip.across
+            tiles = number_of(strip)
             if transposed:
                 output_tiles_back(above, outputs, strip, M)
                 _products(tiles, o, c, M, weights, V)
@@ -164,8 +157,8 @@ def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX
     c, h, w, height, width = geometry[:5]
     o = (X if transposed else Y).shape[1] // (height * width)
     tiling, inputs, outputs = _tiling(geometry, o)
-    below, above = _zeros(tiling.group * size_of(inputs), X), _zeros(tiling.group * size_of(outputs), X)
-    back = _zeros(len(above if transposed else below), X)
+    below, above = zeros(tiling.group * size_of(inputs), X), zeros(tiling.group * size_of(outputs), X)
+    back = zeros(len(above if transposed else below), X)
     most = PLACES * tiling.group * tiling.strip * tiling.across
     V, M = np.empty(most * c, X.dtype), np.empty(most * o, X.dtype)
     through_activation = np.empty((tiling.group, G.shape[1]), G.dtype)
@@ -178,7 +171,7 @@ def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX
         back[:] = 0
         for first in range(0, tiling.down, tiling.strip):
             strip = Strip(images, first, min(tiling.strip, tiling.down - first), tiling.across)
-            tiles = strip.images * strip.count * strip.across
+            tiles = number_of(strip)
             input_tiles(below, inputs, strip, V)
             output_tiles_back(above, outputs, strip, M)
             _add_weights(tiles, c, o, V, M, dW)

@@ -79,10 +79,11 @@ def forward(layer, params, x, bounds, Y, used, training, draws):
 
 def _dense(layer, params, x, bounds, Y, *_):
     k, m = layer.fan_in, layer.fan_out
+    views = [layer.views(params, j) for j in range(layer.clusters)]
 
     def block(task):
         j, rows, columns = task
-        W, b = layer.views(params, j)
+        W, b = views[j]
         products.multiply(False, False, (x, rows, slice(0, k)), (W, slice(0, k), columns), (Y, rows, columns))
         if len(b) or layer.activation != LINEAR:
             _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
