@@ -64,14 +64,14 @@ SHAPES = [
 class Ours:
     """The layer as a network of its own."""
 
-    def __init__(self, shape, n, threads):
+    def __init__(self, shape, n, threads, dtype=np.float32):
         random = np.random.default_rng(0)
         self.built, self.threads, self.wanted = build([shape.layer], shape.image, 1), threads, not shape.first
         self.kernels = backends.get("numba").network
-        self.params = (random.uniform(-1, 1, self.built.size) * 0.1).astype(np.float32)
-        self.X = random.standard_normal((n, int(np.prod(shape.image)))).astype(np.float32)
-        self.G = random.standard_normal((n, int(np.prod(self.built.output)))).astype(np.float32)
-        self.bounds, self.state, self.gradient = np.array([0, n]), np.empty(0, np.float32), np.empty_like(self.params)
+        self.params = (random.uniform(-1, 1, self.built.size) * 0.1).astype(dtype)
+        self.X = random.standard_normal((n, int(np.prod(shape.image)))).astype(dtype)
+        self.G = random.standard_normal((n, int(np.prod(self.built.output)))).astype(dtype)
+        self.bounds, self.state, self.gradient = np.array([0, n]), np.empty(0, dtype), np.empty_like(self.params)
 
     def context(self):
         """Threads as in a fit."""
@@ -91,14 +91,14 @@ class Torch:
     def __init__(self, shape, ours, threads, layout):
         self.threads, self.wanted = threads, not shape.first
         layer, channels = shape.layer, shape.image[0]
-        how = {"kernel_size": layer.kernel, "stride": layer.stride, "padding": layer.padding}
+        flat = torch.from_numpy(ours.params)
+        how = {"dtype": flat.dtype, "kernel_size": layer.kernel, "stride": layer.stride, "padding": layer.padding}
         if isinstance(layer, TransposedConv):
             self.layer = torch.nn.ConvTranspose2d(channels, layer.channels, output_padding=layer.output_padding, **how)
         else:
             self.layer = torch.nn.Conv2d(channels, layer.channels, **how)
         self.relu = layer.activation == "relu"
         with torch.no_grad():
-            flat = torch.from_numpy(ours.params)
             self.layer.weight.copy_(flat[: self.layer.weight.numel()].reshape(self.layer.weight.shape))
             self.layer.bias.copy_(flat[self.layer.weight.numel() :])
         layout = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}[layout]
@@ -126,13 +126,15 @@ class Torch:
         return Y, *torch.autograd.grad(Y, inputs, self.G)
 
 
-def check(ours, theirs):
-    """Raise where the two do not agree."""
+def check(shape, n, threads, layout):
+    """Raise where the two do not agree, in float64: at the kink of relu rounding decides on whole gradients."""
+    ours = Ours(shape, n, threads, np.float64)
+    theirs = Torch(shape, ours, threads, layout)
     out, gradient, dX = ours.run()
     Y, dW, db, *rest = (array.detach().contiguous().numpy() for array in theirs.run())
     pairs = [(out, Y), (gradient, np.concatenate([dW.ravel(), db.ravel()])), *((dX, array) for array in rest)]
     for own, other in pairs:
-        np.testing.assert_allclose(own.ravel(), other.ravel(), rtol=1e-3, atol=1e-4 * np.abs(other).max())
+        np.testing.assert_allclose(own.ravel(), other.ravel(), rtol=1e-9, atol=1e-9 * np.abs(other).max())
 
 
 def measure(shape, n, threads, seconds, rate):
@@ -142,7 +144,7 @@ def measure(shape, n, threads, seconds, rate):
     if torch is not None:
         for layout in ("contiguous", "channels last"):
             theirs = Torch(shape, ours, threads, layout)
-            check(ours, theirs)
+            check(shape, n, threads, layout)
             contestants[layout] = theirs.run, theirs.context
     ours.run()
     times = time_in_turns(contestants, seconds)

@@ -9,7 +9,7 @@
     pooling.py    max-pooling and up-sampling of some images
 
 Images go through one after the other, so that an image's columns stay in cache. Blocks of images are tasks for the
-threads of ``pool``; their bounds depend on the number of images alone. Everywhere: n images, c channels of h × w
+threads of ``pool``; their bounds depend on shapes alone. Everywhere: n images, c channels of h × w
 pixels, o output channels, a kernel of kh × kw, all arrays of one float dtype.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from .._engine import pool
 from .._engine.arrays import plain
 from ..dense import CHUNK, LINEAR
-from . import columns, pooling, rows, winograd
+from . import columns, direct, pooling, rows, winograd
 
-BLOCK, BLOCKS = 16, 64  # images of a task at least, and tasks at most
+BLOCK, BLOCKS, FLOPS = 16, 64, 1e7  # images and flops of a task at least, unless it is one of two; tasks at most
 
 
 def conv_size(size, kernel, stride, padding):
@@ -46,7 +46,8 @@ def conv2d(X, weight, bias, stride, padding):
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
     way = way_of(geometry, o)
     packed, bias = way.pack(plain(weight), geometry, False), plain(bias)
-    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, False, Y[part]))
+    flops = len(X) * flops_of(geometry, o)
+    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, False, Y[part]), flops)
     return Y.reshape(len(X), o, *size)
 
 
@@ -78,7 +79,8 @@ def transposed_conv2d(X, weight, bias, stride, padding, output_padding):
     X, Y = _rows(X), np.empty((len(X), o * size[0] * size[1]), X.dtype)
     way = way_of(geometry, len(weight))
     packed, bias = way.pack(plain(weight), geometry, True), plain(bias)
-    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, True, Y[part]))
+    flops = len(X) * flops_of(geometry, len(weight))
+    _each(len(X), lambda part: way.convolve(X[part], packed, bias, LINEAR, geometry, True, Y[part]), flops)
     return Y.reshape(len(X), o, *size)
 
 
@@ -100,7 +102,8 @@ def transposed_conv2d_backward(G, X, weight, stride, padding):
 def _backward(transposed, G, X, weight, geometry):
     shape, outputs = X.shape, G.shape[1]
     G, X, weight = _rows(G), _rows(X), plain(weight)
-    m, parts, dX = len(weight), blocks(len(X)), np.empty(X.shape, X.dtype)
+    m, dX = len(weight), np.empty(X.shape, X.dtype)
+    parts = blocks(len(X), flops=len(X) * flops_of(geometry, m))
     way = way_of(geometry, m)
     packed = way.pack(weight, geometry, not transposed)
     dW, db = np.zeros((len(parts), way.share(geometry, m)), X.dtype), np.zeros((len(parts), outputs), X.dtype)
@@ -121,6 +124,8 @@ def way_of(geometry, m):
 
     geometry : see ``columns.plan``; m : channels of the output, of the input of a transposed convolution
     """
+    if direct.suits(geometry):
+        return direct
     return winograd if winograd.suits(geometry, m) else rows
 
 
@@ -173,10 +178,16 @@ def up_sample_backward(G, factor):
     return dX.reshape(n, c, h, w)
 
 
-def blocks(n, start=0):
-    """Images of every task, slices from ``start`` on: as equal as they can be."""
-    count = max(1, min(-(-n // BLOCK), BLOCKS))
-    return pool.blocks(n, max(1, -(-n // count)), start)
+def blocks(n, start=0, flops=np.inf):
+    """Images of every task, slices from ``start`` on: as equal as they can be. flops : of all"""
+    count = max(1, min(-(-n // BLOCK), BLOCKS, max(2, flops // FLOPS)))
+    return pool.blocks(n, max(1, -(-n // int(count))), start)
+
+
+def flops_of(geometry, m):
+    """Of an image; see ``columns.plan``, m as in ``way_of``."""
+    c, _, _, height, width, kh, kw, _, _ = geometry
+    return 2 * m * c * kh * kw * height * width
 
 
 def total(parts, n):
@@ -189,6 +200,6 @@ def _rows(images):
     return images.reshape(len(images), images.shape[1] * images.shape[2] * images.shape[3])
 
 
-def _each(n, task):
+def _each(n, task, flops=np.inf):
     with pool.single_blas_thread():
-        pool.parallel(task, blocks(n))
+        pool.parallel(task, blocks(n, flops=flops))

@@ -5,16 +5,16 @@ kernel's other rows meet the same columns some rows of outputs later. So
 
     Y = Σ_u W_u columns[:, from u on],    W_u (o, c kw),    columns (c kw, rows of all phases × w')
 
-with a product for each of kh ``taps``, and columns are kh times fewer than in the textbook's form, which has one
-product and all kh × kw places. Where channels are few, products over c kw numbers would be too thin, and the textbook's
-form is taken: one tap. A stride's phases (input rows 0, s, 2s, …, then 1, s + 1, …) lie one after the other.
+with a product for each of kh taps, and columns are kh times fewer than in the textbook's form, which has one product
+and all kh × kw places. (Where channels are few, products over c kw numbers would be too thin: see ``direct``.) A
+stride's phases (input rows 0, s, 2s, …, then 1, s + 1, …) lie one after the other.
 
 Columns are copied, line by line, from the *combed* image: for a stride s, pixels 0, s, 2s, … of every line, then pixels
 1, s + 1, …, so that no copy has a stride. What lies outside of the image is 0: columns begin as zeros, and those places
 are never written.
 
 Flags are bool(1) and bool(0), for whatever is given literals is compiled for each of them.
-Everything is flat, of one float dtype: image (c h w), columns (K L), weights (taps, o, K), outputs (o, h' w').
+Everything is flat, of one float dtype: image (c h w), columns (K L), weights (kh, o, K), outputs (o, h' w').
 """
 
 from numba import types
@@ -22,8 +22,6 @@ from numba import types
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
 from .transpose import transpose
-
-THIN = 24  # terms of a sum, c kw, below which the textbook's form is taken
 
 # A line is too short for a loop of vectors: .1 ns a number instead of .3.
 _memcpy = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
@@ -33,19 +31,15 @@ def plan(image, size, kernel, stride, padding):
     """Geometry of a convolution, as all functions here take it: a tuple of ints.
 
     image : (c, h, w); size : (h', w'); kernel : (kh, kw)
-    returns (c, h, w, h', w', kh, kw, stride, padding, taps)
+    returns (c, h, w, h', w', kh, kw, stride, padding)
     """
-    c, kh, kw = int(image[0]), int(kernel[0]), int(kernel[1])
-    taps = kh if c * kw >= THIN else 1
-    return (*(int(m) for m in image), int(size[0]), int(size[1]), kh, kw, int(stride), int(padding), taps)
+    return tuple(int(m) for m in (*image, *size, *kernel, stride, padding))
 
 
 @jit
 def extent(geometry):
     """(K, rows of a phase, L): terms of a product's sums, and how columns lie."""
-    c, _, _, height, width, kh, kw, stride, _, taps = geometry
-    if taps == 1:
-        return c * kh * kw, height, height * width
+    c, _, _, height, width, kh, kw, stride, _ = geometry
     rows = height + (kh - 1) // stride
     return c * kw, rows, min(kh, stride) * rows * width
 
@@ -110,22 +104,20 @@ def add_up(columns, geometry, combed):
 @jit
 def _visit(combed, geometry, columns, there):
     """Every line that image and columns have in common, copied there or added back."""
-    c, h, w, _, width, kh, kw, stride, padding, taps = geometry
-    pitch, (terms, rows, length) = (w + stride - 1) // stride, extent(geometry)
-    phases = 1 if taps == 1 else min(kh, stride)
-    for u in range(kh if taps == 1 else 1):
-        for v in range(kw):
-            lo, hi = _within(v - padding, stride, w, width)
-            # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
-            part, skip = (v - padding) % stride, (v - padding) // stride
-            for phase in range(phases):
-                top = u + phase - padding
-                first, last = _within(top, stride, h, rows)
-                source = (part * c * h + top + stride * first) * pitch + skip + lo
-                at = (u * kw + v) * length + (phase * rows + first) * width + lo
-                steps = h * pitch, stride * pitch, terms // c * length, width
-                if hi > lo:
-                    move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
+    c, h, w, _, width, kh, kw, stride, padding = geometry
+    pitch, (_, rows, length) = (w + stride - 1) // stride, extent(geometry)
+    for v in range(kw):
+        lo, hi = _within(v - padding, stride, w, width)
+        # Pixel v − p + s x is pixel skip + x of the part (v − p) mod s.
+        part, skip = (v - padding) % stride, (v - padding) // stride
+        for phase in range(min(kh, stride)):
+            top = phase - padding
+            first, last = _within(top, stride, h, rows)
+            source = (part * c * h + top + stride * first) * pitch + skip + lo
+            at = v * length + (phase * rows + first) * width + lo
+            steps = h * pitch, stride * pitch, kw * length, width
+            if hi > lo:
+                move(combed, source, columns, at, c, last - first, hi - lo, steps, there)
 
 
 @jit
@@ -156,14 +148,14 @@ def add(values, to):
 def multiply(weights, columns, geometry, m, out):
     """Out ← Σ_u W_u columns: the outputs of one image before the bias.
 
-    weights : (taps, m, K) flat; out : (m, h' w') flat
+    weights : (kh, m, K) flat; out : (m, h' w') flat
     """
-    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    height, width, kh, stride = geometry[3], geometry[4], geometry[5], geometry[7]
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
-        for u in range(taps):
+        for u in range(kh):
             W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
             gemm(bool(0), bool(0), m, pixels, terms, W, terms, meet, length, u > 0, out[y * width :], height * width)
 
@@ -171,39 +163,33 @@ def multiply(weights, columns, geometry, m, out):
 @jit
 def multiply_back(weights, G, geometry, m, columns):
     """Columns ← Σ_u W_uᵀ G, each tap where it met them: gradient of the columns of one image."""
-    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    height, width, kh, stride = geometry[3], geometry[4], geometry[5], geometry[7]
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
-    if taps > 1:
-        for i in range(len(columns)):
-            columns[i] = 0
+    for i in range(len(columns)):
+        columns[i] = 0
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
-        for u in range(taps):
+        for u in range(kh):
             W, meet = weights[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
-            gemm(bool(1), bool(0), terms, pixels, m, W, terms, G[y * width :], height * width, taps > 1, meet, length)
+            gemm(bool(1), bool(0), terms, pixels, m, W, terms, G[y * width :], height * width, bool(1), meet, length)
 
 
 @jit
 def add_weights(G, turned, columns, geometry, m, gradient):
-    """Gradient of the weights, what one image adds, in place: G columnsᵀ, or columns Gᵀ of every tap.
+    """Gradient of the weights, what one image adds, in place: columns Gᵀ of every tap.
 
-    The second is faster by more than it takes to turn G where terms are many.
+    Faster than G columnsᵀ by more than it takes to turn G.
 
-    G : (m, h' w') flat; turned : Gᵀ flat, to be overwritten; gradient : (m, K), or (taps, K, m), flat
+    G : (m, h' w') flat; turned : Gᵀ flat, to be overwritten; gradient : (kh, K, m) flat
     """
-    height, width, stride, taps = geometry[3], geometry[4], geometry[7], geometry[9]
+    height, width, kh, stride = geometry[3], geometry[4], geometry[5], geometry[7]
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
-    if taps > 1:
-        transpose(G, m, turned)
+    transpose(G, m, turned)
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
-        if taps == 1:
-            own, meet = G[y * width :], columns[y * width :]
-            gemm(bool(0), bool(1), m, terms, pixels, own, height * width, meet, length, bool(1), gradient, terms)
-            continue
-        for u in range(taps):
+        for u in range(kh):
             dW, meet = gradient[u * m * terms :], columns[_meeting(u, stride, rows, y) * width :]
             gemm(bool(0), bool(0), terms, m, pixels, meet, length, turned[y * width * m :], m, bool(1), dW, m)
 

@@ -38,7 +38,7 @@ from .layout import (
     output_tiles_back,
     size_of,
 )
-from .rows import finish, through, zeros
+from .rows import zeros
 from .tiles import SIDE, weight_matrix
 
 PLACES = SIDE * SIDE
@@ -51,7 +51,7 @@ def suits(geometry, m):
 
     geometry : see ``columns.plan``; m : channels of the convolution's output
     """
-    c, _, _, _, _, kh, kw, stride, _, _ = geometry
+    c, _, _, _, _, kh, kw, stride, _ = geometry
     return stride == 1 and kh == kw and 3 <= kh <= 5 and min(c, m) >= LEAST
 
 
@@ -87,7 +87,7 @@ class Tiling(NamedTuple):
 @jit
 def _tiling(geometry, o):
     """(tiling, layout of the input, layout of the output)."""
-    c, _, _, height, width, r, _, _, padding, _ = geometry
+    c, _, _, height, width, r, _, _, padding = geometry
     m = SIDE + 1 - r
     down, across = (height + m - 1) // m, (width + m - 1) // m
     most = max(across, min(TILES, SMALL // (c * o)))

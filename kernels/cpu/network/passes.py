@@ -29,7 +29,11 @@ def _few(layer, n):
 
 def _image_tasks(layer, bounds):
     """(j, rows) of the tasks of a convolution."""
-    return [(j, part) for j, rows in layer.groups(bounds) for part in conv.blocks(rows.stop - rows.start, rows.start)]
+    flops, out = conv.flops_of(layer.geometry, layer.weight_shape[0]), []
+    for j, rows in layer.groups(bounds):
+        n = rows.stop - rows.start
+        out += [(j, part) for part in conv.blocks(n, rows.start, n * flops)]
+    return out
 
 
 @lru_cache(maxsize=256)
