@@ -25,14 +25,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._engine.jit import jit
+from .._engine.jit import compiled, jit
 from ..dense import activate_row, through_activation_row
 from .gemm import SMALL, gemm
 from .layout import Side, Strip, clear, lay_out, transform
+from .lines import line
 from .tiles import matrices
 
 LEAST = 16  # channels on both sides, below which products are too thin
 LINE = 64  # bytes of a line of the cache: vectors that lie in two take twice as long
+COLUMNS = 4096  # of products at most: larger ones are copied by BLAS first
+AT_ONCE = 2048  # numbers that go through an activation
 TILES = 64
 
 
@@ -76,7 +79,11 @@ def pack(weight, geometry, turned):
     o, m = len(weight), outputs_of(geometry)
     B, A, G = matrices(m, r, stride)
     places, order = len(B), (2, 3, 0, 1) if turned else (2, 3, 1, 0)
-    U = np.kron(G, G).astype(weight.dtype) @ weight.transpose(order).reshape(r * r, o * c)
+    pairs, taps = np.kron(G, G).astype(weight.dtype), weight.transpose(order).reshape(r * r, o * c)
+    U = np.empty((len(pairs), o * c), weight.dtype)
+    for first in range(0, o * c, COLUMNS):
+        part = slice(first, first + COLUMNS)
+        np.matmul(pairs, taps[:, part], out=U[:, part])
     down, across = -(-height // m), -(-width // m)
     most = max(across, min(TILES, SMALL // (c * o)))
     strips = -(-down * across // most)
@@ -107,7 +114,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
     """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : of ``pack``, turned where transposed"""
     none = Y[:0]
     work(X, none, Y, none.reshape(-1), weights, _room(weights, none)[0])
-    finish_rows(Y, weights.target.c, bias, activation)
+    finish_planes(Y.reshape(-1), weights.target.h * weights.target.w, bias, activation)
 
 
 def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
@@ -116,34 +123,40 @@ def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX
     weights : of ``pack``, turned where not transposed
     """
     room, own = _room(weights, G)
-    through_rows(G, Y, weights.source.c, activation, own, db)
+    planes = G.reshape(-1), Y.reshape(-1), weights.source.h * weights.source.w
+    through_planes(*planes, activation, own.reshape(-1), db)
     work(own, X, dX, dW, weights, room)
 
 
 @jit
-def finish_rows(Y, m, bias, activation):
-    """Bias and activation, in place."""
-    size = Y.shape[1] // m
-    for i in range(len(Y)):
-        row = Y[i]
-        for o in range(len(bias)):
-            for l in range(o * size, (o + 1) * size):
-                row[l] += bias[o]
-        activate_row(row, activation)
+def finish_planes(planes, size, bias, activation):
+    """Bias and activation, in place, of planes of one channel after the other, image by image."""
+    step = size * max(1, AT_ONCE // size)
+    for first in range(0, len(planes), step):
+        stop = min(first + step, len(planes))
+        for at in range(first, stop if len(bias) else first, size):
+            plane, b = line(planes, at, size), bias[at // size % len(bias)]
+            for l in range(size):
+                plane[l] += b
+        activate_row(line(planes, first, stop - first), activation)
 
 
-@jit
-def through_rows(G, Y, m, activation, out, db):
-    """Out ← G ∘ act'; db + its sum over images and pixels, in place, unless it is empty."""
-    size = Y.shape[1] // m
-    for i in range(len(Y)):
-        row = out[i]
-        for l in range(len(row)):
-            row[l] = G[i, l]
-        through_activation_row(row, Y[i], activation)
-        for o in range(len(db)):
-            for l in range(o * size, (o + 1) * size):
-                db[o] += row[l]
+# Sums are added up in lanes, for a plain sum waits for every addition.
+@compiled(fastmath={"reassoc"})
+def through_planes(G, Y, size, activation, out, db):
+    """Out ← G ∘ act'; db + its sum over images and pixels, in place, unless it is empty. G, Y, out : as planes are"""
+    step = size * max(1, AT_ONCE // size)
+    for first in range(0, len(G), step):
+        n = min(step, len(G) - first)
+        own, block = line(G, first, n), line(out, first, n)
+        for l in range(n):
+            block[l] = own[l]
+        through_activation_row(block, line(Y, first, n), activation)
+        for at in range(first, first + n if len(db) else first, size):
+            plane, total = line(out, at, size), out.dtype.type(0)
+            for l in range(size):
+                total += plane[l]
+            db[at // size % len(db)] += total
 
 
 _kept = threading.local()  # room : of a thread; fresh memory takes as long as what is done there
