@@ -31,7 +31,8 @@ PIECES = {
         "taps = 1",
     ),
     "combing in vectors": ("conv VAE", f"{CONV}/columns.py", "if stride == 2 and width % 2 == 0:", "if stride == -2:"),
-    "winograd": ("DDC", f"{CONV}/winograd.py", "return stride == 1 and", "return stride < 1 and"),
+    "winograd": ("DDC", f"{CONV}/winograd.py", "return stride <= 2 and", "return stride < 1 and"),
+    "winograd, stride 2": ("conv VAE", f"{CONV}/winograd.py", "return stride <= 2 and", "return stride < 2 and"),
 }
 MODELS = {
     "conv VAE": """TensorizedVAE(

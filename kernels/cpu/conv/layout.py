@@ -1,8 +1,12 @@
-"""Images as pixels × channels, and the transforms of ``tiles.py`` on their rows of tiles.
+"""Images as pixels × channels, and the transforms of tiles of them with the matrices of ``tiles.py``.
 
-Of a line of pixels first 0, m, 2m, … lie one after the other, then 1, m + 1, …: so pixel k of every tile in a row of
-tiles, in all channels, is one line of numbers. Tiles' numbers V are (36, tiles, c): place (i, j) of a tile, those of
-rows of tiles one after the other. All arrays are flat, but for images (n, features).
+A convolution has two sides, the images that it reads and those that it writes, and all that happens to tiles is one
+matrix P of a side, along lines and along columns: tiles' numbers P d Pᵀ of pixels d (Bᵀ of the input, A of the output),
+and back, Pᵀ V P, added to the pixels. A tile begins ``step`` pixels after the one before, and takes ``taps`` of them.
+
+Of a line of pixels first 0, step, 2 step, … lie one after the other, of all images in turn, then 1, step + 1, …: so
+pixel k of every tile in a row of tiles, in all images and channels, is one line of numbers, and transforms are sums of
+such lines. Tiles' numbers are (places, places, tiles, c). All arrays are flat, but for images (n, features).
 """
 
 from typing import NamedTuple
@@ -10,173 +14,123 @@ from typing import NamedTuple
 import numpy as np
 
 from .._engine.jit import jit
-from .columns import add, move
-from .lines import line
-from .tiles import SIDE, times_a, times_at, times_b, times_bt
+from .columns import move
+from .lines import weighted_sums
+from .rows import zeros
 from .transpose import transpose
 
 
-class Layout(NamedTuple):
-    """How an image lies: ``lines`` lines of m phases of ``pitch`` pixels of c channels, ``padding`` on every side.
+class Side(NamedTuple):
+    """One side of a convolution: its images and how they lie, ``padding`` pixels from the first tile's corner.
 
-    What is no pixel of the image is 0 and stays so.
+    matrix : where P (places, taps) begins among the matrices; pitch, lines : pixels of a phase of a line, and lines
     """
 
-    m: int
+    matrix: int
+    places: int
+    taps: int
+    step: int
     pitch: int
     lines: int
     c: int
+    h: int
+    w: int
     padding: int
 
 
 class Strip(NamedTuple):
-    """Rows of tiles first … first + count − 1 of every image, and how many tiles a row has."""
+    """Rows of tiles first … first + count − 1, how many tiles a row has, and how many images there are."""
 
-    images: int
     first: int
     count: int
     across: int
+    images: int
 
 
 @jit
-def size_of(layout):
-    """Numbers of an image."""
-    return layout.lines * layout.m * layout.pitch * layout.c
+def clear(side, images, laid):
+    """Laid ← 0."""
+    for l in range(side.lines * side.step * side.pitch * side.c * images):
+        laid[l] = 0
 
 
 @jit
-def number_of(strip):
-    """Of tiles."""
-    return strip.images * strip.count * strip.across
-
-
-@jit
-def lay_out(images, h, w, layout, out):
-    """Out ← images (n, c h w) as ``layout`` says."""
-    pixels, size = np.empty(images.shape[1], images.dtype), size_of(layout)
+def lay_out(images, side, laid, there):
+    """Laid, cleared before, ← images ``there``, else images ← laid, 0 where no tile is."""
+    _, _, _, step, pitch, lines, c, h, w, padding = side
+    pixels, block, n = zeros(images.shape[1], images), c * len(images), min(h, lines - padding)
+    source, target = (pixels, laid) if there else (laid, pixels)
+    wide, own = (step * pitch * block, block), (w * c, step * c)
+    steps = (*own, *wide) if there else (*wide, *own)
     for i in range(len(images)):
-        transpose(images[i], layout.c, pixels)
-        for phase in range(layout.m):
-            at, to, count, step, pitch = _places_of_phase(phase, w, layout)
-            steps = step, layout.m * layout.c, pitch, layout.c
-            move(pixels, at, out, i * size + to, h, count, layout.c, steps, bool(1))
+        if there:
+            transpose(images[i], c, pixels)
+        for phase in range(step):
+            x = (phase - padding) % step
+            place = phase * pitch + (x + padding) // step
+            count = min((w - x + step - 1) // step, (phase + 1) * pitch - place)
+            at, to = x * c, (padding * step * pitch + place) * block + i * c
+            at, to = (at, to) if there else (to, at)
+            move(source, at, target, to, n, count, c, steps, bool(1))
+        if not there:
+            transpose(pixels, h * w, images[i])
 
 
 @jit
-def collect(laid, h, w, layout, images):
-    """The way back of ``lay_out``."""
-    pixels, size = np.empty(images.shape[1], images.dtype), size_of(layout)
-    for i in range(len(images)):
-        for phase in range(layout.m):
-            to, at, count, step, pitch = _places_of_phase(phase, w, layout)
-            steps = pitch, layout.c, step, layout.m * layout.c
-            move(laid, i * size + at, pixels, to, h, count, layout.c, steps, bool(1))
-        transpose(pixels, h * w, images[i])
+def lines_of(side, strip):
+    """Lines of pixels that a strip's tiles take."""
+    return (strip.count - 1) * side.step + side.taps
 
 
 @jit
-def _places_of_phase(phase, w, layout):
-    """(first place in pixels, first place as laid out, pixels of a line, from line to line in both) of a phase."""
-    m, pitch, _, c, padding = layout
-    x, wide = (phase - padding) % m, m * pitch * c
-    to = padding * wide + (phase * pitch + (x + padding) // m) * c
-    return x * c, to, max(0, (w - x + m - 1) // m), w * c, wide
+def transform(matrices, side, strip, laid, lines, tiles, there):
+    """Tiles ← P d Pᵀ of pixels d ``there``, else pixels ← Pᵀ V P of tiles' numbers V, d + Pᵀ V P where tiles overlap.
+
+    lines : room for what is between the transforms along lines and along columns, ``lines_of`` lines of all places
+    Rows of tiles go one after the other, so that what is between them stays in the first-level cache.
+    """
+    block, wide = strip.images * side.c, side.places * strip.across * strip.images * side.c
+    n, phase = strip.across * block, side.pitch * block
+    factors = np.empty(side.places * side.taps, lines.dtype)
+    along_lines = _terms(matrices, side, there, (side.step, phase, block, n), factors)
+    along_columns = _terms(matrices, side, there, (side.taps, wide, n, strip.count * wide), factors)
+    source, target = (lines, tiles) if there else (tiles, lines)
+    before, after = (laid, lines) if there else (lines, laid)
+    begin, more = strip.first * side.step, not there and side.taps > side.step
+    if more:
+        for l in range(lines_of(side, strip) * wide):
+            lines[l] = 0
+    done = 0
+    for t in range(strip.count + 1):
+        ready = t * side.step + (side.taps if there else 0) if t < strip.count else lines_of(side, strip)
+        for y in range(done, ready):
+            at, to = (begin + y) * side.step * phase, y * wide
+            at, to = (at, to) if there else (to, at)
+            weighted_sums(factors, along_lines, before, at, after, to, n, more)
+        done = ready
+        for k in range(side.places if t < strip.count else 0):
+            at, to = t * side.step * wide + k * n, (k * strip.count + t) * n
+            at, to = (at, to) if there else (to, at)
+            weighted_sums(factors, along_columns, source, at, target, to, n, more)
 
 
 @jit
-def _places_of_tiles(layout, strip, i, t):
-    """(first place as laid out, first place among the tiles' numbers) of the strip's row of tiles t in image i."""
-    m, pitch, _, c, _ = layout
-    return i * size_of(layout) + (strip.first + t) * m * m * pitch * c, (i * strip.count + t) * strip.across * c
+def _terms(matrices, side, there, steps, factors):
+    """Terms for ``weighted_sums`` with P ``there``, else with Pᵀ, whose factors that are not 0 it fills in.
 
-
-@jit
-def input_tiles(laid, layout, strip, V):
-    """V ← Bᵀ d B of all tiles."""
-    m, pitch, _, c, _ = layout
-    length, n = m * pitch * c, strip.across * c
-    lines, step = np.empty(SIDE * length, V.dtype), number_of(strip) * c
-    for i in range(strip.images):
-        for t in range(strip.count):
-            start, at = _places_of_tiles(layout, strip, i, t)
-            times_bt(*_six(laid, _steps(start, length), length), *_six(lines, _steps(0, length), length))
-            for k in range(SIDE):
-                pixels = _six(lines, _pixels(layout, k * length), n)
-                times_bt(*pixels, *_six(V, _steps(SIDE * k * step + at, step), n))
-
-
-@jit
-def input_tiles_back(V, strip, layout, laid):
-    """D + B V Bᵀ of all tiles, in place."""
-    m, pitch, _, c, _ = layout
-    length, n = m * pitch * c, strip.across * c
-    lines, part = np.empty(SIDE * length, V.dtype), np.empty(SIDE * length, V.dtype)
-    step = number_of(strip) * c
-    for i in range(strip.images):
-        for t in range(strip.count):
-            start, at = _places_of_tiles(layout, strip, i, t)
-            for l in range(len(lines)):
-                lines[l] = 0
-            for k in range(SIDE):
-                times_b(*_six(V, _steps(SIDE * k * step + at, step), n), *_six(part, _steps(0, n), n))
-                for j, to in enumerate(_pixels(layout, k * length)):
-                    add(line(part, j * n, n), line(lines, to, n))
-            times_b(*_six(lines, _steps(0, length), length), *_six(part, _steps(0, length), length))
-            add(part, line(laid, start, SIDE * length))
-
-
-@jit
-def output_tiles(M, strip, layout, laid):
-    """Y ← Aᵀ M A of all tiles."""
-    m, n = layout.m, strip.across * layout.c
-    lines, step = np.empty(SIDE * m * n, M.dtype), number_of(strip) * layout.c
-    for i in range(strip.images):
-        for t in range(strip.count):
-            start, at = _places_of_tiles(layout, strip, i, t)
-            for k in range(SIDE):
-                tiles = _six(M, _steps(SIDE * k * step + at, step), n)
-                times_at(m, *tiles, *_outputs(lines, k * m * n, m, n))
-            times_at(m, *_six(lines, _steps(0, m * n), m * n), *_outputs(laid, start, m, m * n))
-
-
-@jit
-def output_tiles_back(laid, layout, strip, M):
-    """M ← A y Aᵀ of all tiles."""
-    m, n = layout.m, strip.across * layout.c
-    lines, step = np.empty(SIDE * m * n, M.dtype), number_of(strip) * layout.c
-    for i in range(strip.images):
-        for t in range(strip.count):
-            start, at = _places_of_tiles(layout, strip, i, t)
-            times_a(m, *_outputs(laid, start, m, m * n), *_six(lines, _steps(0, m * n), m * n))
-            for k in range(SIDE):
-                pixels = _outputs(lines, k * m * n, m, n)
-                times_a(m, *pixels, *_six(M, _steps(SIDE * k * step + at, step), n))
-
-
-@jit
-def _steps(first, step):
-    """Places of six lines, so far apart."""
-    return first, first + step, first + 2 * step, first + 3 * step, first + 4 * step, first + 5 * step
-
-
-@jit
-def _pixels(layout, first):
-    """Places of pixels 0 … 5 of a row's tiles in a line of pixels that begins at ``first``."""
-    m, pitch, _, c, _ = layout
-    one, two = first + (1 % m * pitch + 1 // m) * c, first + (2 % m * pitch + 2 // m) * c
-    three, four = first + (3 % m * pitch + 3 // m) * c, first + (4 % m * pitch + 4 // m) * c
-    return first, one, two, three, four, first + (5 % m * pitch + 5 // m) * c
-
-
-@jit
-def _six(x, places, n):
-    """Six lines of n numbers."""
-    a, b, c, d, e, f = places
-    return line(x, a, n), line(x, b, n), line(x, c, n), line(x, d, n), line(x, e, n), line(x, f, n)
-
-
-@jit
-def _outputs(x, first, m, n):
-    """Four lines of n numbers: m of them, and the last one again."""
-    third, last = min(m - 1, 2) * n, (m - 1) * n
-    return line(x, first, n), line(x, first + n, n), line(x, first + third, n), line(x, first + last, n)
+    steps : (phases, near, far, apart), pixel j is at near (j mod phases) + far ⌊j / phases⌋, place i at apart i
+    """
+    (phases, near, far, apart), terms = steps, 0
+    rows, columns = (side.places, side.taps) if there else (side.taps, side.places)
+    inputs, ends, outputs = np.empty(rows * columns, np.intp), np.empty(rows, np.intp), np.empty(rows, np.intp)
+    for i in range(rows):
+        for j in range(columns):
+            place, pixel = (i, j) if there else (j, i)
+            factor = matrices[side.matrix + place * side.taps + pixel]
+            at, to = near * (pixel % phases) + far * (pixel // phases), apart * place
+            outputs[i] = to if there else at
+            if factor != 0:
+                factors[terms], inputs[terms] = factor, at if there else to
+                terms += 1
+        ends[i] = terms
+    return inputs, ends, outputs

@@ -11,6 +11,8 @@ from .._engine.jit import compiled, jit
 from ..dense import LEAKY_RELU, LEAKY_SLOPE, LINEAR, activate_row, through_activation_row
 from .lines import line
 
+AT_ONCE = 2048  # numbers that go through an activation while they are near
+
 
 def tasks_of(multiply, add_weights):
     """(convolve, convolve_back) of a way.
@@ -22,12 +24,12 @@ def tasks_of(multiply, add_weights):
     def convolve(X, weights, bias, activation, geometry, transposed, Y):
         """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : of the way's ``pack``"""
         multiply(X, weights, geometry, transposed, Y)
-        _finish(Y.reshape(-1), _pixels(geometry, transposed), bias, activation)
+        finish(Y.reshape(-1), _pixels(geometry, transposed), bias, activation)
 
     def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
         """Gradients of ``convolve``: adds to dW (flat, see the way's ``share``) and db; fills dX if that has rows."""
         own = np.empty_like(G)
-        _through(G.reshape(-1), Y.reshape(-1), _pixels(geometry, transposed), activation, own.reshape(-1), db)
+        through(G.reshape(-1), Y.reshape(-1), _pixels(geometry, transposed), activation, own.reshape(-1), db)
         add_weights(*((X, own) if transposed else (own, X)), geometry, dW)
         if len(dX):
             multiply(own, weights, geometry, not transposed, dX)
@@ -41,18 +43,21 @@ def _pixels(geometry, transposed):
 
 
 @jit
-def _finish(images, size, bias, activation):
-    """Bias and activation. images : flat, channels of ``size`` pixels"""
-    for o in range(len(images) // size if len(bias) else 0):
-        plane, own = line(images, o * size, size), bias[o % len(bias)]
-        for i in range(size):
-            plane[i] += own
-    activate_row(images, activation)
+def finish(images, size, bias, activation):
+    """Bias and activation, in place. images : flat, channels of ``size`` pixels"""
+    step = size * max(1, AT_ONCE // size)
+    for first in range(0, len(images), step):
+        stop = min(first + step, len(images))
+        for at in range(first, stop if len(bias) else first, size):
+            plane, own = line(images, at, size), bias[at // size % len(bias)]
+            for i in range(size):
+                plane[i] += own
+        activate_row(line(images, first, stop - first), activation)
 
 
 @jit
-def _through(G, Y, size, activation, out, db):
-    """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : flat, as in ``_finish``"""
+def through(G, Y, size, activation, out, db):
+    """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : flat, as in ``finish``"""
     if activation > LEAKY_RELU:
         for i in range(len(G)):
             out[i] = G[i]

@@ -20,30 +20,21 @@ a row of tiles is one line of numbers, for all channels, and transforms are loop
 Images are rows (n, features); arrays are flat, of one float dtype.
 """
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
 
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
-from .layout import (
-    Layout,
-    Strip,
-    collect,
-    input_tiles,
-    input_tiles_back,
-    lay_out,
-    number_of,
-    output_tiles,
-    output_tiles_back,
-    size_of,
-)
-from .rows import zeros
-from .tiles import SIDE, weight_matrix
+from .layout import Side, Strip, clear, lay_out, transform
+from .tasks import finish, through
+from .tiles import matrices
 
-PLACES = SIDE * SIDE
 LEAST = 16  # channels on both sides, below which products are too thin
-TILES = 64  # at a time, at most
+LINE = 64  # bytes of a line of the cache: vectors that lie in two take twice as long
+COLUMNS = 4096  # of products at most: larger ones are copied by BLAS first
+TILES = 64
 
 
 def suits(geometry, m):
@@ -52,139 +43,172 @@ def suits(geometry, m):
     geometry : see ``columns.plan``; m : channels of the convolution's output
     """
     c, _, _, _, _, kh, kw, stride, _ = geometry
-    return stride == 1 and kh == kw and 3 <= kh <= 5 and min(c, m) >= LEAST
+    return stride <= 2 and kh == kw and 3 <= kh <= 5 and min(c, m) >= LEAST
+
+
+class Packed(NamedTuple):
+    """Weights, and how they are used: from the images of one side to those of the other.
+
+    weights : U (places², c of source, c of target) flat; matrices : P of both sides and G, flat; kernel : the side
+    whose P is G and whose only tile, with a channel for every weight, these are
+    down : rows of tiles; strip : those at a time, of so many images at a time; turned : from the output to the input
+    parts : where parts of a room begin, and the last one ends
+    """
+
+    weights: np.ndarray
+    matrices: np.ndarray
+    source: Side
+    target: Side
+    kernel: Side
+    down: int
+    strip: Strip
+    turned: bool
+    parts: np.ndarray
+
+
+def outputs_of(geometry):
+    """Pixels of a tile's output, along one side."""
+    return 7 - geometry[5] if geometry[7] == 1 else 2
 
 
 def pack(weight, geometry, turned):
-    """U = G w Gᵀ of weights (o, c, r, r): (36, c, o) flat, or (36, o, c) where ``turned``."""
-    o, c, r, _ = weight.shape
-    pairs = np.kron(weight_matrix(r), weight_matrix(r)).astype(weight.dtype)
-    order = (2, 3, 0, 1) if turned else (2, 3, 1, 0)
-    return (pairs @ weight.transpose(order).reshape(r * r, o * c)).reshape(-1)
+    """``Packed`` of weights (o, c, r, r)."""
+    c, h, w, height, width, r, _, stride, padding = geometry
+    o, m = len(weight), outputs_of(geometry)
+    B, A, G = matrices(m, r, stride)
+    places, order = len(B), (2, 3, 0, 1) if turned else (2, 3, 1, 0)
+    pairs, taps = np.kron(G, G).astype(weight.dtype), weight.transpose(order).reshape(r * r, o * c)
+    U = np.empty((len(pairs), o * c), weight.dtype)
+    for first in range(0, o * c, COLUMNS):
+        part = slice(first, first + COLUMNS)
+        np.matmul(pairs, taps[:, part], out=U[:, part])
+    down, across = -(-height // m), -(-width // m)
+    most = max(across, min(TILES, SMALL // (c * o)))
+    strips = -(-down * across // most)
+    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
+    step = stride * m
+    pitch, lines = across + (places - 1) // step, (down - 1) * step + places
+    below = Side(0, places, places, step, pitch, lines, c, h, w, padding)
+    above = Side(B.size, places, m, m, across, down * m, o, height, width, 0)
+    kernel = Side(B.size + A.size, places, r, r, 1, r, c * o, r, r, 0)
+    sides = (above, below) if turned else (below, above)
+    all_matrices = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(weight.dtype)
+    parts = _parts(*sides, kernel, strip)
+    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, parts)
 
 
 def share(geometry, m):
-    """Numbers of the gradient dU, what a task adds to: (36, c, o) flat."""
-    return PLACES * geometry[0] * m
+    """Numbers of the gradient of the weights, what a task adds to: (r, r, c, o) flat."""
+    return geometry[0] * m * geometry[5] ** 2
 
 
 def unpack(gradient, geometry):
-    """Gᵀ dU G, the gradient of weights (o, c, r, r), as a view."""
+    """The gradient of weights (o, c, r, r), as a view."""
     c, r = geometry[0], geometry[5]
-    pairs = np.kron(weight_matrix(r), weight_matrix(r)).astype(gradient.dtype)
-    return (pairs.T @ gradient.reshape(PLACES, -1)).reshape(r, r, c, -1).transpose(3, 2, 0, 1)
+    return gradient.reshape(r, r, c, -1).transpose(3, 2, 0, 1)
 
 
-class Tiling(NamedTuple):
-    """How images are cut: tiles of an image, rows of tiles at a time, images at a time."""
+def convolve(X, weights, bias, activation, geometry, transposed, Y):
+    """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : of ``pack``, turned where transposed"""
+    none = Y[:0]
+    work(X, none, Y, none.reshape(-1), weights, _room(weights, none)[0])
+    finish(Y.reshape(-1), weights.target.h * weights.target.w, bias, activation)
 
-    down: int
-    across: int
-    strip: int
-    group: int
+
+def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
+    """Gradients of ``convolve``: fills dW (see ``share``), and dX unless that has no rows; adds to db.
+
+    weights : of ``pack``, turned where not transposed
+    """
+    room, own = _room(weights, G)
+    planes = G.reshape(-1), Y.reshape(-1), weights.source.h * weights.source.w
+    through(*planes, activation, own.reshape(-1), db)
+    work(own, X, dX, dW, weights, room)
+
+
+_kept = threading.local()  # room : of a thread; fresh memory takes as long as what is done there
+
+
+def _sizes(side, strip):
+    """Numbers of (laid out images, what is between transforms, tiles)."""
+    block = strip.images * side.c
+    wide = ((strip.count - 1) * side.step + side.taps) * side.places * strip.across * block
+    return side.lines * side.step * side.pitch * block, wide, side.places**2 * strip.count * strip.across * block
+
+
+def _parts(source, target, kernel, strip):
+    """Where the parts of a room begin, and the last one ends: see ``work``."""
+    near, far, own = _sizes(source, strip), _sizes(target, strip), _sizes(kernel, Strip(0, 1, 1, 1))
+    sizes = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
+    return np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes)])
+
+
+def _room(packed, rows):
+    """(the calling thread's room for ``work``, flat, room for such rows)."""
+    shared = packed.parts[-1]
+    need = (shared + rows.size) * rows.itemsize
+    room = getattr(_kept, "room", None)
+    if room is None or len(room) < need:
+        room = np.empty(need + LINE, np.uint8)
+        room = _kept.room = room[-room.ctypes.data % LINE :][:need]
+    room = room[:need].view(rows.dtype)
+    return room[:shared], room[shared:].reshape(rows.shape)
 
 
 @jit
-def _tiling(geometry, o):
-    """(tiling, layout of the input, layout of the output)."""
-    c, _, _, height, width, r, _, _, padding = geometry
-    m = SIDE + 1 - r
-    down, across = (height + m - 1) // m, (width + m - 1) // m
-    most = max(across, min(TILES, SMALL // (c * o)))
-    strips = (down * across + most - 1) // most
-    tiling = Tiling(down, across, (down + strips - 1) // strips, max(1, most // (down * across)))
-    inputs = Layout(m, across + (SIDE - 1) // m, (down - 1) * m + SIDE, c, padding)
-    return tiling, inputs, Layout(m, across, down * m, o, 0)
-
-
-@jit
-def _products(tiles, terms, columns, A, weights, out):
-    """A (36, tiles, terms) times weights (36, terms, columns)."""
-    for j in range(PLACES):
+def _products(tiles, places, terms, columns, A, weights, out):
+    """A (places², tiles, terms) times weights (places², terms, columns)."""
+    for j in range(places * places):
         own, W, to = A[j * tiles * terms :], weights[j * terms * columns :], out[j * tiles * columns :]
         gemm(bool(0), bool(0), tiles, columns, terms, own, terms, W, columns, bool(0), to, columns)
 
 
 @jit
-def _add_weights(tiles, c, o, V, M, gradient):
-    """Gradient (36, c, o) + Vᵀ M, in place."""
-    for j in range(PLACES):
-        own, above, dU = V[j * tiles * c :], M[j * tiles * o :], gradient[j * c * o :]
-        gemm(bool(1), bool(0), c, o, tiles, own, c, above, o, bool(1), dU, o)
+def _weight_products(tiles, places, c, o, V, M, more, dU):
+    """DU (places², c, o) ← Vᵀ M, or dU + Vᵀ M if ``more``."""
+    for j in range(places * places):
+        own, above, to = V[j * tiles * c :], M[j * tiles * o :], dU[j * c * o :]
+        gemm(bool(1), bool(0), c, o, tiles, own, c, above, o, more, to, o)
 
 
 @jit
-def convolve(X, weights, bias, activation, geometry, transposed, Y):
-    """Y ← act(conv(X) + b), or act(convᵀ(X) + b). X, Y : rows; weights : of ``pack``, turned where transposed"""
-    c, h, w, height, width = geometry[:5]
-    o = (X if transposed else Y).shape[1] // (height * width)
-    tiling, inputs, outputs = _tiling(geometry, o)
-    below, above = zeros(tiling.group * size_of(inputs), X), zeros(tiling.group * size_of(outputs), X)
-    most = PLACES * tiling.group * tiling.strip * tiling.across
-    V, M = np.empty(most * c, X.dtype), np.empty(most * o, X.dtype)
-    for begin in range(0, len(X), tiling.group):
-        own, out = X[begin : begin + tiling.group], Y[begin : begin + tiling.group]
-        if transposed:
-            below[:] = 0
-            lay_out(own, height, width, outputs, above)
-        else:
-            lay_out(own, h, w, inputs, below)
-        for first in range(0, tiling.down, tiling.strip):
-            strip = Strip(len(own), first, min(tiling.strip, tiling.down - first), tiling.across)
-            tiles = number_of(strip)
-            if transposed:
-                output_tiles_back(above, outputs, strip, M)
-                _products(tiles, o, c, M, weights, V)
-                input_tiles_back(V, strip, inputs, below)
-            else:
-                input_tiles(below, inputs, strip, V)
-                _products(tiles, c, o, V, weights, M)
-                output_tiles(M, strip, outputs, above)
-        if transposed:
-            collect(below, h, w, inputs, out)
-        else:
-            collect(above, height, width, outputs, out)
-        for i in range(len(out)):
-            finish(out[i], c if transposed else o, bias, activation)
+def work(X, Z, Y, gradient, packed, room):
+    """Y, images of the target, ← the convolution of X, images of the source, unless there is no Y.
 
-
-@jit
-def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
-    """Gradients of ``convolve``: adds to dW (see ``share``) and db; fills dX unless that has no rows.
-
-    weights : of ``pack``, turned where not transposed
+    The gradient of the weights, if there is one, ← that of Σ conv(X) ∘ Z, Z images of the target.
     """
-    c, h, w, height, width = geometry[:5]
-    o = (X if transposed else Y).shape[1] // (height * width)
-    tiling, inputs, outputs = _tiling(geometry, o)
-    below, above = zeros(tiling.group * size_of(inputs), X), zeros(tiling.group * size_of(outputs), X)
-    back = zeros(len(above if transposed else below), X)
-    most = PLACES * tiling.group * tiling.strip * tiling.across
-    V, M = np.empty(most * c, X.dtype), np.empty(most * o, X.dtype)
-    through_activation = np.empty((tiling.group, G.shape[1]), G.dtype)
-    for begin in range(0, len(X), tiling.group):
-        images = min(tiling.group, len(X) - begin)
-        for i in range(images):
-            through(G[begin + i], Y[begin + i], c if transposed else o, activation, through_activation[i], db)
-        lay_out(through_activation[:images] if transposed else X[begin : begin + images], h, w, inputs, below)
-        lay_out(X[begin : begin + images] if transposed else through_activation[:images], height, width, outputs, above)
-        back[:] = 0
-        for first in range(0, tiling.down, tiling.strip):
-            strip = Strip(images, first, min(tiling.strip, tiling.down - first), tiling.across)
-            tiles = number_of(strip)
-            input_tiles(below, inputs, strip, V)
-            output_tiles_back(above, outputs, strip, M)
-            _add_weights(tiles, c, o, V, M, dW)
-            if not len(dX):
-                continue
-            if transposed:
-                _products(tiles, c, o, V, weights, M)
-                output_tiles(M, strip, outputs, back)
-            else:
-                _products(tiles, o, c, M, weights, V)
-                input_tiles_back(V, strip, inputs, back)
-        if len(dX):
-            if transposed:
-                collect(back, height, width, outputs, dX[begin : begin + images])
-            else:
-                collect(back, h, w, inputs, dX[begin : begin + images])
+    weights, matrices, source, target, kernel, down, whole, turned, parts = packed
+    laid, out, lines = room[: parts[1]], room[parts[1] : parts[2]], room[parts[2] : parts[3]]
+    tiles, products = room[parts[3] : parts[4]], room[parts[4] : parts[5]]
+    other, dU = room[parts[5] : parts[6]], room[parts[6] : parts[7]]
+    back, there, images, more = len(gradient) > 0, bool(1), 0, bool(0)
+    for begin in range(0, len(X), whole.images):
+        before, images = images, min(whole.images, len(X) - begin)
+        if images != before:
+            clear(source, images, laid)
+        lay_out(X[begin : begin + images], source, laid, there)
+        if back:
+            if images != before:
+                clear(target, images, other)
+            lay_out(Z[begin : begin + images], target, other, there)
+        if target.taps > target.step:
+            clear(target, images, out)
+        for first in range(0, down, whole.count):
+            strip = Strip(first, min(whole.count, down - first), whole.across, images)
+            count = strip.count * strip.across * images
+            transform(matrices, source, strip, laid, lines, tiles, there)
+            if back:
+                transform(matrices, target, strip, other, lines, products, there)
+                if turned:
+                    _weight_products(count, kernel.places, target.c, source.c, products, tiles, more, dU)
+                else:
+                    _weight_products(count, kernel.places, source.c, target.c, tiles, products, more, dU)
+                more = there
+            if len(Y):
+                _products(count, kernel.places, source.c, target.c, tiles, weights, products)
+                transform(matrices, target, strip, out, lines, products, not there)
+        if len(Y):
+            lay_out(Y[begin : begin + images], target, out, not there)
+    if back:
+        whole_kernel = Strip(down - down, kernel.pitch, kernel.pitch, kernel.pitch)
+        transform(matrices, kernel, whole_kernel, gradient, lines, dU, not there)
