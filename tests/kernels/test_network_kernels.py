@@ -67,6 +67,7 @@ def test_images_are_shared_out_equally():
     sizes = [part.stop - part.start for part in conv.blocks(50, 7)]
     assert sizes == [13, 13, 13, 11] and conv.blocks(50, 7)[0].start == 7 and conv.blocks(0) == []
     assert len(conv.blocks(10_000)) == conv.BLOCKS
+    assert [len(conv.blocks(128, flops=flops)) for flops in (0, 4e7, 1e9)] == [2, 4, 8]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

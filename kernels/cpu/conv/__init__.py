@@ -180,7 +180,7 @@ def up_sample_backward(G, factor):
 
 def blocks(n, start=0, flops=np.inf):
     """Images of every task, slices from ``start`` on: as equal as they can be. flops : of all"""
-    count = max(1, min(-(-n // BLOCK), BLOCKS, max(2, flops // FLOPS)))
+    count = max(1, min(-(-n // BLOCK), BLOCKS, max(2, flops / FLOPS)))
     return pool.blocks(n, max(1, -(-n // int(count))), start)
 
 
