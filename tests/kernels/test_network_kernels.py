@@ -104,8 +104,8 @@ def test_a_dense_network_compiles_no_convolution():
         "kernels = backends.get('numba').network\n"
         "out, tape, _ = kernels.forward(params, built.network, X, bounds, state, True, None)\n"
         "kernels.backward(params, built.network, X, tape, out, bounds, True, None, True, params.copy())\n"
-        "from csrl_core.kernels.cpu.conv import columns, rows, winograd\n"
-        "assert not rows.convolve.signatures and not columns.multiply.signatures\n"
-        "assert not winograd.work.signatures\n"
+        "from csrl_core.kernels.cpu.conv import columns, direct, rows, winograd\n"
+        "assert not columns.multiply.signatures and not rows._multiply.signatures\n"
+        "assert not winograd.work.signatures and not direct._multiply_images.signatures\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
