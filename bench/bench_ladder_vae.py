@@ -1,7 +1,7 @@
 """What faster forms of convolution gain on a whole fit of a convolutional TVAE, or of DDC: seconds an epoch without.
 
     python bench/bench_ladder_vae.py                # all pieces, rows appended to bench/results/ladder_vae.csv
-    python bench/bench_ladder_vae.py --piece strips # one of them
+    python bench/bench_ladder_vae.py --piece winograd # one of them
     python bench/bench_ladder_vae.py --quick        # smoke run, nothing is appended
 
 A piece is left out of a copy of the package, by a change of its text. Every copy is a process of its own, which stays;
@@ -23,13 +23,7 @@ HOME, CONV = Path(__file__).parents[1], "kernels/cpu/conv"
 
 # name → (case, file, text, what stands there without the piece)
 PIECES = {
-    "strips": ("conv VAE", f"{CONV}/gemm.py", "SMALL = 1_000_000\n", "SMALL = 1 << 40\n"),
-    "one row of a kernel at a time": (
-        "conv VAE",
-        f"{CONV}/columns.py",
-        "taps = kh if c * kw >= THIN else 1",
-        "taps = 1",
-    ),
+    "sums in registers": ("conv VAE", f"{CONV}/direct.py", "return geometry[0] * geometry[6] < THIN", "return False"),
     "combing in vectors": ("conv VAE", f"{CONV}/columns.py", "if stride == 2 and width % 2 == 0:", "if stride == -2:"),
     "winograd": ("DDC", f"{CONV}/winograd.py", "return stride <= 2 and", "return stride < 1 and"),
     "winograd, stride 2": ("conv VAE", f"{CONV}/winograd.py", "return stride <= 2 and", "return stride < 2 and"),
@@ -115,7 +109,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    names = [options.piece] if options.piece else ["strips"] if options.quick else list(PIECES)
+    names = [options.piece] if options.piece else ["winograd"] if options.quick else list(PIECES)
     rows = []
     for threads in [1] if options.quick else options.threads:
         for case in MODELS:

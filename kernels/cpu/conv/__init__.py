@@ -1,15 +1,14 @@
 """Numba twin of ``reference.conv``: convolution of images, its transpose, max-pooling and up-sampling.
 
-    gemm.py       products of parts of flat arrays
-    columns.py    an image's pixels in columns, and the products of these with weights
-    rows.py       convolutions of some images, with bias and activation: what a task does
-    winograd.py   the same with fewer multiplications, for stride 1 and many channels
-    tiles.py      its transforms; layout.py how images lie for them
-    lines.py, transpose.py   parts of flat arrays, matrices in squares
+    tasks.py      what a task does: some images, with bias and activation, by one of three ways
+    direct.py     few channels: sums in registers; lanes.py their instructions
+    winograd.py   many channels, strides 1 and 2: fewer multiplications; tiles.py their matrices, layout.py transforms
+    rows.py       all others: products of columns.py, an image's pixels in columns
+    gemm.py       products of parts of flat arrays; lines.py, transpose.py such parts, matrices in squares
     pooling.py    max-pooling and up-sampling of some images
 
-Images go through one after the other, so that an image's columns stay in cache. Blocks of images are tasks for the
-threads of ``pool``; their bounds depend on shapes alone. Everywhere: n images, c channels of h × w
+Images go through one after the other, or some at a time, so that what they become stays in cache. Blocks of images are
+tasks for the threads of ``pool``; their bounds depend on shapes alone. Everywhere: n images, c channels of h × w
 pixels, o output channels, a kernel of kh × kw, all arrays of one float dtype.
 """
 
