@@ -87,12 +87,11 @@ def pack(weight, geometry, turned):
     down, across = -(-height // m), -(-width // m)
     most = max(across, min(TILES, SMALL // (c * o)))
     strips = -(-down * across // most)
-    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     step = stride * m
-    pitch, lines = across + (places - 1) // step, (down - 1) * step + places
-    below = Side(0, places, places, step, pitch, lines, c, h, w, padding)
-    above = Side(B.size, places, m, m, across, down * m, o, height, width, 0)
-    kernel = Side(B.size + A.size, places, r, r, 1, r, c * o, r, r, 0)
+    below = Side(0, places, places, step, (down - 1) * step + places, c, h, w, padding)
+    above = Side(B.size, places, m, m, down * m, o, height, width, 0)
+    kernel = Side(B.size + A.size, places, r, r, r, c * o, r, r, 0)
+    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     sides = (above, below) if turned else (below, above)
     all_matrices = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(weight.dtype)
     parts = _parts(*sides, kernel, strip)
@@ -162,18 +161,17 @@ def through_planes(G, Y, size, activation, out, db):
 _kept = threading.local()  # room : of a thread; fresh memory takes as long as what is done there
 
 
-def _sizes(side, strip):
-    """Numbers of (laid out images, what is between transforms, tiles)."""
-    block = strip.images * side.c
-    wide = ((strip.count - 1) * side.step + side.taps) * side.places * strip.across * block
-    return side.lines * side.step * side.pitch * block, wide, side.places**2 * strip.count * strip.across * block
-
-
 def _parts(source, target, kernel, strip):
     """Where the parts of a room begin, and the last one ends: see ``work``."""
-    near, far, own = _sizes(source, strip), _sizes(target, strip), _sizes(kernel, Strip(0, 1, 1, 1))
-    sizes = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
-    return np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes)])
+
+    def sizes(side, strip):
+        """Numbers of (images laid out, what is between transforms, tiles)."""
+        line = (side.step * strip.across + side.taps - side.step) * strip.images * side.c
+        return side.lines * line, side.places * line, side.places**2 * strip.count * strip.across * strip.images * side.c
+
+    near, far, own = sizes(source, strip), sizes(target, strip), sizes(kernel, Strip(0, 1, 1, 1))
+    parts = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
+    return np.cumsum([0, *(-(-size // LINE) * LINE for size in parts)])
 
 
 def _room(packed, rows):
@@ -211,27 +209,29 @@ def work(X, Z, Y, gradient, packed, room):
     The gradient of the weights, if there is one, ← that of Σ conv(X) ∘ Z, Z images of the target.
     """
     weights, matrices, source, target, kernel, down, whole, turned, parts = packed
-    laid, out, lines = room[: parts[1]], room[parts[1] : parts[2]], room[parts[2] : parts[3]]
+    laid, out, between = room[: parts[1]], room[parts[1] : parts[2]], room[parts[2] : parts[3]]
     tiles, products = room[parts[3] : parts[4]], room[parts[4] : parts[5]]
     other, dU = room[parts[5] : parts[6]], room[parts[6] : parts[7]]
-    back, there, images, more = len(gradient) > 0, bool(1), 0, bool(0)
+    back, there, more = len(gradient) > 0, bool(1), bool(0)
+    images = 0
     for begin in range(0, len(X), whole.images):
         before, images = images, min(whole.images, len(X) - begin)
+        strip = Strip(0, whole.count, whole.across, images)
         if images != before:
-            clear(source, images, laid)
-        lay_out(X[begin : begin + images], source, laid, there)
+            clear(source, strip, laid)
+        lay_out(X[begin : begin + images], source, whole.across, laid, there)
         if back:
             if images != before:
-                clear(target, images, other)
-            lay_out(Z[begin : begin + images], target, other, there)
+                clear(target, strip, other)
+            lay_out(Z[begin : begin + images], target, whole.across, other, there)
         if target.taps > target.step:
-            clear(target, images, out)
+            clear(target, strip, out)
         for first in range(0, down, whole.count):
             strip = Strip(first, min(whole.count, down - first), whole.across, images)
             count = strip.count * strip.across * images
-            transform(matrices, source, strip, laid, lines, tiles, there)
+            transform(matrices, source, strip, laid, between, tiles, there)
             if back:
-                transform(matrices, target, strip, other, lines, products, there)
+                transform(matrices, target, strip, other, between, products, there)
                 if turned:
                     _weight_products(count, kernel.places, target.c, source.c, products, tiles, more, dU)
                 else:
@@ -239,9 +239,8 @@ def work(X, Z, Y, gradient, packed, room):
                 more = there
             if len(Y):
                 _products(count, kernel.places, source.c, target.c, tiles, weights, products)
-                transform(matrices, target, strip, out, lines, products, not there)
+                transform(matrices, target, strip, out, between, products, not there)
         if len(Y):
-            lay_out(Y[begin : begin + images], target, out, not there)
-    if back:
-        whole_kernel = Strip(down - down, kernel.pitch, kernel.pitch, kernel.pitch)
-        transform(matrices, kernel, whole_kernel, gradient, lines, dU, not there)
+            lay_out(Y[begin : begin + images], target, whole.across, out, not there)
+    if back and len(X):
+        transform(matrices, kernel, Strip(0, 1, 1, 1), gradient, between, dU, not there)
