@@ -84,7 +84,10 @@ def lay_out(images, side, across, laid, there):
             x = (phase - padding) % step
             skip = (x + padding) // step
             count = min((w - x + step - 1) // step, across + (taps - 1 - phase) // step - skip)
-            at, to = x * c, (padding * pixels_of(side, across) + _place(phase, step, across, taps) + skip) * block + i * c
+            at, to = (
+                x * c,
+                (padding * pixels_of(side, across) + _place(phase, step, across, taps) + skip) * block + i * c,
+            )
             at, to = (at, to) if there else (to, at)
             move(source, at, target, to, n, count, c, steps, bool(1))
         if not there:
@@ -100,24 +103,23 @@ def transform(matrices, side, strip, laid, between, tiles, there):
     taps, step, places, (first, count, across, images) = side.taps, side.step, side.places, strip
     block = images * side.c
     length, n, more = pixels_of(side, across) * block, across * block, not there and taps > step
-    factors = np.empty(places * taps, laid.dtype)
-    down = _terms(matrices, side, there, taps, images // images, length, length, factors)
+    factors, zero, one = np.empty(places * taps, laid.dtype), images - images, images // images
+    down = _terms(matrices, side, there, taps, one, length, length, factors)
     along = _terms(matrices, side, there, step, across, block, count * n, factors)
     source, target = (between, tiles) if there else (tiles, between)
-    begin, end = (laid, between) if there else (between, laid)
     for t in range(count):
         at = (first + t) * step * length
         if there:
-            _sums(factors, down, laid, at, between, 0, length, more)
+            _sums(factors, down, laid, at, between, zero, length, more)
         elif more:
             for l in range(places * length):
                 between[l] = 0
         for k in range(places):
-            one, other = k * length, k * places * count * n + t * n
-            one, other = (one, other) if there else (other, one)
-            _sums(factors, along, source, one, target, other, n, more)
+            near, far = k * length, (k * places * count + t) * n
+            near, far = (near, far) if there else (far, near)
+            _sums(factors, along, source, near, target, far, n, more)
         if not there:
-            _sums(factors, down, between, 0, laid, at, length, more)
+            _sums(factors, down, between, zero, laid, at, length, more)
 
 
 @jit

@@ -54,7 +54,7 @@ class Packed(NamedTuple):
     weights : U (places², c of source, c of target) flat; matrices : P of both sides and G, flat; kernel : the side
     whose P is G and whose only tile, with a channel for every weight, these are
     down : rows of tiles; strip : those at a time, of so many images at a time; turned : from the output to the input
-    parts : where parts of a room begin, and the last one ends
+    parts, sizes : where parts of a room begin, and their sizes
     """
 
     weights: np.ndarray
@@ -66,6 +66,7 @@ class Packed(NamedTuple):
     strip: Strip
     turned: bool
     parts: np.ndarray
+    sizes: np.ndarray
 
 
 def outputs_of(geometry):
@@ -94,8 +95,7 @@ def pack(weight, geometry, turned):
     strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     sides = (above, below) if turned else (below, above)
     all_matrices = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(weight.dtype)
-    parts = _parts(*sides, kernel, strip)
-    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, parts)
+    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
 
 
 def share(geometry, m):
@@ -162,21 +162,26 @@ _kept = threading.local()  # room : of a thread; fresh memory takes as long as w
 
 
 def _parts(source, target, kernel, strip):
-    """Where the parts of a room begin, and the last one ends: see ``work``."""
+    """(where the parts of a room begin, their sizes), see ``work``."""
 
-    def sizes(side, strip):
+    def numbers(side, strip):
         """Numbers of (images laid out, what is between transforms, tiles)."""
         line = (side.step * strip.across + side.taps - side.step) * strip.images * side.c
-        return side.lines * line, side.places * line, side.places**2 * strip.count * strip.across * strip.images * side.c
+        return (
+            side.lines * line,
+            side.places * line,
+            side.places**2 * strip.count * strip.across * strip.images * side.c,
+        )
 
-    near, far, own = sizes(source, strip), sizes(target, strip), sizes(kernel, Strip(0, 1, 1, 1))
+    near, far, own = numbers(source, strip), numbers(target, strip), numbers(kernel, Strip(0, 1, 1, 1))
     parts = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
-    return np.cumsum([0, *(-(-size // LINE) * LINE for size in parts)])
+    sizes = np.array([-(-part // LINE) * LINE for part in parts])
+    return np.cumsum(sizes) - sizes, sizes
 
 
 def _room(packed, rows):
     """(the calling thread's room for ``work``, flat, room for such rows)."""
-    shared = packed.parts[-1]
+    shared = packed.parts[-1] + packed.sizes[-1]
     need = (shared + rows.size) * rows.itemsize
     room = getattr(_kept, "room", None)
     if room is None or len(room) < need:
@@ -190,7 +195,8 @@ def _room(packed, rows):
 def _products(tiles, places, terms, columns, A, weights, out):
     """A (places², tiles, terms) times weights (places², terms, columns)."""
     for j in range(places * places):
-        own, W, to = A[j * tiles * terms :], weights[j * terms * columns :], out[j * tiles * columns :]
+        own, to = line(A, j * tiles * terms, tiles * terms), line(out, j * tiles * columns, tiles * columns)
+        W = line(weights, j * terms * columns, terms * columns)
         gemm(bool(0), bool(0), tiles, columns, terms, own, terms, W, columns, bool(0), to, columns)
 
 
@@ -198,7 +204,8 @@ def _products(tiles, places, terms, columns, A, weights, out):
 def _weight_products(tiles, places, c, o, V, M, more, dU):
     """DU (places², c, o) ← Vᵀ M, or dU + Vᵀ M if ``more``."""
     for j in range(places * places):
-        own, above, to = V[j * tiles * c :], M[j * tiles * o :], dU[j * c * o :]
+        own, above = line(V, j * tiles * c, tiles * c), line(M, j * tiles * o, tiles * o)
+        to = line(dU, j * c * o, c * o)
         gemm(bool(1), bool(0), c, o, tiles, own, c, above, o, more, to, o)
 
 
@@ -208,10 +215,10 @@ def work(X, Z, Y, gradient, packed, room):
 
     The gradient of the weights, if there is one, ← that of Σ conv(X) ∘ Z, Z images of the target.
     """
-    weights, matrices, source, target, kernel, down, whole, turned, parts = packed
-    laid, out, between = room[: parts[1]], room[parts[1] : parts[2]], room[parts[2] : parts[3]]
-    tiles, products = room[parts[3] : parts[4]], room[parts[4] : parts[5]]
-    other, dU = room[parts[5] : parts[6]], room[parts[6] : parts[7]]
+    weights, matrices, source, target, kernel, down, whole, turned, parts, sizes = packed
+    laid, out, between = line(room, parts[0], sizes[0]), line(room, parts[1], sizes[1]), line(room, parts[2], sizes[2])
+    tiles, products = line(room, parts[3], sizes[3]), line(room, parts[4], sizes[4])
+    other, dU = line(room, parts[5], sizes[5]), line(room, parts[6], sizes[6])
     back, there, more = len(gradient) > 0, bool(1), bool(0)
     images = 0
     for begin in range(0, len(X), whole.images):
