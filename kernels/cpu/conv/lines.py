@@ -6,7 +6,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-_WIDTHS = 32, 1  # numbers at a time: vectors, and what is left
+_WIDTHS = 64, 32, 1  # numbers at a time: sums of vectors in registers, and what is left
 
 
 @intrinsic

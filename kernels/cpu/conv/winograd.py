@@ -52,7 +52,7 @@ class Packed(NamedTuple):
     weights : U (places², c of source, c of target) flat; matrices : P of both sides and G, flat; kernel : the side
     whose P is G and whose only tile, with a channel for every weight, these are
     down : rows of tiles; strip : those at a time, of so many images at a time; turned : from the output to the input
-    parts : where parts of a room begin, and the last one ends
+    parts, sizes : where parts of a room begin, and their sizes
     """
 
     weights: np.ndarray
@@ -64,6 +64,7 @@ class Packed(NamedTuple):
     strip: Strip
     turned: bool
     parts: np.ndarray
+    sizes: np.ndarray
 
 
 def outputs_of(geometry):
@@ -85,16 +86,14 @@ def pack(weight, geometry, turned):
     down, across = -(-height // m), -(-width // m)
     most = max(across, min(TILES, SMALL // (c * o)))
     strips = -(-down * across // most)
-    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     step = stride * m
-    pitch, lines = across + (places - 1) // step, (down - 1) * step + places
-    below = Side(0, places, places, step, pitch, lines, c, h, w, padding)
-    above = Side(B.size, places, m, m, across, down * m, o, height, width, 0)
-    kernel = Side(B.size + A.size, places, r, r, 1, r, c * o, r, r, 0)
+    below = Side(0, places, places, step, (down - 1) * step + places, c, h, w, padding)
+    above = Side(B.size, places, m, m, down * m, o, height, width, 0)
+    kernel = Side(B.size + A.size, places, r, r, r, c * o, r, r, 0)
+    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     sides = (above, below) if turned else (below, above)
     all_matrices = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(weight.dtype)
-    parts = _parts(*sides, kernel, strip)
-    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, parts)
+    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
 
 
 def share(geometry, m):
@@ -129,23 +128,27 @@ def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX
 _kept = threading.local()  # room : of a thread; fresh memory takes as long as what is done there
 
 
-def _sizes(side, strip):
-    """Numbers of (laid out images, what is between transforms, tiles)."""
-    block = strip.images * side.c
-    wide = ((strip.count - 1) * side.step + side.taps) * side.places * strip.across * block
-    return side.lines * side.step * side.pitch * block, wide, side.places**2 * strip.count * strip.across * block
-
-
 def _parts(source, target, kernel, strip):
-    """Where the parts of a room begin, and the last one ends: see ``work``."""
-    near, far, own = _sizes(source, strip), _sizes(target, strip), _sizes(kernel, Strip(0, 1, 1, 1))
-    sizes = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
-    return np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes)])
+    """(where the parts of a room begin, their sizes), see ``work``."""
+
+    def numbers(side, strip):
+        """Numbers of (images laid out, what is between transforms, tiles)."""
+        line = (side.step * strip.across + side.taps - side.step) * strip.images * side.c
+        return (
+            side.lines * line,
+            side.places * line,
+            side.places**2 * strip.count * strip.across * strip.images * side.c,
+        )
+
+    near, far, own = numbers(source, strip), numbers(target, strip), numbers(kernel, Strip(0, 1, 1, 1))
+    parts = near[0], far[0], max(near[1], far[1], own[1]), near[2], far[2], far[0], own[2]
+    sizes = np.array([-(-part // LINE) * LINE for part in parts])
+    return np.cumsum(sizes) - sizes, sizes
 
 
 def _room(packed, rows):
     """(the calling thread's room for ``work``, flat, room for such rows)."""
-    shared = packed.parts[-1]
+    shared = packed.parts[-1] + packed.sizes[-1]
     need = (shared + rows.size) * rows.itemsize
     room = getattr(_kept, "room", None)
     if room is None or len(room) < need:
@@ -159,7 +162,8 @@ def _room(packed, rows):
 def _products(tiles, places, terms, columns, A, weights, out):
     """A (places², tiles, terms) times weights (places², terms, columns)."""
     for j in range(places * places):
-        own, W, to = A[j * tiles * terms :], weights[j * terms * columns :], out[j * tiles * columns :]
+        own, to = line(A, j * tiles * terms, tiles * terms), line(out, j * tiles * columns, tiles * columns)
+        W = line(weights, j * terms * columns, terms * columns)
         gemm(bool(0), bool(0), tiles, columns, terms, own, terms, W, columns, bool(0), to, columns)
 
 
@@ -167,7 +171,8 @@ def _products(tiles, places, terms, columns, A, weights, out):
 def _weight_products(tiles, places, c, o, V, M, more, dU):
     """DU (places², c, o) ← Vᵀ M, or dU + Vᵀ M if ``more``."""
     for j in range(places * places):
-        own, above, to = V[j * tiles * c :], M[j * tiles * o :], dU[j * c * o :]
+        own, above = line(V, j * tiles * c, tiles * c), line(M, j * tiles * o, tiles * o)
+        to = line(dU, j * c * o, c * o)
         gemm(bool(1), bool(0), c, o, tiles, own, c, above, o, more, to, o)
 
 
@@ -177,28 +182,30 @@ def work(X, Z, Y, gradient, packed, room):
 
     The gradient of the weights, if there is one, ← that of Σ conv(X) ∘ Z, Z images of the target.
     """
-    weights, matrices, source, target, kernel, down, whole, turned, parts = packed
-    laid, out, lines = room[: parts[1]], room[parts[1] : parts[2]], room[parts[2] : parts[3]]
-    tiles, products = room[parts[3] : parts[4]], room[parts[4] : parts[5]]
-    other, dU = room[parts[5] : parts[6]], room[parts[6] : parts[7]]
-    back, there, images, more = len(gradient) > 0, bool(1), 0, bool(0)
+    weights, matrices, source, target, kernel, down, whole, turned, parts, sizes = packed
+    laid, out, between = line(room, parts[0], sizes[0]), line(room, parts[1], sizes[1]), line(room, parts[2], sizes[2])
+    tiles, products = line(room, parts[3], sizes[3]), line(room, parts[4], sizes[4])
+    other, dU = line(room, parts[5], sizes[5]), line(room, parts[6], sizes[6])
+    back, there, more = len(gradient) > 0, bool(1), bool(0)
+    images = 0
     for begin in range(0, len(X), whole.images):
         before, images = images, min(whole.images, len(X) - begin)
+        strip = Strip(0, whole.count, whole.across, images)
         if images != before:
-            clear(source, images, laid)
-        lay_out(X[begin : begin + images], source, laid, there)
+            clear(source, strip, laid)
+        lay_out(X[begin : begin + images], source, whole.across, laid, there)
         if back:
             if images != before:
-                clear(target, images, other)
-            lay_out(Z[begin : begin + images], target, other, there)
+                clear(target, strip, other)
+            lay_out(Z[begin : begin + images], target, whole.across, other, there)
         if target.taps > target.step:
-            clear(target, images, out)
+            clear(target, strip, out)
         for first in range(0, down, whole.count):
             strip = Strip(first, min(whole.count, down - first), whole.across, images)
             count = strip.count * strip.across * images
-            transform(matrices, source, strip, laid, lines, tiles, there)
+            transform(matrices, source, strip, laid, between, tiles, there)
             if back:
-                transform(matrices, target, strip, other, lines, products, there)
+                transform(matrices, target, strip, other, between, products, there)
                 if turned:
                     _weight_products(count, kernel.places, target.c, source.c, products, tiles, more, dU)
                 else:
@@ -206,9 +213,8 @@ def work(X, Z, Y, gradient, packed, room):
                 more = there
             if len(Y):
                 _products(count, kernel.places, source.c, target.c, tiles, weights, products)
-                transform(matrices, target, strip, out, lines, products, not there)
+                transform(matrices, target, strip, out, between, products, not there)
         if len(Y):
-            lay_out(Y[begin : begin + images], target, out, not there)
-    if back:
-        whole_kernel = Strip(down - down, kernel.pitch, kernel.pitch, kernel.pitch)
-        transform(matrices, kernel, whole_kernel, gradient, lines, dU, not there)
+            lay_out(Y[begin : begin + images], target, whole.across, out, not there)
+    if back and len(X):
+        transform(matrices, kernel, Strip(0, 1, 1, 1), gradient, between, dU, not there)
