@@ -125,20 +125,28 @@ def _reconstruction(A, target, output, variance):
 _in_lanes = compiled(fastmath={"reassoc"})
 
 
-@_in_lanes
+@jit
 def _bernoulli(A, T, first, stop, terms, R):
-    """R ← Σ softplus(a) − a t, summed in float64; terms : (d,)."""
+    """R ← Σ max(a, 0) − a t + log(1 + e^−|a|), the last as the softplus of −|a|; terms : (d,)."""
     number = A.dtype.type
     zero, half, one, small = number(0), number(0.5), number(1), number(SMALL)
     for i in range(first, stop):
-        total, row = 0.0, i % len(T)
+        row = i % len(T)
         for l in range(len(terms)):
             a = A[i, l]
             s, q = exp_parts(-abs(a))
-            terms[l] = softplus(a, s + s * q, zero, half, one, small) - a * T[row, l]
-        for l in range(len(terms)):
-            total += np.float64(terms[l])
-        R[i] = total
+            log = softplus(-abs(a), s + s * q, zero, half, one, small)
+            terms[l] = log + ((a if a > zero else zero) - a * T[row, l])
+        R[i] = _sum(terms)
+
+
+@_in_lanes
+def _sum(values):
+    """In float64."""
+    total = 0.0
+    for i in range(len(values)):
+        total += np.float64(values[i])
+    return total
 
 
 @jit

@@ -11,5 +11,5 @@ from numba.extending import register_jitable
 
 compiled = partial(njit, nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)  # with its ``fastmath``
 jit = compiled(fastmath=False)
-# What does arithmetic with some numbers is compiled only within what calls it compiled: Python has done it sooner.
+# Arithmetic with a few numbers: Python does it where Python calls it, and what is compiled around it takes it in.
 jitable = register_jitable(fastmath=False, error_model="numpy")
