@@ -52,13 +52,12 @@ def nearest(X, centers):
     Cost: 3 n k d flops
     """
     X, centers, s = plain(X), plain(centers, np.float64), np.empty(len(X), dtype=np.int64)
-    pool.parallel(lambda part: _nearest(X[part], centers, s[part]), pool.blocks(len(X), CHUNK))
+    pool.parallel(lambda part: _nearest(X[part], centers, np.empty(X.shape[1]), s[part]), pool.blocks(len(X), CHUNK))
     return s
 
 
 @jit
-def _nearest(X, centers, s):
-    x = np.empty(X.shape[1])
+def _nearest(X, centers, x, s):
     for i in range(len(X)):
         for l in range(len(x)):
             x[l] = X[i, l]
@@ -90,19 +89,18 @@ def objective(losses, assign, weights):
     returns (loss_sum, weight_sum), floats, sums over samples
     Cost: 2 n flops
     """
-    n = len(losses)
-    loss_sum = weight_sum = 0.0
-    for start in range(0, n, CHUNK):
-        loss = weight = 0.0
-        for i in range(start, min(start + CHUNK, n)):
-            # 1. assigned losses
-            assigned = losses[i, assign[i]]
-            # 2. sums
-            loss += np.float64(weights[i] * assigned)
-            weight += np.float64(weights[i])
-        loss_sum += loss
-        weight_sum += weight
-    return loss_sum, weight_sum
+    loss_sum = weight_sum = loss = weight = 0.0
+    for i in range(len(losses)):
+        if i % CHUNK == 0:
+            loss_sum += loss
+            weight_sum += weight
+            loss = weight = 0.0
+        # 1. assigned losses
+        assigned = losses[i, assign[i]]
+        # 2. sums
+        loss += np.float64(weights[i] * assigned)
+        weight += np.float64(weights[i])
+    return loss_sum + loss, weight_sum + weight
 
 
 def cluster_sums(X, assign, weights, k):
@@ -113,20 +111,15 @@ def cluster_sums(X, assign, weights, k):
     Cost: 2 n d flops
     """
     sums, totals, counts = np.zeros((k, X.shape[1])), np.zeros(k), np.zeros(k, np.int64)
-    add_sums(X, assign, weights, sums, totals, counts)
+    add_sums(X, assign, weights, sums, totals, counts, np.zeros((k, X.shape[1])), np.zeros(k))
     return sums, totals, counts
 
 
 @jit
-def add_sums(X, assign, weights, sums, totals, counts):
-    """What `cluster_sums` returns, added to the last three."""
+def add_sums(X, assign, weights, sums, totals, counts, part, total):
+    """Add what `cluster_sums` returns to sums, totals and counts; part, total : zeros like sums and totals."""
     (n, d), k = X.shape, len(totals)
-    part, total = np.empty((k, d)), np.empty(k)
     for start in range(0, n, CHUNK):
-        for j in range(k):
-            total[j] = 0
-            for l in range(d):
-                part[j, l] = 0
         for i in range(start, min(start + CHUNK, n)):
             j, w = assign[i], weights[i]
             # 1. sums
@@ -134,12 +127,13 @@ def add_sums(X, assign, weights, sums, totals, counts):
                 part[j, l] += np.float64(w * X[i, l])
             total[j] += np.float64(w)
             # 2. counts
-            if w > 0:
-                counts[j] += 1
+            counts[j] += w > 0
         for j in range(k):
+            totals[j] += total[j]
+            total[j] = 0
             for l in range(d):
                 sums[j, l] += part[j, l]
-            totals[j] += total[j]
+                part[j, l] = 0
 
 
 @jit
@@ -156,29 +150,25 @@ def move(X, index, new, assign, weights, sums, totals, counts):
     d = X.shape[1]
     moved = 0
     for r in range(len(index)):
-        i, j = index[r], new[r]
-        old = assign[i]
-        if old == j:
+        old, j, w = assign[index[r]], new[r], weights[r]
+        assign[index[r]] = j
+        if old == j or not w > 0:
             continue
-        assign[i] = j
-        w = weights[r]
-        if w > 0:
-            moved += 1
-            # 1. out of the old cluster
+        moved += 1
+        # 1. from the old cluster into the new one
+        totals[old] -= w
+        totals[j] += w
+        counts[old] -= 1
+        counts[j] += 1
+        for l in range(d):
+            wx = np.float64(w * X[r, l])
+            sums[old, l] -= wx
+            sums[j, l] += wx
+        # 2. an empty cluster is exactly zero
+        if counts[old] == 0:
+            totals[old] = 0
             for l in range(d):
-                sums[old, l] -= np.float64(w * X[r, l])
-            totals[old] -= np.float64(w)
-            counts[old] -= 1
-            # 2. an empty cluster is exactly zero
-            if counts[old] == 0:
-                for l in range(d):
-                    sums[old, l] = 0
-                totals[old] = 0
-            # 3. into the new cluster
-            for l in range(d):
-                sums[j, l] += np.float64(w * X[r, l])
-            totals[j] += np.float64(w)
-            counts[j] += 1
+                sums[old, l] = 0
     return moved
 
 

@@ -21,7 +21,7 @@ from ._engine.pool import blocks, parallel, single_blas_thread
 
 FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
 
-LINEAR, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
+LINEAR, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)  # the last two saturate
 ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH, "sigmoid": SIGMOID}
 LEAKY_SLOPE = 0.2  # the slope of the papers' networks
 
@@ -75,21 +75,16 @@ def exp_parts_of_type(y):
 
 
 @jit
-def sigmoid(a):
-    """1 / (1 + e^−a), a scalar, from e^−|a| so that nothing overflows."""
-    s, q = exp_parts(-abs(a))
-    e = s + s * q
-    one = s / s
-    return (one if a >= 0 else e) / (one + e)
+def squashed(a, steepness):
+    """σ(a) = 1 / (1 + e^−a) for a steepness of 1, tanh(a) for 2, scalars of one type.
 
-
-@jit
-def tanh(a):
-    """Tanh of a scalar, −t / (t + 2) with t = e^(−2|a|) − 1: all digits near 0 as well."""
-    s, q = exp_parts(-abs(a) - abs(a))
-    one = s / s
-    t = s * q + (s - one)
-    return math.copysign(t / (t + one + one), a)
+    Both from e = e^(−steepness |a|), so that nothing overflows; in tanh |a| = (1 − e) / (1 + e) the numerator is
+    computed from the parts of e, which has all digits near 0 as well.
+    """
+    one = steepness / steepness
+    s, q = exp_parts(-steepness * abs(a))
+    e, t = s + s * q, s * q + (s - one)
+    return (math.copysign(t, a) if steepness > one else one if a >= 0 else e) / (one + e)
 
 
 @jit
@@ -98,20 +93,15 @@ def activate_row(row, activation):
 
     row : (m,) float; activation : int
     """
-    zero = row.dtype.type(0)
-    slope = row.dtype.type(LEAKY_SLOPE)
-    if activation == RELU:
+    t = row.dtype.type
+    zero, slope, steepness = t(0), t(LEAKY_SLOPE), t(2 if activation == TANH else 1)
+    if activation >= TANH:
         for i in range(len(row)):
-            row[i] = zero if row[i] < zero else row[i]
-    elif activation == LEAKY_RELU:
+            row[i] = squashed(row[i], steepness)
+    elif activation != LINEAR:
         for i in range(len(row)):
-            row[i] = slope * row[i] if row[i] < zero else row[i]
-    elif activation == TANH:
-        for i in range(len(row)):
-            row[i] = tanh(row[i])
-    elif activation == SIGMOID:
-        for i in range(len(row)):
-            row[i] = sigmoid(row[i])
+            below = slope * row[i] if activation == LEAKY_RELU else zero
+            row[i] = below if row[i] < zero else row[i]
 
 
 @jit
@@ -122,18 +112,13 @@ def through_activation_row(g, y, activation):
     """
     zero, one = g.dtype.type(0), g.dtype.type(1)
     slope = g.dtype.type(LEAKY_SLOPE)
-    if activation == RELU:
+    if activation >= TANH:
         for i in range(len(g)):
-            g[i] = g[i] if y[i] > zero else zero
-    elif activation == LEAKY_RELU:
+            g[i] *= one - y[i] * y[i] if activation == TANH else y[i] * (one - y[i])
+    elif activation != LINEAR:
         for i in range(len(g)):
-            g[i] = g[i] if y[i] > zero else slope * g[i]
-    elif activation == TANH:
-        for i in range(len(g)):
-            g[i] *= one - y[i] * y[i]
-    elif activation == SIGMOID:
-        for i in range(len(g)):
-            g[i] *= y[i] * (one - y[i])
+            below = slope * g[i] if activation == LEAKY_RELU else zero
+            g[i] = g[i] if y[i] > zero else below
 
 
 def activate(A, activation):

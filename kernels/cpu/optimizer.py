@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ._engine import pool
-from ._engine.jit import compiled, jit
+from ._engine.jit import compiled, jit, jitable
 
 ADAM, SGD = 0, 1
 METHODS = {"adam": ADAM, "sgd": SGD}
@@ -43,7 +43,7 @@ def squared_norm(gradient):
     return total
 
 
-@jit
+@jitable
 def mean_scale(gradient, weight, clip_norm):
     """What turns a gradient summed over samples into the clipped mean gradient.
 
@@ -62,7 +62,6 @@ def mean_scale(gradient, weight, clip_norm):
     return scale
 
 
-@jit
 def adam(params, gradient, scale, first, second, step, learning_rate, beta1, beta2, epsilon):
     """One step of Adam, in place.
 
@@ -74,10 +73,21 @@ def adam(params, gradient, scale, first, second, step, learning_rate, beta1, bet
     params, gradient : (p,) float; first, second : (p,), the moments m and v; step : int, t
     Cost: 13 p flops; 7 p numbers read or written
     """
+    _adam(params, gradient, scale, first, second, *_corrected(step, learning_rate, beta1, beta2), beta1, beta2, epsilon)
+
+
+@jitable
+def _corrected(step, learning_rate, beta1, beta2):
+    """The rate for m in the place of m̂, and the factor of √v in that of √v̂."""
+    t = float(step)  # compiled code would multiply for an integer power, with other bits than Python's
+    return learning_rate / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+
+
+@jit
+def _adam(params, gradient, scale, first, second, learning_rate, correction, beta1, beta2, epsilon):
     t = params.dtype.type
-    rate = t(learning_rate / (1 - beta1**step))
-    correction = t(1 / math.sqrt(1 - beta2**step))
-    a, b1, c1, b2, c2, e = t(scale), t(beta1), t(1 - beta1), t(beta2), t(1 - beta2), t(epsilon)
+    a, rate, root, e = t(scale), t(learning_rate), t(correction), t(epsilon)
+    b1, c1, b2, c2 = t(beta1), t(1 - beta1), t(beta2), t(1 - beta2)
     for i in range(len(params)):
         # 1. gradient
         g = a * gradient[i]
@@ -87,7 +97,7 @@ def adam(params, gradient, scale, first, second, step, learning_rate, beta1, bet
         first[i] = m
         second[i] = v
         # 3. parameters
-        params[i] -= rate * m / (np.sqrt(v) * correction + e)
+        params[i] -= rate * m / (math.sqrt(v) * root + e)
 
 
 @jit
@@ -113,7 +123,7 @@ def sgd(params, gradient, scale, velocity, learning_rate, momentum):
         params[i] -= rate * v
 
 
-@jit
+@jitable
 def decayed(learning_rate, step, decay_steps):
     """The rate of a step: η_t = ½ η (1 + cos(π t / T)), from η in the first step on towards 0; η itself for T = 0.
 
@@ -129,7 +139,8 @@ def update_part(params, gradient, scale, first, second, method, step, constants)
     """Step number ``step``, in compiled code; first, second : (p,), the moments; constants : (η, β₁, β₂, ε, μ)."""
     learning_rate, beta1, beta2, epsilon, momentum = constants
     if method == ADAM:
-        adam(params, gradient, scale, first, second, step, learning_rate, beta1, beta2, epsilon)
+        rate, correction = _corrected(step, learning_rate, beta1, beta2)
+        _adam(params, gradient, scale, first, second, rate, correction, beta1, beta2, epsilon)
     else:
         sgd(params, gradient, scale, first, learning_rate, momentum)
 

@@ -9,7 +9,8 @@ import numpy as np
 from ._engine.arrays import plain
 from ._engine.jit import compiled, jit
 from ._engine.pool import blocks, parallel
-from .rbm.units import probabilities, softplus_and_probabilities
+from .dense import exp_parts, squashed
+from .rbm.units import SMALL, softplus
 
 BERNOULLI, GAUSSIAN, MSE = range(3)
 OUTPUTS = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN, "mse": MSE}
@@ -112,7 +113,7 @@ def _reconstruction(A, target, output, variance):
 
     def block(rows):
         if output == BERNOULLI:
-            _bernoulli(A, target, rows.start, rows.stop, R)
+            _bernoulli(A, target, rows.start, rows.stop, np.empty(A.shape[1], A.dtype), R)
         else:
             _gaussian(A, target, scale, rows.start, rows.stop, R)
 
@@ -120,24 +121,26 @@ def _reconstruction(A, target, output, variance):
     return R
 
 
-@jit
-def _bernoulli(A, T, first, stop, R):
-    """R ← Σ max(a, 0) − a t + log(1 + e^−|a|), the last as the softplus of −|a|."""
-    d, q = A.shape[1], len(T)
-    zero, one = A.dtype.type(0), A.dtype.type(1)
-    soft, sigma, offset = np.empty((1, d), A.dtype), np.empty((1, d), A.dtype), np.zeros(d, A.dtype)
-    for i in range(first, stop):
-        a, t, s = A[i], T[i % q], soft[0]
-        for l in range(d):
-            s[l] = -abs(a[l])
-        softplus_and_probabilities(soft, one, offset, sigma)
-        for l in range(d):
-            s[l] += (a[l] if a[l] > zero else zero) - a[l] * t[l]
-        R[i] = _sum(s)
-
-
 # The compiler may add up in lanes: a plain sum waits for every addition, and no sampled bit depends on it.
-@compiled(fastmath={"reassoc"})
+_in_lanes = compiled(fastmath={"reassoc"})
+
+
+@jit
+def _bernoulli(A, T, first, stop, terms, R):
+    """R ← Σ max(a, 0) − a t + log(1 + e^−|a|), the last as the softplus of −|a|; terms : (d,)."""
+    number = A.dtype.type
+    zero, half, one, small = number(0), number(0.5), number(1), number(SMALL)
+    for i in range(first, stop):
+        row = i % len(T)
+        for l in range(len(terms)):
+            a = A[i, l]
+            s, q = exp_parts(-abs(a))
+            log = softplus(-abs(a), s + s * q, zero, half, one, small)
+            terms[l] = log + ((a if a > zero else zero) - a * T[row, l])
+        R[i] = _sum(terms)
+
+
+@_in_lanes
 def _sum(values):
     """In float64."""
     total = 0.0
@@ -148,32 +151,26 @@ def _sum(values):
 
 @jit
 def _bernoulli_gradient(A, T, weights, first, stop, G):
-    d, q = A.shape[1], len(T)
-    one, offset = A.dtype.type(1), np.zeros(d, A.dtype)
+    one = A.dtype.type(1)
     for i in range(first, stop):
-        a, t, w, g = A[i], T[i % q], weights[i], G[i]
-        for l in range(d):  # an assignment of arrays would compile the message of its error, for 4 s
-            g[l] = a[l]
-        probabilities(G[i : i + 1], one, offset)
-        for l in range(d):
-            g[l] = w * (g[l] - t[l])
+        row, w = i % len(T), weights[i]
+        for l in range(A.shape[1]):
+            G[i, l] = w * (squashed(A[i, l], one) - T[row, l])
 
 
-@jit
+@_in_lanes
 def _gaussian(A, T, scale, first, stop, R):
-    q, squares = len(T), np.empty(A.shape[1], A.dtype)
     for i in range(first, stop):
-        a, t = A[i], T[i % q]
-        for l in range(len(a)):
-            difference = a[l] - t[l]
-            squares[l] = difference * difference
-        R[i] = scale * A.dtype.type(_sum(squares))
+        total, row = 0.0, i % len(T)
+        for l in range(A.shape[1]):
+            difference = A[i, l] - T[row, l]
+            total += np.float64(difference * difference)
+        R[i] = scale * A.dtype.type(total)
 
 
 @jit
 def _gaussian_gradient(A, T, weights, scale, first, stop, G):
-    q = len(T)
     for i in range(first, stop):
-        a, t, g, w = A[i], T[i % q], G[i], weights[i] * scale
-        for l in range(len(a)):
-            g[l] = w * (a[l] - t[l])
+        row, w = i % len(T), weights[i] * scale
+        for l in range(A.shape[1]):
+            G[i, l] = w * (A[i, l] - T[row, l])

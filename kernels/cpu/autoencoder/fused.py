@@ -112,7 +112,7 @@ def epoch(network, data, batches, clusters, options, optimizer):
         for f in range(X.shape[1]):
             sums[j, f] = 0
         totals[j] = counts[j] = 0
-    add_sums(target, assign, weights, sums, totals, counts)
+    add_sums(target, assign, weights, sums, totals, counts, np.zeros((k, X.shape[1])), np.zeros(k))
     if not running:
         means(sums, totals, centers, np.int64(0))
     return loss_sum, weight_sum, moved

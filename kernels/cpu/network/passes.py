@@ -8,7 +8,6 @@ from functools import lru_cache, partial
 import numpy as np
 
 from .. import conv, norm
-from .._engine.jit import jit
 from .._engine.pool import blocks, parallel
 from ..conv import pooling
 from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
@@ -76,9 +75,9 @@ def _share(function, tasks, flops):
 def forward(layer, params, x, bounds, Y, used, training, draws):
     """Y ← the layer's output, activation included. x, Y : (n, features); used : statistics of a batch normalisation"""
     FORWARD[layer.kind](layer, params, x, bounds, Y, used, training, draws)
-    if layer.activation != LINEAR and layer.kind not in (DENSE, CONV, TRANSPOSED_CONV):
+    if layer.activation != LINEAR and layer.kind not in (CONV, TRANSPOSED_CONV):
         tasks = layer.tasks(bounds, partial(_few, layer))
-        parallel(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), tasks)
+        _share(lambda task: activate_row(Y[task[1]].reshape(-1), layer.activation), tasks, _PASS * Y.size)
 
 
 def _dense(layer, params, x, bounds, Y, *_):
@@ -89,21 +88,11 @@ def _dense(layer, params, x, bounds, Y, *_):
         j, rows, columns = task
         W, b = views[j]
         products.multiply(False, False, (x, rows, slice(0, k)), (W, slice(0, k), columns), (Y, rows, columns))
-        if len(b) or layer.activation != LINEAR:
-            _finish(Y[rows], columns.start, columns.stop, b, layer.activation)
+        if len(b):
+            own = Y[rows, columns]
+            np.add(own, b[columns], out=own)
 
     _share(block, _products(layer, bounds, m, k), 2 * Y.size * k)
-
-
-@jit
-def _finish(Y, first, stop, bias, activation):
-    """Bias and activation of columns first … stop − 1, in place."""
-    for i in range(len(Y)):
-        y = Y[i, first:stop]
-        if len(bias):
-            for f in range(len(y)):
-                y[f] += bias[first + f]
-        activate_row(y, activation)
 
 
 def _convolution(layer, params, x, bounds, Y, *_):

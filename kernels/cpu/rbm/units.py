@@ -24,7 +24,7 @@ BERNOULLI, GAUSSIAN = range(2)
 _inline = compiled(fastmath=False, forceinline=True)
 
 _24 = 2.0**-24
-_SMALL = 1e-10
+SMALL = 1e-10
 # artanh t = t (1 + t²/3 + t⁴/5 + …): at t = 1/3 the first term left out is 1e-8 of the sum (t¹⁶), or 1e-17 (t³²).
 _ARTANH_32 = tuple(np.float32(1 / i) for i in range(15, 1, -2))
 _ARTANH_64 = tuple(1 / i for i in range(31, 1, -2))
@@ -69,7 +69,7 @@ def _sigmoid(x, one):
 
 
 @_inline
-def _softplus(x, e, zero, half, one, small):
+def softplus(x, e, zero, half, one, small):
     """max(x, 0) + log1p(e), e = e^−|x|; log1p(e) = 2 artanh t with 2t = e / (1 + e/2).
 
     Up to 2t = ``small`` the tail is below rounding; left out, nothing becomes subnormal, which is slow.
@@ -93,13 +93,13 @@ def probabilities(A, scale, offset):
 def softplus_and_probabilities(A, scale, offset, P):
     """A ← softplus(scale · A + offset), P ← σ(scale · A + offset)."""
     t = A.dtype.type
-    zero, half, one, small = t(0), t(0.5), t(1), t(_SMALL)
+    zero, half, one, small = t(0), t(0.5), t(1), t(SMALL)
     for i in range(len(A)):
         x, p = A[i], P[i]
         for l in range(len(x)):
             y = scale * x[l] + offset[l]
             p[l], e = _sigmoid(y, one)
-            x[l] = _softplus(y, e, zero, half, one, small)
+            x[l] = softplus(y, e, zero, half, one, small)
 
 
 @jit
