@@ -28,6 +28,7 @@ import numpy as np
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
 from .layout import Side, Strip, clear, lay_out, transform
+from .lines import line
 from .tasks import finish, through
 from .tiles import matrices
 
