@@ -15,9 +15,9 @@ import numpy as np
 
 from .._engine.jit import jit
 from .columns import comb, uncomb
-from .lanes import add_dots, lanes, multiply_lines
+from .lanes import MOST, add_dots, lanes, multiply_lines
 from .lines import line
-from .rows import clear, zeros
+from .rows import clear
 from .tasks import sum_of, tasks_of
 
 THIN = 24  # numbers of a kernel's row in all channels, below which a convolution goes this way
@@ -58,79 +58,84 @@ def _plan(geometry, m):
     return lines, part, starts.astype(np.intp), np.arange(m, dtype=np.intp) * (height * width)
 
 
+def _room(geometry, lines, part, dtype):
+    """(an image with its padding, all 0, and P: the same where no line has a stride)."""
+    padded = np.zeros(geometry[0] * lines * geometry[7] * part, dtype)
+    return padded, padded if geometry[7] == 1 else np.zeros_like(padded)
+
+
 @jit
-def _to_parts(image, geometry, lines, part, padded, parts):
-    """P of an image. padded : zeros around what is written; parts : the same array where no line has a stride"""
+def _exchange(image, geometry, lines, part, padded, there):
+    """Pixels of an image ``there``, within its padding, or back; those that P has not stay as they are."""
     c, h, w, _, _, _, _, s, padding = geometry
-    count, width = min(w, s * part - padding), s * part
-    for channel in range(c):
-        for y in range(min(h, lines - padding)):
-            pixels = line(image, (channel * h + y) * w, count)
-            own = line(padded, (channel * lines + y + padding) * width + padding, count)
+    count = min(w, s * part - padding)
+    for y in range(c * h):
+        if y % h < lines - padding:
+            own = line(padded, ((y // h * lines + y % h + padding) * s) * part + padding, count)
+            pixels = line(image, y * w, count)
+            source, target = (pixels, own) if there else (own, pixels)
             for x in range(count):
-                own[x] = pixels[x]
-    if s > 1:
-        comb(padded, c * lines, width, s, parts)
+                target[x] = source[x]
 
 
 @jit
-def _from_parts(parts, geometry, lines, part, padded, image):
-    """Image ← its pixels of P, and 0 for those that P has not."""
-    c, h, w, _, _, _, _, s, padding = geometry
-    count, width = min(w, s * part - padding), s * part
-    if s > 1:
-        uncomb(parts, c * lines, width, s, padded)
-    clear(image)
-    for channel in range(c):
-        for y in range(min(h, lines - padding)):
-            pixels = line(image, (channel * h + y) * w, count)
-            own = line(padded, (channel * lines + y + padding) * width + padding, count)
-            for x in range(count):
-                pixels[x] = own[x]
-
-
-@jit
-def _multiply_images(X, weights, geometry, plan, transposed, Y):
-    lines, part, starts, channels = plan
-    (c, _, _, height, width, _, _, s, _), terms = geometry, len(starts)
-    padded = zeros(c * lines * s * part, X)
-    parts = padded if s == 1 else np.empty_like(padded)
-    nothing = zeros(max(len(channels), terms), X)
-    for i in range(len(X)):
+def _multiply_images(X, Y, weights, how, geometry, room, transposed):
+    """See ``_multiply``. X, Y : flat; how : arguments of ``multiply_lines``; room : of ``_room``"""
+    lines, part, steps, starts, targets, apart, begin = how
+    (c, h, w, height, width, _, _, s, _), (padded, parts) = geometry, room
+    size, outputs = c * h * w, (len(starts) if transposed else len(targets)) * height * width
+    for i in range(len(X) // (outputs if transposed else size)):
+        image = line(Y if transposed else X, i * size, size)
+        above = line(X if transposed else Y, i * outputs, outputs)
         if transposed:
             clear(parts)
-            apart, steps = (width, s * part), (1, terms)
-            multiply_lines(weights, steps, X[i], channels, parts, starts, apart, (height, width), nothing, True)
-            _from_parts(parts, geometry, lines, part, padded, Y[i])
         else:
-            _to_parts(X[i], geometry, lines, part, padded, parts)
-            apart, steps = (s * part, width), (terms, 1)
-            multiply_lines(weights, steps, parts, starts, Y[i], channels, apart, (height, width), nothing, False)
-
-
-@jit
-def _add_images(above, below, geometry, plan, dW):
-    lines, part, starts, channels = plan
-    c, _, _, height, width, _, _, s, _ = geometry
-    padded = zeros(c * lines * s * part, below)
-    parts = padded if s == 1 else np.empty_like(padded)
-    sums = zeros(len(dW) * lanes(dW), dW)
-    for i in range(len(above)):
-        _to_parts(below[i], geometry, lines, part, padded, parts)
-        steps, size = (height * width, width, s * part), (len(channels), height, width)
-        add_dots(above[i], parts, starts, sums, steps, size)
-    for i in range(len(dW)):
-        dW[i] += sum_of(line(sums, i * lanes(dW), lanes(dW)))
+            _exchange(image, geometry, lines, part, padded, bool(1))
+            if s > 1:
+                comb(padded, c * lines, s * part, s, parts)
+        values, out = (above, parts) if transposed else (parts, above)
+        multiply_lines(weights, steps, values, starts, out, targets, apart, (height, width), begin, transposed)
+        if transposed:
+            clear(image)
+            if s > 1:
+                uncomb(parts, c * lines, s * part, s, padded)
+            _exchange(image, geometry, lines, part, padded, bool(0))
 
 
 def _multiply(X, weights, geometry, transposed, Y):
     """Y ← conv(X), or convᵀ(X). X, Y : rows; weights : of ``pack``"""
-    _multiply_images(X, weights, geometry, _plan(geometry, len(weights) // _terms(geometry)), transposed, Y)
+    terms = _terms(geometry)
+    lines, part, starts, channels = _plan(geometry, len(weights) // terms)
+    below, width = geometry[7] * part, geometry[4]
+    way = (
+        ((1, terms), channels, starts, (width, below)) if transposed else ((terms, 1), starts, channels, (below, width))
+    )
+    how = lines, part, *way, np.zeros(len(way[2]), X.dtype)
+    room = _room(geometry, lines, part, X.dtype)
+    _multiply_images(X.reshape(-1), Y.reshape(-1), weights, how, geometry, room, bool(transposed))
+
+
+@jit
+def _add_images(above, below, geometry, plan, room, sums, dW):
+    """See ``_add_weights``. above, below : flat; sums : zeros, lines of ``lanes`` for all of dW"""
+    lines, part, starts, channels = plan
+    (c, h, w, height, width, _, _, s, _), (padded, parts) = geometry, room
+    size, outputs = c * h * w, len(channels) * height * width
+    for i in range(len(below) // size):
+        _exchange(line(below, i * size, size), geometry, lines, part, padded, bool(1))
+        if s > 1:
+            comb(padded, c * lines, s * part, s, parts)
+        steps, own = (height * width, width, s * part), line(above, i * outputs, outputs)
+        add_dots(own, parts, starts, sums, steps, (len(channels), height, width))
+    for i in range(len(dW)):
+        dW[i] += sum_of(line(sums, i * lanes(dW), lanes(dW)))
 
 
 def _add_weights(above, below, geometry, dW):
     """Adds the gradient of the weights to dW (flat)."""
-    _add_images(above, below, geometry, _plan(geometry, len(dW) // _terms(geometry)), dW)
+    plan = _plan(geometry, len(dW) // _terms(geometry))
+    room, sums = _room(geometry, *plan[:2], dW.dtype), np.zeros(len(dW) * MOST // dW.itemsize, dW.dtype)
+    _add_images(above.reshape(-1), below.reshape(-1), geometry, plan, room, sums, dW)
 
 
 convolve, convolve_back = tasks_of(_multiply, _add_weights)

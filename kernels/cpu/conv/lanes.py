@@ -17,10 +17,13 @@ _PAIR, _COLUMNS = 2, 5  # lines that meet a weight, and places that meet a line,
 _BOTH, _THREE, _FOUR = (types.UniTuple(types.intp, n) for n in (2, 3, 4))
 
 
+MOST = 64  # bytes of the longest line
+
+
 def _vector(context, dtype):
     """(numbers of a vector, rows at a time): 64 bytes where processors have such, which have 32 registers, else 32."""
     wide = "+avx512f" in context.codegen().magic_tuple()[2].split(",")
-    return (64 if wide else 32) // (dtype.bitwidth // 8), 8 if wide else 4
+    return (MOST if wide else 32) // (dtype.bitwidth // 8), 8 if wide else 4
 
 
 class _Lines:
