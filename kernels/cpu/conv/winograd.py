@@ -21,6 +21,7 @@ Images are rows (n, features); arrays are flat, of one float dtype.
 """
 
 import threading
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from .tiles import matrices
 LEAST = 16  # channels on both sides, below which products are too thin
 LINE = 64  # bytes of a line of the cache: vectors that lie in two take twice as long
 COLUMNS = 4096  # of products at most: larger ones are copied by BLAS first
-TILES = 64
+TILES = 64  # at a time, at most
 
 
 def suits(geometry, m):
@@ -75,26 +76,32 @@ def outputs_of(geometry):
 
 def pack(weight, geometry, turned):
     """``Packed`` of weights (o, c, r, r)."""
-    c, h, w, height, width, r, _, stride, padding = geometry
-    o, m = len(weight), outputs_of(geometry)
-    B, A, G = matrices(m, r, stride)
-    places, order = len(B), (2, 3, 0, 1) if turned else (2, 3, 1, 0)
-    pairs, taps = np.kron(G, G).astype(weight.dtype), weight.transpose(order).reshape(r * r, o * c)
+    o, c, r, _ = weight.shape
+    pairs, plan = _plan(geometry, o, turned, weight.dtype)
+    taps = np.ascontiguousarray(weight.transpose((2, 3, 0, 1) if turned else (2, 3, 1, 0))).reshape(r * r, o * c)
     U = np.empty((len(pairs), o * c), weight.dtype)
     for first in range(0, o * c, COLUMNS):
         part = slice(first, first + COLUMNS)
         np.matmul(pairs, taps[:, part], out=U[:, part])
-    down, across = -(-height // m), -(-width // m)
+    return Packed(U.reshape(-1), *plan)
+
+
+@lru_cache
+def _plan(geometry, o, turned, dtype):
+    """(G ⊗ G, what ``Packed`` has but for the weights)."""
+    c, h, w, height, width, r, _, stride, padding = geometry
+    m = outputs_of(geometry)
+    B, A, G = matrices(m, r, stride)
+    places, step, down, across = len(B), stride * m, -(-height // m), -(-width // m)
     most = max(across, min(TILES, SMALL // (c * o)))
     strips = -(-down * across // most)
-    step = stride * m
+    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     below = Side(0, places, places, step, (down - 1) * step + places, c, h, w, padding)
     above = Side(B.size, places, m, m, down * m, o, height, width, 0)
     kernel = Side(B.size + A.size, places, r, r, r, c * o, r, r, 0)
-    strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
     sides = (above, below) if turned else (below, above)
-    all_matrices = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(weight.dtype)
-    return Packed(U.reshape(-1), all_matrices, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
+    flat = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(dtype)
+    return np.kron(G, G).astype(dtype), (flat, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
 
 
 def share(geometry, m):
