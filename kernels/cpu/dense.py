@@ -78,13 +78,15 @@ def exp_parts_of_type(y):
 def squashed(a, steepness):
     """σ(a) = 1 / (1 + e^−a) for a steepness of 1, tanh(a) for 2, scalars of one type.
 
-    Both from e = e^(−steepness |a|), so that nothing overflows; in tanh |a| = (1 − e) / (1 + e) the numerator is
-    computed from the parts of e, which has all digits near 0 as well.
+    Both from e = e^(−steepness |a|), so that nothing overflows; tanh as −t / (t + 2) with t = e − 1 from the parts of e:
+    all digits near 0 as well.
     """
     one = steepness / steepness
     s, q = exp_parts(-steepness * abs(a))
     e, t = s + s * q, s * q + (s - one)
-    return (math.copysign(t, a) if steepness > one else one if a >= 0 else e) / (one + e)
+    if steepness > one:
+        return math.copysign(t / (t + one + one), a)
+    return (one if a >= 0 else e) / (one + e)
 
 
 @jit
