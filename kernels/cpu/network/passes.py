@@ -14,7 +14,7 @@ from ..dense import CHUNK, LINEAR, activate_row, through_activation_row
 from . import products
 from .layers import ACTIVATE, BATCH_NORM, CONV, DENSE, DROPOUT, MAX_POOL, TRANSPOSED_CONV, UP_SAMPLE
 
-_FLOPS, _TASKS = 2e7, 8  # of a task of products at most, unless a product has so many tasks
+_FLOPS, _TASKS = 4e7, 8  # of a task of products at most, unless a product has so many tasks
 _FEW = 2e6  # flops, which are done sooner than threads are woken
 _PASS = 16  # flops that take as long as an activation of a number
 _LANES = 16  # columns of a task are a multiple of it
