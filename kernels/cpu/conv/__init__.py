@@ -3,9 +3,9 @@
     gemm.py       products of parts of flat arrays
     columns.py    an image's pixels in columns, and the products of these with weights
     rows.py       convolutions of some images, with bias and activation: what a task does
-    winograd.py   the same with fewer multiplications, for stride 1 and many channels
-    tiles.py      its transforms; layout.py how images lie for them
-    lines.py, transpose.py   parts of flat arrays, matrices in squares
+    winograd.py   the same with fewer multiplications, for strides 1 and 2 and many channels
+    tiles.py      its matrices; layout.py how images lie for them, and the transforms
+    lines.py, transpose.py   parts of flat arrays and their sums, matrices in squares
     pooling.py    max-pooling and up-sampling of some images
 
 Images go through one after the other, so that an image's columns stay in cache. Blocks of images are tasks for the
