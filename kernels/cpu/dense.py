@@ -78,8 +78,8 @@ def exp_parts_of_type(y):
 def squashed(a, steepness):
     """σ(a) = 1 / (1 + e^−a) for a steepness of 1, tanh(a) for 2, scalars of one type.
 
-    Both from e = e^(−steepness |a|), so that nothing overflows; tanh as −t / (t + 2) with t = e − 1 from the parts of e:
-    all digits near 0 as well.
+    Both from e = e^(−steepness |a|), so that nothing overflows; tanh as −t / (t + 2) with t = e − 1 from the parts of
+    e, so that all its digits are right near 0.
     """
     one = steepness / steepness
     s, q = exp_parts(-steepness * abs(a))
