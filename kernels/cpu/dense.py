@@ -2,12 +2,6 @@
 
 Products are NumPy's; what surrounds them is one pass over memory. exp and tanh are polynomials of our
 own, since calls to the mathematical library would keep the loops from being vectorised.
-
-The table of layers has one row a layer, in order of application, with the columns
-
-    fan_in, fan_out, copies, weight, bias, activation
-
-as described in ``reference.dense``.
 """
 
 import math
@@ -19,7 +13,7 @@ from numba.extending import overload
 from ._engine.jit import jit
 from ._engine.pool import blocks, parallel, single_blas_thread
 
-FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)
+FAN_IN, FAN_OUT, COPIES, WEIGHT, BIAS, ACTIVATION = range(6)  # columns of the table, see ``reference.dense``
 
 LINEAR, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)  # the last two saturate
 ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "leaky_relu": LEAKY_RELU, "tanh": TANH, "sigmoid": SIGMOID}
@@ -27,7 +21,6 @@ LEAKY_SLOPE = 0.2  # the slope of the papers' networks
 
 CHUNK = 1024  # rows summed in the working dtype; across chunks sums are float64
 _ROWS, _ELEMENTS = 256, 1 << 16  # of a task
-
 
 _LOG2E = 1 / math.log(2)
 # ln 2 = high + low, the high part short enough for k · high to be exact.
@@ -76,11 +69,7 @@ def exp_parts_of_type(y):
 
 @jit
 def squashed(a, steepness):
-    """σ(a) = 1 / (1 + e^−a) for a steepness of 1, tanh(a) for 2, scalars of one type.
-
-    Both from e = e^(−steepness |a|), so that nothing overflows; tanh as −t / (t + 2) with t = e − 1 from the parts of
-    e, so that all its digits are right near 0.
-    """
+    """σ(a) for steepness 1; for 2 tanh(a), as −t / (t + 2) with t = e^(−2 |a|) − 1, whose digits are right near 0."""
     one = steepness / steepness
     s, q = exp_parts(-steepness * abs(a))
     e, t = s + s * q, s * q + (s - one)

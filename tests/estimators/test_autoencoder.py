@@ -401,7 +401,8 @@ def test_memory_of_predict_does_not_grow_with_a_memory_map(tmp_path):
     shape = (80_000, 64)  # 41 MB
     np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, shape)[:] = np.random.default_rng(0).random(shape)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    model = TensorizedAutoencoder(n_clusters=2, epochs=1, random_state=0).fit(mapped[:100])
+    # one thread: it is chance what two hold at the same time
+    model = TensorizedAutoencoder(n_clusters=2, epochs=1, n_jobs=1, random_state=0).fit(mapped[:100])
     peaks = []
     for n in (100, 20_000, 80_000):
         tracemalloc.start()

@@ -12,8 +12,8 @@ from csrl_core.kernels.cpu.conv.transpose import transpose
 
 
 @jit
-def weigh(factors, terms, x, at, y, to, n, more):
-    lines.weighted_sums(factors, terms, x, at, y, to, n, more)
+def weigh(factors, table, sums, units, x, at, y, to, n, more):
+    lines.weighted_sums(factors, table, sums, units, x, at, y, to, n, more)
 
 
 def normal(*shape):
@@ -44,10 +44,12 @@ def test_matrices_filter_a_line_with_few_multiplications(r, stride):
 @pytest.mark.parametrize("n", [1, 31, 32, 77])
 def test_weighted_sums_are_numpys(n):
     x, P, before = normal(3 * n + 1), np.array([[1.5, 0.0, -2.0], [0.0, 3.0, 0.0]]), normal(2 * n + 5)
-    terms = np.array([0, 2 * n, n]), np.array([2, 3]), np.array([n, 0])
+    table = np.array(
+        [7, 1, 2, 2, 3, 1, 0, 0, 2, 1]
+    )  # from 1 on: factors from 1 on, of two sums; outputs and inputs in n
     for more in (False, True):
         y = before.copy()
-        weigh(np.array([1.5, -2.0, 3.0]), terms, x, 1, y, 2, n, more)
+        weigh(np.array([np.nan, 1.5, -2.0, 3.0]), table, 1, (n, n), x, 1, y, 2, n, more)
         sums = (P @ x[1:].reshape(3, n))[::-1].ravel()
         np.testing.assert_allclose(y[2 : 2 + 2 * n], sums + more * before[2 : 2 + 2 * n], rtol=1e-12, atol=1e-12)
         np.testing.assert_array_equal(np.delete(y, range(2, 2 + 2 * n)), np.delete(before, range(2, 2 + 2 * n)))

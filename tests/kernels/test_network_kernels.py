@@ -39,7 +39,7 @@ def test_products_that_are_cut_are_those_of_the_reference():
     random, bounds = np.random.default_rng(0), np.array([0, 260, 400])
     params, X = random.normal(size=built.size) / 20, random.normal(size=(400, 390))
     G = random.normal(size=(400, 7))
-    assert len(passes_of._cut(260, 410, 300)) == 4 and len(passes_of._cut(390, 300, 400)) == 8
+    assert len(passes_of._cut(260, 410, 300)) == 2 and len(passes_of._cut(390, 300, 400)) == 4
 
     def run(name, n_jobs):
         backend, gradient = backends.get(name), np.full_like(params, np.nan)

@@ -18,7 +18,7 @@ from .columns import comb, uncomb
 from .lanes import MOST, add_dots, lanes, multiply_lines
 from .lines import line
 from .rows import clear
-from .tasks import sum_of, tasks_of
+from .tasks import tasks_of
 
 THIN = 24  # numbers of a kernel's row in all channels, below which a convolution goes this way
 
@@ -128,7 +128,8 @@ def _add_images(above, below, geometry, plan, room, sums, dW):
         steps, own = (height * width, width, s * part), line(above, i * outputs, outputs)
         add_dots(own, parts, starts, sums, steps, (len(channels), height, width))
     for i in range(len(dW)):
-        dW[i] += sum_of(line(sums, i * lanes(dW), lanes(dW)))
+        for l in range(i * lanes(dW), (i + 1) * lanes(dW)):
+            dW[i] += sums[l]
 
 
 def _add_weights(above, below, geometry, dW):

@@ -24,10 +24,11 @@ from .transpose import transpose
 class Side(NamedTuple):
     """One side of a convolution: its images, c channels of h × w, and ``lines`` lines of pixels that tiles cover.
 
-    matrix : where P (places, taps) begins among the matrices; padding : pixels before the image
+    pixels : of a line as it lies; padding : pixels before the image
+    phases : where in a table (x, place, count) of every phase's pixels in an image are
+    sums : where sums are by P along columns and along lines, and by Pᵀ
     """
 
-    matrix: int
     places: int
     taps: int
     step: int
@@ -36,6 +37,9 @@ class Side(NamedTuple):
     h: int
     w: int
     padding: int
+    pixels: int
+    phases: int
+    sums: tuple
 
 
 class Strip(NamedTuple):
@@ -47,103 +51,93 @@ class Strip(NamedTuple):
     images: int
 
 
-@jit
-def pixels_of(side, across):
-    """Of a line."""
-    return side.step * across + side.taps - side.step
+class Table:
+    """What is known of sides before any image is, in two flat arrays for compiled code.
+
+    numbers : where sums have their factors, how many they are, where each one's factors end, its output, the factors'
+    inputs, see ``weighted_sums``; factors : those of all sums that are not 0
+    """
+
+    def __init__(self):
+        self.numbers, self.factors = [], []
+
+    def side(self, P, step, across, lines, image, padding):
+        """A `Side`. P : (places, taps); across : tiles of a row; image : (c, h, w)"""
+        (places, taps), (_, _, w) = P.shape, image
+        sizes = [across + (taps - 1 - phase) // step for phase in range(step)]  # of phases in a line
+        begins, taps_along, phases = np.cumsum([0, *sizes]), np.arange(taps), len(self.numbers)
+        taps_along = begins[taps_along % step] + taps_along // step
+        for phase in range(step):
+            x = (phase - padding) % step
+            skip = (x + padding) // step
+            self.numbers += [x, begins[phase] + skip, min((w - x + step - 1) // step, sizes[phase] - skip)]
+        order = np.arange(places)
+        pairs = [(P, tap, order) for tap in (np.arange(taps), taps_along)]
+        sums = [self._sums(*pair) for pair in pairs] + [self._sums(P.T, order, tap) for _, tap, _ in pairs]
+        return Side(places, taps, step, lines, *image, padding, int(begins[-1]), phases, tuple(sums))
+
+    def _sums(self, matrix, inputs, outputs):
+        """Where the sums of a matrix's rows are; inputs, outputs : places of lines, in units that are said later"""
+        at, (rows, columns) = len(self.numbers), np.nonzero(matrix)
+        ends = np.searchsorted(rows, np.arange(len(matrix)), side="right")
+        self.numbers += [len(self.factors), len(matrix), *ends, *outputs, *inputs[columns]]
+        self.factors += matrix[rows, columns].tolist()
+        return at
 
 
 @jit
-def _place(pixel, step, across, taps):
-    """Where a tile's pixel lies in a line, of the first tile."""
-    place = pixel // step
-    for phase in range(pixel % step):
-        place += across + (taps - 1 - phase) // step
-    return place
-
-
-@jit
-def clear(side, strip, laid):
+def clear(side, images, laid):
     """Laid ← 0."""
-    for l in range(side.lines * pixels_of(side, strip.across) * strip.images * side.c):
+    for l in range(side.lines * side.pixels * images * side.c):
         laid[l] = 0
 
 
 @jit
-def lay_out(images, side, across, laid, there):
+def lay_out(images, side, table, laid, there):
     """Laid, cleared before, ← images ``there``, else images ← laid, 0 where no tile is."""
-    _, _, taps, step, lines, c, h, w, padding = side
-    pixels, block, n = zeros(images.shape[1], images), c * len(images), min(h, lines - padding)
+    c, w, step, pixels = side.c, side.w, side.step, zeros(images.shape[1], images)
+    block, n = c * len(images), min(side.h, side.lines - side.padding)
     source, target = (pixels, laid) if there else (laid, pixels)
-    wide, own = (pixels_of(side, across) * block, block), (w * c, step * c)
+    wide, own = (side.pixels * block, block), (w * c, step * c)
     steps = (*own, *wide) if there else (*wide, *own)
     for i in range(len(images)):
         if there:
             transpose(images[i], c, pixels)
-        for phase in range(step):
-            x = (phase - padding) % step
-            skip = (x + padding) // step
-            count = min((w - x + step - 1) // step, across + (taps - 1 - phase) // step - skip)
-            at, to = (
-                x * c,
-                (padding * pixels_of(side, across) + _place(phase, step, across, taps) + skip) * block + i * c,
-            )
+        for phase in range(side.phases, side.phases + 3 * step, 3):
+            at, to = table[phase] * c, (side.padding * side.pixels + table[phase + 1]) * block + i * c
             at, to = (at, to) if there else (to, at)
-            move(source, at, target, to, n, count, c, steps, bool(1))
+            move(source, at, target, to, n, table[phase + 2], c, steps, bool(1))
         if not there:
-            transpose(pixels, h * w, images[i])
+            transpose(pixels, side.h * w, images[i])
 
 
 @jit
-def transform(matrices, side, strip, laid, between, tiles, there):
+def transform(factors, table, side, strip, laid, between, tiles, there):
     """Tiles ← P d Pᵀ of pixels d ``there``, else pixels ← Pᵀ V P of tiles' numbers V, d + Pᵀ V P where tiles overlap.
 
     between : room for a row of tiles between the transforms along columns and along lines
     """
-    taps, step, places, (first, count, across, images) = side.taps, side.step, side.places, strip
+    places, (first, count, across, images) = side.places, strip
     block = images * side.c
-    length, n, more = pixels_of(side, across) * block, across * block, not there and taps > step
-    factors, zero, one = np.empty(places * taps, laid.dtype), images - images, images // images
-    down = _terms(matrices, side, there, taps, one, length, length, factors)
-    along = _terms(matrices, side, there, step, across, block, count * n, factors)
+    length, n, more = side.pixels * block, across * block, not there and side.taps > side.step
+    down, along = (side.sums[0], side.sums[1]) if there else (side.sums[2], side.sums[3])
     source, target = (between, tiles) if there else (tiles, between)
+    units = (block, count * n) if there else (count * n, block)
     for t in range(count):
-        at = (first + t) * step * length
+        at, zero = (first + t) * side.step * length, t - t
         if there:
-            _sums(factors, down, laid, at, between, zero, length, more)
+            _sums(factors, table, down, (length, length), laid, at, between, zero, length, more)
         elif more:
             for l in range(places * length):
                 between[l] = 0
         for k in range(places):
             near, far = k * length, (k * places * count + t) * n
             near, far = (near, far) if there else (far, near)
-            _sums(factors, along, source, near, target, far, n, more)
+            _sums(factors, table, along, units, source, near, target, far, n, more)
         if not there:
-            _sums(factors, down, between, zero, laid, at, length, more)
+            _sums(factors, table, down, (length, length), between, zero, laid, at, length, more)
 
 
 @jit
-def _sums(factors, terms, x, at, y, to, n, more):
-    weighted_sums(factors, terms, x, at, y, to, n, more)
-
-
-@jit
-def _terms(matrices, side, there, step, across, pixel, apart, factors):
-    """Terms for ``weighted_sums`` with P ``there``, else with Pᵀ, whose factors that are not 0 it fills in.
-
-    pixel, apart : numbers of a pixel, and from place to place; step, across : see ``_place``
-    """
-    rows, columns = (side.places, side.taps) if there else (side.taps, side.places)
-    inputs, ends, outputs = np.empty(rows * columns, np.intp), np.empty(rows, np.intp), np.empty(rows, np.intp)
-    terms = 0
-    for i in range(rows):
-        for j in range(columns):
-            place, tap = (i, j) if there else (j, i)
-            factor = matrices[side.matrix + place * side.taps + tap]
-            at, to = pixel * _place(tap, step, across, side.taps), apart * place
-            outputs[i] = to if there else at
-            if factor != 0:
-                factors[terms], inputs[terms] = factor, at if there else to
-                terms += 1
-        ends[i] = terms
-    return inputs, ends, outputs
+def _sums(factors, table, sums, units, x, at, y, to, n, more):
+    weighted_sums(factors, table, sums, units, x, at, y, to, n, more)

@@ -29,45 +29,47 @@ def line(typing_context, x, at, n):
 
 
 @intrinsic
-def weighted_sums(typing_context, factors, terms, x, at, y, to, n, more):
-    """y[to + outputs[i] + l] ← Σ_j factors[j] x[at + inputs[j] + l] for l < n and every sum i, or + that if ``more``.
+def weighted_sums(typing_context, factors, table, sums, units, x, at, y, to, n, more):
+    """y[to + outputs[i] u + l] ← Σ_j factors[j] x[at + inputs[j] s + l] for l < n and every sum i; + that if ``more``.
 
-    terms : (inputs, ends, outputs), sum i has the factors from ends[i − 1] to ends[i]; all are flat, nothing is checked
+    (s, u) = ``units``; sum i has the factors from ends[i − 1] to ends[i]; all are flat, nothing is checked
+    table : from ``sums`` on where the factors begin, how many sums there are, their ends, outputs, the factors' inputs
     Sums stay in registers, which the compiler's own vectors do not.
     """
 
     def build(context, builder, signature, arguments):
-        def data(kind, array):
-            return context.make_array(kind)(context, builder, array).data
-
         def at_place(array, place, kind):
             return builder.bitcast(builder.gep(array, [place]), kind.as_pointer())
 
-        inputs, ends, outputs = (
-            data(kind, builder.extract_value(arguments[1], i)) for i, kind in enumerate(terms.types)
-        )
-        own, source, target = data(factors, arguments[0]), data(x, arguments[2]), data(y, arguments[4])
-        at, to, n, more = arguments[3], *arguments[5:]
+        owner, sums, units, at, (to, n, more) = arguments[0], *arguments[2:4], arguments[5], arguments[7:]
+        arrays = zip((factors, table, x, y), (owner, arguments[1], arguments[4], arguments[6]), strict=True)
+        own, numbers, source, target = (context.make_array(k)(context, builder, array).data for k, array in arrays)
         number, size, index = context.get_value_type(x.dtype), x.dtype.bitwidth // 8, n.type
-        zero, one = ir.Constant(index, 0), ir.Constant(index, 1)
-        shape = context.make_array(terms.types[1])(context, builder, builder.extract_value(arguments[1], 1)).shape
-        rows, begin = builder.extract_value(shape, 0), cgutils.alloca_once_value(builder, zero)
+        zero, one, two = (ir.Constant(index, value) for value in range(3))
+        scale, unit = (builder.extract_value(units, i) for i in range(2))
+        head = builder.gep(numbers, [sums])
+        own, rows = builder.gep(own, [builder.load(head)]), builder.load(builder.gep(head, [one]))
+        ends = builder.gep(head, [two])
+        outputs = builder.gep(ends, [rows])
+        inputs, begin = builder.gep(outputs, [rows]), cgutils.alloca_once_value(builder, zero)
         for width in _WIDTHS:
             vector, step = ir.VectorType(number, width), ir.Constant(index, width)
-            sums, first = cgutils.alloca_once(builder, vector), cgutils.alloca_once(builder, index)
+            total, first = cgutils.alloca_once(builder, vector), cgutils.alloca_once(builder, index)
             stop = builder.sub(n, builder.srem(n, step))
             with cgutils.for_range_slice(builder, builder.load(begin), stop, step) as (l, _):
                 builder.store(zero, first)
                 with cgutils.for_range(builder, rows) as row:
-                    place = builder.add(builder.add(to, l), builder.load(builder.gep(outputs, [row.index])))
+                    place = builder.mul(unit, builder.load(builder.gep(outputs, [row.index])))
+                    place = builder.add(builder.add(to, l), place)
                     out, end = at_place(target, place, vector), builder.load(builder.gep(ends, [row.index]))
                     with builder.if_else(more) as (then, otherwise):
                         with then:
-                            builder.store(builder.load(out, align=size), sums)
+                            builder.store(builder.load(out, align=size), total)
                         with otherwise:
-                            builder.store(ir.Constant(vector, None), sums)
+                            builder.store(ir.Constant(vector, None), total)
                     with cgutils.for_range_slice(builder, builder.load(first), end, one) as (j, _):
-                        place = builder.add(builder.add(at, l), builder.load(builder.gep(inputs, [j])))
+                        place = builder.mul(scale, builder.load(builder.gep(inputs, [j])))
+                        place = builder.add(builder.add(at, l), place)
                         values = builder.load(at_place(source, place, vector), align=size)
                         factor = builder.insert_element(
                             ir.Constant(vector, ir.Undefined),
@@ -76,10 +78,12 @@ def weighted_sums(typing_context, factors, terms, x, at, y, to, n, more):
                         )
                         mask = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
                         term = builder.fmul(builder.shuffle_vector(factor, factor, mask), values, flags=("contract",))
-                        builder.store(builder.fadd(builder.load(sums), term, flags=("contract",)), sums)
-                    builder.store(builder.load(sums), out, align=size)
+                        builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+                    builder.store(builder.load(total), out, align=size)
                     builder.store(end, first)
             builder.store(stop, begin)
         return context.get_dummy_value()
 
-    return types.void(factors, terms, x, types.intp, y, types.intp, types.intp, types.boolean), build
+    integer = types.intp
+    left = factors, table, integer, types.UniTuple(integer, 2)
+    return types.void(*left, x, integer, y, integer, integer, types.boolean), build

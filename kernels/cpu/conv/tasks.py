@@ -11,8 +11,6 @@ from .._engine.jit import compiled, jit
 from ..dense import LEAKY_RELU, LEAKY_SLOPE, LINEAR, activate_row, through_activation_row
 from .lines import line
 
-AT_ONCE = 2048  # numbers that go through an activation while they are near
-
 
 def tasks_of(multiply, add_weights):
     """(convolve, convolve_back) of a way.
@@ -42,56 +40,44 @@ def _pixels(geometry, transposed):
     return geometry[1] * geometry[2] if transposed else geometry[3] * geometry[4]
 
 
-@jit
 def finish(images, size, bias, activation):
     """Bias and activation, in place. images : flat, channels of ``size`` pixels"""
-    step = size * max(1, AT_ONCE // size)
-    for first in range(0, len(images), step):
-        stop = min(first + step, len(images))
-        for at in range(first, stop if len(bias) else first, size):
-            plane, own = line(images, at, size), bias[at // size % len(bias)]
-            for i in range(size):
-                plane[i] += own
-        activate_row(line(images, first, stop - first), activation)
+    if len(bias):
+        _add_bias(images, size, bias)
+    if activation != LINEAR:
+        activate_row(images, activation)
 
 
 @jit
+def _add_bias(images, size, bias):
+    for o in range(len(images) // size):
+        plane, own = line(images, o * size, size), bias[o % len(bias)]
+        for i in range(size):
+            plane[i] += own
+
+
 def through(G, Y, size, activation, out, db):
     """Out ← G ∘ act'; db + its sum over pixels, in place, unless it is empty. G, Y, out : flat, as in ``finish``"""
-    if activation > LEAKY_RELU:
-        for i in range(len(G)):
-            out[i] = G[i]
-        through_activation_row(out, Y, activation)
-    slope = G.dtype.type(1 if activation == LINEAR else LEAKY_SLOPE if activation == LEAKY_RELU else 0)
+    if activation <= LEAKY_RELU:
+        slope = {LINEAR: 1, LEAKY_RELU: LEAKY_SLOPE}.get(activation, 0)
+        _through_kink(G, Y, size, G.dtype.type(slope), out, db)
+        return
+    out[:] = G
+    through_activation_row(out, Y, activation)
+    if len(db):
+        db += out.reshape(-1, len(db), size).sum(axis=(0, 2))
+
+
+# Sums are added up in lanes, for a plain sum waits for every addition.
+@compiled(fastmath={"reassoc"})
+def _through_kink(G, Y, size, slope, out, db):
+    """G ← where y > 0, else the slope times it. In one pass: what is read takes the time."""
+    zero = G.dtype.type(0)
     for o in range(len(out) // size):
-        plane = line(out, o * size, size)
-        if activation > LEAKY_RELU:
-            total = sum_of(plane)
-        else:
-            total = _kinked(line(G, o * size, size), line(Y, o * size, size), slope, plane)
+        g, y, own, total = line(G, o * size, size), line(Y, o * size, size), line(out, o * size, size), zero
+        for i in range(size):
+            below = slope * g[i] if slope != zero else zero
+            own[i] = g[i] if y[i] > zero else below
+            total += own[i]
         if len(db):
             db[o % len(db)] += total
-
-
-# Added up in lanes, for a plain sum waits for every addition.
-in_lanes = compiled(fastmath={"reassoc"})
-
-
-@in_lanes
-def _kinked(g, y, slope, out):
-    """Out ← g where y > 0, else the slope times g; returns the sum. In one pass: what is read takes the time."""
-    zero = total = g.dtype.type(0)
-    for i in range(len(g)):
-        below = slope * g[i] if slope != zero else zero
-        out[i] = g[i] if y[i] > zero else below
-        total += out[i]
-    return total
-
-
-@in_lanes
-def sum_of(values):
-    """Their sum."""
-    total = values.dtype.type(0)
-    for i in range(len(values)):
-        total += values[i]
-    return total

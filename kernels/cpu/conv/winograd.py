@@ -30,7 +30,7 @@ import numpy as np
 
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
-from .layout import Side, Strip, clear, lay_out, transform
+from .layout import Side, Strip, Table, clear, lay_out, transform
 from .lines import line
 from .tasks import finish, through
 from .tiles import matrices
@@ -53,14 +53,15 @@ def suits(geometry, m):
 class Packed(NamedTuple):
     """Weights, and how they are used: from the images of one side to those of the other.
 
-    weights : U (places², c of source, c of target) flat; matrices : P of both sides and G, flat; kernel : the side
-    whose P is G and whose only tile, with a channel for every weight, these are
+    weights : U (places², c of source, c of target) flat; factors, table : of `Table`; kernel : the side whose P is G
+    and whose only tile, with a channel for every weight, these are
     down : rows of tiles; strip : those at a time, of so many images at a time; turned : from the output to the input
     parts, sizes : where parts of a room begin, and their sizes
     """
 
     weights: np.ndarray
-    matrices: np.ndarray
+    factors: np.ndarray
+    table: np.ndarray
     source: Side
     target: Side
     kernel: Side
@@ -98,12 +99,13 @@ def _plan(geometry, o, turned, dtype):
     most = max(across, min(TILES, SMALL // (c * o)))
     strips = -(-down * across // most)
     strip = Strip(0, -(-down // strips), across, max(1, most // (down * across)))
-    below = Side(0, places, places, step, (down - 1) * step + places, c, h, w, padding)
-    above = Side(B.size, places, m, m, down * m, o, height, width, 0)
-    kernel = Side(B.size + A.size, places, r, r, r, c * o, r, r, 0)
+    table = Table()
+    below = table.side(B, step, across, (down - 1) * step + places, (c, h, w), padding)
+    above = table.side(A, m, across, down * m, (o, height, width), 0)
+    kernel = table.side(G, r, 1, r, (c * o, r, r), 0)
     sides = (above, below) if turned else (below, above)
-    flat = np.concatenate([B.ravel(), A.ravel(), G.ravel()]).astype(dtype)
-    return np.kron(G, G).astype(dtype), (flat, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
+    known = np.array(table.factors, dtype), np.array(table.numbers, np.intp)
+    return np.kron(G, G).astype(dtype), (*known, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
 
 
 def share(geometry, m):
@@ -143,7 +145,7 @@ def _parts(source, target, kernel, strip):
 
     def numbers(side, strip):
         """Numbers of (images laid out, what is between transforms, tiles)."""
-        line = (side.step * strip.across + side.taps - side.step) * strip.images * side.c
+        line = side.pixels * strip.images * side.c
         return (
             side.lines * line,
             side.places * line,
@@ -192,7 +194,7 @@ def work(X, Z, Y, gradient, packed, room):
 
     The gradient of the weights, if there is one, ← that of Σ conv(X) ∘ Z, Z images of the target.
     """
-    weights, matrices, source, target, kernel, down, whole, turned, parts, sizes = packed
+    weights, factors, table, source, target, kernel, down, whole, turned, parts, sizes = packed
     laid, out, between = line(room, parts[0], sizes[0]), line(room, parts[1], sizes[1]), line(room, parts[2], sizes[2])
     tiles, products = line(room, parts[3], sizes[3]), line(room, parts[4], sizes[4])
     other, dU = line(room, parts[5], sizes[5]), line(room, parts[6], sizes[6])
@@ -200,22 +202,21 @@ def work(X, Z, Y, gradient, packed, room):
     images = 0
     for begin in range(0, len(X), whole.images):
         before, images = images, min(whole.images, len(X) - begin)
-        strip = Strip(0, whole.count, whole.across, images)
         if images != before:
-            clear(source, strip, laid)
-        lay_out(X[begin : begin + images], source, whole.across, laid, there)
+            clear(source, images, laid)
+        lay_out(X[begin : begin + images], source, table, laid, there)
         if back:
             if images != before:
-                clear(target, strip, other)
-            lay_out(Z[begin : begin + images], target, whole.across, other, there)
+                clear(target, images, other)
+            lay_out(Z[begin : begin + images], target, table, other, there)
         if target.taps > target.step:
-            clear(target, strip, out)
+            clear(target, images, out)
         for first in range(0, down, whole.count):
             strip = Strip(first, min(whole.count, down - first), whole.across, images)
             count = strip.count * strip.across * images
-            transform(matrices, source, strip, laid, between, tiles, there)
+            transform(factors, table, source, strip, laid, between, tiles, there)
             if back:
-                transform(matrices, target, strip, other, between, products, there)
+                transform(factors, table, target, strip, other, between, products, there)
                 if turned:
                     _weight_products(count, kernel.places, target.c, source.c, products, tiles, more, dU)
                 else:
@@ -223,8 +224,8 @@ def work(X, Z, Y, gradient, packed, room):
                 more = there
             if len(Y):
                 _products(count, kernel.places, source.c, target.c, tiles, weights, products)
-                transform(matrices, target, strip, out, between, products, not there)
+                transform(factors, table, target, strip, out, between, products, not there)
         if len(Y):
-            lay_out(Y[begin : begin + images], target, whole.across, out, not there)
+            lay_out(Y[begin : begin + images], target, table, out, not there)
     if back and len(X):
-        transform(matrices, kernel, Strip(0, 1, 1, 1), gradient, between, dU, not there)
+        transform(factors, table, kernel, Strip(0, 1, 1, 1), gradient, between, dU, not there)
