@@ -9,8 +9,8 @@ from csrl_core import backends
 
 # Seconds of compiling at a first fit, by the file of the estimator: compile_seconds of the cases of
 # bench/bench_first_fit.py on two cores (bench/results/first_fit.csv).
-SECONDS = {"autoencoder": 4, "rbm": 9, "vae": 6, "contrastive": 6, "instance": 3, "divergence": 3}
-SECONDS |= {"conv autoencoder": 9, "conv vae": 11, "conv contrastive": 14, "conv instance": 14}
+SECONDS = {"autoencoder": 2, "rbm": 7, "vae": 3, "contrastive": 4, "instance": 3, "divergence": 2}
+SECONDS |= {"conv autoencoder": 8, "conv vae": 7, "conv contrastive": 10, "conv instance": 10}
 
 
 @dataclass
