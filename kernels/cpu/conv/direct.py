@@ -6,6 +6,11 @@ A line of outputs of one channel is a sum of lines of the input, each shifted to
 
 where P is the image with its padding, and of every line first the pixels 0, s, 2s, …, then 1, s + 1, …, so that no line
 has a stride. The way back goes along the same lines, and weights have the gradient Σ_y ⟨G[o, y, :], P[start_t + …]⟩.
+
+Gain: layers of one channel are .9 to 1.3 times as fast as by columns where BLAS has AVX-512 kernels, 1.8 to 2.1 times
+where not; a fit of a convolutional TVAE is as fast, or 1.1 times ("sums in registers" in bench/results/ladder_vae.csv),
+and compiles 2 s less than with columns.
+
 The functions are those of ``rows``, for the geometries that suit. Images are rows (n, features); arrays are flat.
 """
 
