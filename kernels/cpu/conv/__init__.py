@@ -105,7 +105,7 @@ def _backward(transposed, G, X, weight, geometry):
     parts = blocks(len(X), flops=len(X) * flops_of(geometry, m))
     way = way_of(geometry, m)
     packed = way.pack(weight, geometry, not transposed)
-    dW, db = np.zeros((len(parts), way.share(geometry, m)), X.dtype), np.zeros((len(parts), outputs), X.dtype)
+    dW, db = np.zeros((len(parts), weight.size), X.dtype), np.zeros((len(parts), outputs), X.dtype)
 
     def task(part):
         images = parts[part]
@@ -119,7 +119,7 @@ def _backward(transposed, G, X, weight, geometry):
 
 
 def way_of(geometry, m):
-    """The module that convolves: ``winograd`` where that suits, else ``rows``.
+    """The module that convolves: ``direct`` or ``winograd`` where that suits, else ``rows``.
 
     geometry : see ``columns.plan``; m : channels of the output, of the input of a transposed convolution
     """

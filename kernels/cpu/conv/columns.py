@@ -21,6 +21,7 @@ from numba import types
 
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
+from .lines import clear
 from .transpose import transpose
 
 # A line is too short for a loop of vectors: .1 ns a number instead of .3.
@@ -96,8 +97,7 @@ def lay_out(combed, geometry, columns):
 @jit
 def add_up(columns, geometry, combed):
     """Combed ← of every pixel the sum of the numbers of all columns in which it was: the adjoint of ``lay_out``."""
-    for i in range(len(combed)):
-        combed[i] = 0
+    clear(combed)
     _visit(combed, geometry, columns, bool(0))
 
 
@@ -166,8 +166,7 @@ def multiply_back(weights, G, geometry, m, columns):
     height, width, kh, stride = geometry[3], geometry[4], geometry[5], geometry[7]
     terms, rows, length = extent(geometry)
     strip = _strip(m, terms, height, width)
-    for i in range(len(columns)):
-        columns[i] = 0
+    clear(columns)
     for y in range(0, height, strip):
         pixels = (min(y + strip, height) - y) * width
         for u in range(kh):

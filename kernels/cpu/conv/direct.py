@@ -21,8 +21,7 @@ import numpy as np
 from .._engine.jit import jit
 from .columns import comb, uncomb
 from .lanes import MOST, add_dots, lanes, multiply_lines
-from .lines import line
-from .rows import clear
+from .lines import clear, line
 from .tasks import tasks_of
 
 THIN = 24  # numbers of a kernel's row in all channels, below which a convolution goes this way
@@ -36,11 +35,6 @@ def suits(geometry):
 def pack(weight, geometry, turned):
     """Weights (m, c, kh, kw) as they are, (m, K), flat."""
     return weight.reshape(-1)
-
-
-def share(geometry, m):
-    """Numbers of the gradient of the weights, what a task adds to."""
-    return m * _terms(geometry)
 
 
 def unpack(gradient, geometry):

@@ -16,8 +16,7 @@ import numpy as np
 
 from .._engine.jit import jit
 from .columns import move
-from .lines import weighted_sums
-from .rows import zeros
+from .lines import clear, line, weighted_sums, zeros
 from .transpose import transpose
 
 
@@ -86,10 +85,9 @@ class Table:
 
 
 @jit
-def clear(side, images, laid):
+def clear_images(side, images, laid):
     """Laid ← 0."""
-    for l in range(side.lines * side.pixels * images * side.c):
-        laid[l] = 0
+    clear(line(laid, 0, side.lines * side.pixels * images * side.c))
 
 
 @jit
@@ -128,8 +126,7 @@ def transform(factors, table, side, strip, laid, between, tiles, there):
         if there:
             _sums(factors, table, down, (length, length), laid, at, between, zero, length, more)
         elif more:
-            for l in range(places * length):
-                between[l] = 0
+            clear(line(between, 0, places * length))
         for k in range(places):
             near, far = k * length, (k * places * count + t) * n
             near, far = (near, far) if there else (far, near)

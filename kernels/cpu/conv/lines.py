@@ -1,10 +1,13 @@
 """Parts of flat arrays, and sums of them, without checks and the counting of references, some 10 ns each."""
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
+
+from .._engine.jit import jit
 
 _WIDTHS = 64, 32, 1  # numbers at a time: sums of vectors in registers, and what is left
 
@@ -26,6 +29,21 @@ def line(typing_context, x, at, n):
         return out._getvalue()
 
     return part(x, types.intp, types.intp), build
+
+
+@jit
+def clear(values):
+    """Zeros, by a plain loop: assigning to a slice is one that knows of strides, and slow."""
+    for i in range(len(values)):
+        values[i] = 0
+
+
+@jit
+def zeros(n, like):
+    """N zeros of the dtype of ``like``."""
+    out = np.empty(n, like.dtype)
+    clear(out)
+    return out
 
 
 @intrinsic

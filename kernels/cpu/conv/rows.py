@@ -17,6 +17,7 @@ from .columns import (
     multiply_back,
     uncomb,
 )
+from .lines import zeros
 from .tasks import tasks_of
 
 
@@ -25,30 +26,10 @@ def pack(weight, geometry, turned):
     return weight.transpose(2, 0, 1, 3).ravel()
 
 
-def share(geometry, m):
-    """Numbers of the gradient of the weights, what a task adds to."""
-    return m * geometry[0] * geometry[5] * geometry[6]
-
-
 def unpack(gradient, geometry):
     """The gradient of weights (m, c, kh, kw), as a view, from that of ``add_weights``, flat."""
     c, kh, kw = geometry[0], geometry[5], geometry[6]
     return gradient.reshape(kh, c, kw, -1).transpose(3, 1, 0, 2)
-
-
-@jit
-def clear(values):
-    """Zeros, by a plain loop: assigning to a slice is one that knows of strides, and slow."""
-    for i in range(len(values)):
-        values[i] = 0
-
-
-@jit
-def zeros(n, like):
-    """N zeros of the dtype of ``like``."""
-    out = np.empty(n, like.dtype)
-    clear(out)
-    return out
 
 
 @jit

@@ -25,7 +25,7 @@ def tasks_of(multiply, add_weights):
         finish(Y.reshape(-1), _pixels(geometry, transposed), bias, activation)
 
     def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
-        """Gradients of ``convolve``: adds to dW (flat, see the way's ``share``) and db; fills dX if that has rows."""
+        """Gradients of ``convolve``: adds to dW (flat, see the way's ``unpack``) and db; fills dX if that has rows."""
         own = np.empty_like(G)
         through(G.reshape(-1), Y.reshape(-1), _pixels(geometry, transposed), activation, own.reshape(-1), db)
         add_weights(*((X, own) if transposed else (own, X)), geometry, dW)
@@ -71,7 +71,7 @@ def through(G, Y, size, activation, out, db):
 # Sums are added up in lanes, for a plain sum waits for every addition.
 @compiled(fastmath={"reassoc"})
 def _through_kink(G, Y, size, slope, out, db):
-    """G ← where y > 0, else the slope times it. In one pass: what is read takes the time."""
+    """Out ← g where y > 0, else the slope times g. In one pass: what is read takes the time."""
     zero = G.dtype.type(0)
     for o in range(len(out) // size):
         g, y, own, total = line(G, o * size, size), line(Y, o * size, size), line(out, o * size, size), zero

@@ -30,7 +30,7 @@ import numpy as np
 
 from .._engine.jit import jit
 from .gemm import SMALL, gemm
-from .layout import Side, Strip, Table, clear, lay_out, transform
+from .layout import Side, Strip, Table, clear_images, lay_out, transform
 from .lines import line
 from .tasks import finish, through
 from .tiles import matrices
@@ -108,13 +108,8 @@ def _plan(geometry, o, turned, dtype):
     return np.kron(G, G).astype(dtype), (*known, *sides, kernel, down, strip, turned, *_parts(*sides, kernel, strip))
 
 
-def share(geometry, m):
-    """Numbers of the gradient of the weights, what a task adds to: (r, r, c, o) flat."""
-    return geometry[0] * m * geometry[5] ** 2
-
-
 def unpack(gradient, geometry):
-    """The gradient of weights (o, c, r, r), as a view."""
+    """The gradient of weights (o, c, r, r), as a view, from (r, r, c, o) flat."""
     c, r = geometry[0], geometry[5]
     return gradient.reshape(r, r, c, -1).transpose(3, 2, 0, 1)
 
@@ -127,7 +122,7 @@ def convolve(X, weights, bias, activation, geometry, transposed, Y):
 
 
 def convolve_back(G, X, Y, weights, activation, geometry, transposed, dW, db, dX):
-    """Gradients of ``convolve``: fills dW (see ``share``), and dX unless that has no rows; adds to db.
+    """Gradients of ``convolve``: fills dW (flat, see ``unpack``), and dX unless that has no rows; adds to db.
 
     weights : of ``pack``, turned where not transposed
     """
@@ -203,14 +198,14 @@ def work(X, Z, Y, gradient, packed, room):
     for begin in range(0, len(X), whole.images):
         before, images = images, min(whole.images, len(X) - begin)
         if images != before:
-            clear(source, images, laid)
+            clear_images(source, images, laid)
         lay_out(X[begin : begin + images], source, table, laid, there)
         if back:
             if images != before:
-                clear(target, images, other)
+                clear_images(target, images, other)
             lay_out(Z[begin : begin + images], target, table, other, there)
         if target.taps > target.step:
-            clear(target, images, out)
+            clear_images(target, images, out)
         for first in range(0, down, whole.count):
             strip = Strip(first, min(whole.count, down - first), whole.across, images)
             count = strip.count * strip.across * images

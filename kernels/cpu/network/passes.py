@@ -4,6 +4,7 @@ A function of the way forward fills Y; one of the way back its part of the gradi
 """
 
 from functools import lru_cache, partial
+from math import prod
 
 import numpy as np
 
@@ -214,7 +215,7 @@ def _convolution_back(layer, params, x, Y, G, bounds, used, training, draws, gra
     way = conv.way_of(geometry, m)
     packed = [way.pack(layer.views(params, j)[0], geometry, not transposed) for j in range(layer.clusters)]
     tasks, biases = _image_tasks(layer, bounds), layer.out_channels if layer.bias >= 0 else 0
-    dW, db = np.zeros((len(tasks), way.share(geometry, m)), x.dtype), np.zeros((len(tasks), biases), x.dtype)
+    dW, db = np.zeros((len(tasks), prod(layer.weight_shape)), x.dtype), np.zeros((len(tasks), biases), x.dtype)
 
     def block(t):
         j, rows = tasks[t]
