@@ -15,8 +15,8 @@ function, ``work``, from the images of one side to those of the other.
 
 n is 6 for stride 1. For stride 2 m is 2: larger tiles save more, but their U no longer fit into the cache.
 
-Gain: an epoch of DDC is 1.24 times as fast, of a convolutional TVAE 1.18 times ("winograd" and "winograd, stride 2" in
-bench/results/ladder_vae.csv).
+Gain: an epoch of DDC is 1.4 to 1.55 times as fast, of a convolutional TVAE 1.13 to 1.23 times ("winograd" and
+"winograd, stride 2" in bench/results/ladder_vae.csv).
 
 Some images, or a strip of one, are worked on at a time, so that all V and M stay in the second-level cache; how they
 lie is said in ``layout.py``. Images are rows (n, features); arrays are flat, of one float dtype.
